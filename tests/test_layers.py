@@ -1,0 +1,82 @@
+"""Imports inside jaxmicro go downward only; a heavy library has one home."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "jaxmicro"
+LAYER = {
+    **dict.fromkeys(["types", "phases", "planes", "errors"], 0),
+    **dict.fromkeys(["models", "diffusion", "descriptors", "physics", "parallel"], 1),
+    **dict.fromkeys(["data", "train", "reconstruct", "guidance", "evaluate"], 2),
+    **dict.fromkeys(["io", "viz"], 3),
+    **dict.fromkeys(["pipeline", "cli"], 4),
+}
+MAY_IMPORT = {0: {0}, 1: {0}, 2: {0, 1}, 3: {0}, 4: {0, 1, 2, 3}}
+# Within layers 0 and 4 the files build on each other in this order; all other packages never see a sibling.
+SIBLINGS = {("types", "errors"), ("phases", "errors"), ("phases", "types"), ("planes", "types"), ("cli", "pipeline")}
+HOMES = {
+    "matplotlib": ["viz/"],
+    "orbax": ["io/checkpoint.py"],
+    "tyro": ["cli/"],
+    "tifffile": ["io/"],
+    "PIL": ["io/"],
+    "tensorstore": ["io/"],
+    "grain": ["data/"],
+    "safetensors": ["io/checkpoint.py"],
+}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Every absolute module name that `path` imports, with the line."""
+    package = ["jaxmicro", *path.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from ((f"{module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def part(path: Path) -> str:
+    """The package (or the file, at the top) of jaxmicro that `path` belongs to."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_go_downward_only(path: Path):
+    own = part(path)
+    if own in ("__init__", "__main__"):
+        return
+    assert own in LAYER, f"{own} has no layer: add it to LAYER"
+    for module, line in imports(path):
+        target = (module.split(".") + [""])[1]
+        if not module.startswith("jaxmicro.") or target == own or target not in LAYER:
+            continue
+        below = LAYER[target] in MAY_IMPORT[LAYER[own]] and LAYER[target] != LAYER[own]
+        assert below or (own, target) in SIBLINGS, f"{name(path)}:{line} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_library_with_side_effects_is_named_in_one_place_only(path: Path):
+    for module, line in imports(path):
+        homes = HOMES.get(module.split(".")[0])
+        assert homes is None or name(path).startswith(tuple(homes)), f"{name(path)}:{line} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_annotations_are_evaluated(path: Path):
+    """Postponed annotations are strings, which weakens the shape checks."""
+    assert not any(module == "__future__.annotations" for module, _ in imports(path))
+
+
+def test_every_layer_0_to_3_package_has_no_module_named_utils():
+    assert not [path for path in FILES if path.stem in ("utils", "util", "helpers", "misc")]
