@@ -1,0 +1,310 @@
+"""Batches of square crops of label images: seeded, resumable to the bit, sharded by process.
+
+Crop number i of a stream is a pure function of (seed, i): its random numbers are block i of a counter-based generator. Batch k
+is the crops k * batch ... (k + 1) * batch - 1, whatever the batch size, the number of processes, or where a run was interrupted.
+A whole batch, orientation included, is read by one gather: a crop turned or mirrored is the same memory walked with other strides.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import grain
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from jaxmicro.errors import UserError
+
+Labels = UInt8[np.ndarray, "h w"]
+LabelStack = UInt8[np.ndarray, "n h w"]
+Box = tuple[int, int, int, int]
+"""Region of an image: (top, left, bottom, right) in pixels, half-open like a slice."""
+
+_ORIENTATIONS = {"isotropic": 8, "flips": 4, "none": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropConfig:
+    """What a batch of crops is."""
+
+    patch: int = 64  # edge of a crop, pixels
+    batch: int = 32  # crops in a batch, over all processes together
+    seed: int = 0  # of positions and orientations, >= 0
+    augment: Literal["isotropic", "flips", "none"] = "isotropic"  # 8 orientations; 4 (rows stay rows); as in the image
+
+    def __post_init__(self) -> None:
+        if self.patch < 1 or self.batch < 1:
+            raise UserError(f"patch and batch must be at least 1, found {self.patch} and {self.batch}")
+        if self.seed < 0:
+            raise UserError(f"the seed must not be negative, found {self.seed}")
+        if self.augment not in _ORIENTATIONS:
+            raise UserError(f"augment is {self.augment!r}; choose one of {', '.join(_ORIENTATIONS)}")
+
+
+class Split(NamedTuple):
+    """Boxes of an image to train on, and boxes to validate on."""
+
+    train: list[Box]
+    validation: list[Box]
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether no pixel is in both; False when the image was too small to be cut in two."""
+        return not any(_overlap(a, b) for a in self.train for b in self.validation)
+
+
+class Sources(NamedTuple):
+    """Arrays to train on and to validate on, ready for `crop_batches`."""
+
+    train: list[np.ndarray]  # each "h w", or "n h w" for a stack of planes
+    validation: list[np.ndarray]
+    disjoint: bool  # no voxel is in both
+
+
+def split(labels: Labels, *, patch: int = 64, validation: float = 0.2) -> Split:
+    """Cut an image into a training and a validation region that share no pixel.
+
+    The validation region is a strip at the end of the longer edge, at least one patch wide. An image with no room for a patch on
+    either side of the cut is used whole for both, which `Split.disjoint` tells: its validation loss measures memory, too.
+
+    Args:
+        labels: the image; only its shape matters.
+        patch: edge of the crops, pixels.
+        validation: share of the longer edge to hold out, 0 < validation < 1.
+    Raises:
+        UserError: an edge is shorter than the patch, or the share is out of range.
+    """
+    height, width = labels.shape
+    cut = _cut(labels.shape, patch, validation)
+    if cut is None:
+        whole = (0, 0, height, width)
+        return Split([whole], [whole])
+    axis, at = cut
+    if axis == 0:
+        return Split([(0, 0, at, width)], [(at, 0, height, width)])
+    return Split([(0, 0, height, at)], [(0, at, height, width)])
+
+
+def training_sources(labels: np.ndarray, *, patch: int = 64, validation: float = 0.2) -> Sources:
+    """Training and validation arrays of one image "h w" or one volume "z y x", cut as `split` cuts an image.
+
+    A volume gives the stacks of its planes along every axis whose planes hold a patch.
+
+    Raises:
+        UserError: no plane holds a patch, or the share is out of range.
+    """
+    cut = _cut(labels.shape, patch, validation)
+    if cut is None:
+        whole = _stacks(labels, patch)
+        return Sources(whole, whole, False)
+    axis, at = cut
+    first, last = np.split(labels, [at], axis=axis)
+    return Sources(_stacks(first, patch), _stacks(last, patch), True)
+
+
+def volume_planes(volume: UInt8[np.ndarray, "z y x"]) -> list[np.ndarray]:
+    """The planes of a volume normal to z, y and x: three stacks "n h w", views of the volume."""
+    return [np.moveaxis(volume, axis, 0) for axis in range(3)]
+
+
+def crop_batches(
+    sources: np.ndarray | Sequence[np.ndarray],
+    config: CropConfig,
+    *,
+    boxes: Sequence[Box] | Sequence[Sequence[Box]] | None = None,
+    weights: Sequence[float] | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.DatasetIterator:
+    """Endless iterator over this process's share of the batches, each UInt8 "n h w" of labels.
+
+    Every crop position inside the allowed boxes is equally likely, over all planes of all sources together, unless `weights` say
+    how often each source is used. `get_state()` and `set_state(state)` save and restore the position exactly; the state is small.
+
+    Args:
+        sources: one label array or several, of any sizes: images "h w", or stacks of images "n h w" (see `volume_planes`).
+        boxes: allowed regions: boxes of the one source, or a list of boxes for each source. Boxes of a source must not overlap,
+            or their common positions count twice. Default: everything. They hold for each image of a stack.
+        weights: relative frequency of each source, >= 0. Default: its number of crop positions.
+        process_index, process_count: this process gives rows [index, index + 1) * batch / count of each batch.
+    Raises:
+        UserError: a source or box is smaller than a patch, or does not fit; the batch cannot be shared out evenly.
+    """
+    return iter(
+        crop_dataset(
+            sources, config, boxes=boxes, weights=weights, process_index=process_index, process_count=process_count
+        ).to_iter_dataset(
+            grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+        )  # a batch costs less than a thread switch
+    )
+
+
+def crop_dataset(
+    sources: np.ndarray | Sequence[np.ndarray],
+    config: CropConfig,
+    *,
+    boxes: Sequence[Box] | Sequence[Sequence[Box]] | None = None,
+    weights: Sequence[float] | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.MapDataset:
+    """The same batches by random access: `crop_dataset(...)[k]` is batch k. Arguments as `crop_batches`."""
+    if config.batch % process_count or not 0 <= process_index < process_count:
+        raise UserError(
+            f"a batch of {config.batch} cannot be shared by {process_count} processes (this is number {process_index}); "
+            "choose a batch that is a multiple of the number of processes"
+        )
+    arrays = [sources] if isinstance(sources, np.ndarray) else list(sources)
+    share = config.batch // process_count
+    draw = crop_function(arrays, config, boxes=_boxes_per_source(arrays, boxes), weights=weights)
+    first = process_index * share
+    return grain.MapDataset.range(sys.maxsize // config.batch).map(
+        lambda k: draw(np.arange(share, dtype=np.int64) + (int(k) * config.batch + first))
+    )
+
+
+def crop_function(
+    arrays: Sequence[np.ndarray],
+    config: CropConfig,
+    *,
+    boxes: Sequence[Sequence[Box]],
+    weights: Sequence[float] | None = None,
+) -> Callable[[Int64[np.ndarray, " n"]], LabelStack]:
+    """Function from consecutive crop numbers i, i + 1, ... to the crops "n h w"; each depends only on (seed, its number)."""
+    regions = _regions(arrays, boxes, config.patch, weights)
+    memory = np.concatenate([array.ravel() for array in arrays])
+    key = np.random.SeedSequence(config.seed).generate_state(2, np.uint64)
+    steps = np.arange(config.patch, dtype=np.int64)
+
+    def draw(numbers: Int64[np.ndarray, " n"]) -> LabelStack:
+        # One block of Philox is four 64-bit words, so block i belongs to crop i alone.
+        words = np.random.Philox(key=key, counter=int(numbers[0])).random_raw(4 * len(numbers)).reshape(-1, 4)
+        uniform = (words >> np.uint64(11)) * 2.0**-53
+        region = np.searchsorted(regions.cumulative, uniform[:, 0] * regions.cumulative[-1], side="right")
+        position = (uniform[:, 1] * regions.positions[region]).astype(np.int64)
+        orientation = (uniform[:, 2] * _ORIENTATIONS[config.augment]).astype(np.int64)
+        corner, down, right = _walk(regions, region, position, orientation, config.patch)
+        rows = corner[:, None] + down[:, None] * steps
+        return memory[rows[:, :, None] + (right[:, None] * steps)[:, None, :]]
+
+    return draw
+
+
+class _Regions(NamedTuple):
+    """Allowed boxes as pieces of one flat memory; every array has one entry per box, in pixels and memory steps."""
+
+    cumulative: np.ndarray  # of the probability weights of the boxes
+    positions: np.ndarray  # number of crop positions: planes * rows * columns
+    rows: np.ndarray  # possible top rows of a crop
+    columns: np.ndarray  # possible left columns of a crop
+    start: np.ndarray  # memory index of the first pixel
+    plane_step: np.ndarray
+    row_step: np.ndarray
+
+
+def _regions(
+    arrays: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]], patch: int, weights: Sequence[float] | None
+) -> _Regions:
+    table, chances, offset = [], [], 0
+    _check_weights(weights, len(arrays))
+    for number, (array, own) in enumerate(zip(arrays, boxes, strict=True)):
+        _check_source(array)
+        height, width = array.shape[-2:]
+        planes = array.shape[0] if array.ndim == 3 else 1
+        own_positions = []
+        for top, left, bottom, right in own:
+            _check_box((top, left, bottom, right), (height, width), patch)
+            rows, columns = bottom - top - patch + 1, right - left - patch + 1
+            own_positions.append(planes * rows * columns)
+            table.append((own_positions[-1], rows, columns, offset + top * width + left, height * width, width))
+        scale = 1.0 if weights is None else weights[number] / max(sum(own_positions), 1)
+        chances.extend(scale * positions for positions in own_positions)
+        offset += array.size
+    if not table:
+        raise UserError("there is nothing to crop: give at least one image and one box")
+    return _Regions(np.cumsum(chances), *(np.array(column, dtype=np.int64) for column in zip(*table, strict=True)))
+
+
+def _walk(
+    regions: _Regions, region: np.ndarray, position: np.ndarray, orientation: np.ndarray, patch: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Memory index of each crop's first pixel, and the steps to the pixel below and to the right of it.
+
+    Orientation is three bits: mirror the rows, mirror the columns, exchange rows and columns. The eight of them are the symmetry
+    group of the square; those below four keep the direction of the rows.
+    """
+    plane, within = np.divmod(position, regions.rows[region] * regions.columns[region])
+    top, left = np.divmod(within, regions.columns[region])
+    row_step, column_step = regions.row_step[region], np.ones_like(region)
+    corner = regions.start[region] + plane * regions.plane_step[region] + top * row_step + left
+    mirror_rows, mirror_columns, exchange = (orientation & 1, orientation >> 1 & 1, orientation >> 2 & 1)
+    corner = corner + (patch - 1) * (mirror_rows * row_step + mirror_columns * column_step)
+    down, right = row_step * (1 - 2 * mirror_rows), column_step * (1 - 2 * mirror_columns)
+    return corner, np.where(exchange, right, down), np.where(exchange, down, right)
+
+
+def _cut(shape: Sequence[int], patch: int, validation: float) -> tuple[int, int] | None:
+    """Axis and index of the cut: across the longest edge, at least a patch on both sides; None when there is no room."""
+    if not 0 < validation < 1:
+        raise UserError(f"the share to validate on is {validation}; it must lie between 0 and 1")
+    if len(shape) not in (2, 3) or sorted(shape)[-2] < patch or (len(shape) == 2 and min(shape) < patch):
+        raise UserError(
+            f"the image is {' x '.join(map(str, shape))}, smaller than a patch of {patch}; "
+            f"use a larger image or a smaller patch"
+        )
+    axis = int(np.argmax(shape))
+    edge = shape[axis]
+    if edge < 2 * patch:
+        return None
+    held_out = min(max(round(validation * edge), patch), edge - patch)
+    return axis, edge - held_out
+
+
+def _stacks(labels: np.ndarray, patch: int) -> list[np.ndarray]:
+    """The image itself, or the stacks of planes of the volume that hold a patch."""
+    if labels.ndim == 2:
+        return [labels]
+    return [stack for stack in volume_planes(labels) if min(stack.shape[1:]) >= patch]
+
+
+def _boxes_per_source(
+    arrays: Sequence[np.ndarray], boxes: Sequence[Box] | Sequence[Sequence[Box]] | None
+) -> Sequence[Sequence[Box]]:
+    if boxes is None:
+        return [[(0, 0, *array.shape[-2:])] for array in arrays]
+    if len(boxes) and len(boxes[0]) and isinstance(boxes[0][0], int):
+        boxes = [boxes]  # type: ignore[list-item]
+    if len(boxes) != len(arrays):
+        raise UserError(f"boxes are given for {len(boxes)} sources, but there are {len(arrays)}; give a list for each")
+    return boxes  # type: ignore[return-value]
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return max(a[0], b[0]) < min(a[2], b[2]) and max(a[1], b[1]) < min(a[3], b[3])
+
+
+def _check_source(array: np.ndarray) -> None:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3):
+        raise UserError(
+            f"a source of crops must be uint8 labels with 2 axes (image) or 3 (stack of images), "
+            f"found {array.dtype} with {array.ndim}"
+        )
+
+
+def _check_box(box: Box, shape: tuple[int, int], patch: int) -> None:
+    top, left, bottom, right = box
+    if not (0 <= top <= bottom <= shape[0] and 0 <= left <= right <= shape[1]):
+        raise UserError(f"the box {box} reaches outside its image of {shape[0]} x {shape[1]} pixels")
+    if min(bottom - top, right - left) < patch:
+        raise UserError(
+            f"the region of {bottom - top} x {right - left} pixels is smaller than a patch of {patch}; "
+            f"use a larger image or a smaller patch"
+        )
+
+
+def _check_weights(weights: Sequence[float] | None, count: int) -> None:
+    if weights is None:
+        return
+    if len(weights) != count or min(weights, default=0) < 0 or not sum(weights) > 0:
+        raise UserError(f"weights must be {count} non-negative numbers, one for each source, with a positive sum")
