@@ -1,0 +1,147 @@
+"""Phases as labels, as fractions, and as the grey levels they had in a file: the only place that knows grey levels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Integer, Shaped, UInt8
+
+from jaxmicro.errors import UserError
+from jaxmicro.types import ArrayLike
+
+MAX_PHASES = 8  # more distinct values than this are read as grey levels, not as phases
+MAX_SEGMENTS = 5  # multi-Otsu tries every set of thresholds: minutes beyond this
+_GREY_BINS = 256
+_OUTLIERS = 0.1  # percent of the darkest and of the brightest pixels that do not stretch the histogram
+
+
+def one_hot(labels: Integer[ArrayLike, "*grid"], phases: int) -> Float[Array, "*grid p"]:
+    """Phase fractions of a labelled grid: 1 for the phase of the voxel, 0 for the others.
+
+    >>> one_hot(np.array([0, 2]), 3).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    return jax.nn.one_hot(labels, phases, dtype=jnp.float32)
+
+
+def to_labels(fractions: Float[ArrayLike, "*grid p"]) -> UInt8[Array, "*grid"]:
+    """Label of the largest phase fraction in each voxel; the lowest label where two are equal.
+
+    >>> to_labels(np.array([[0.2, 0.8], [0.5, 0.5]], np.float32)).tolist()
+    [1, 0]
+    """
+    return jnp.argmax(fractions, axis=-1).astype(jnp.uint8)
+
+
+def labels_from_values(
+    values: Shaped[np.ndarray, "*grid"], *, max_phases: int = MAX_PHASES
+) -> tuple[UInt8[np.ndarray, "*grid"], tuple[float, ...]]:
+    """Labels 0..P-1 of the distinct values of an image, in increasing order.
+
+    Args:
+        values: any numbers; 0 / 127 / 255 become 0 / 1 / 2.
+        max_phases: more distinct values than this are taken for a grey image.
+    Returns:
+        the labels, and the value that each label had.
+    Raises:
+        UserError: NaN or infinite, one value only, or too many distinct values.
+
+    >>> labels_from_values(np.array([[0, 255], [127, 0]]))
+    (array([[0, 2],
+           [1, 0]], dtype=uint8), (0.0, 127.0, 255.0))
+    """
+    _check_numbers(values)
+    distinct = np.unique(values)
+    if distinct.size > max_phases:
+        raise UserError(
+            f"{distinct.size} distinct {values.dtype} values from {distinct[0]:g} to {distinct[-1]:g}: a grey image, "
+            f"not at most {max_phases} phases; segment it first, or pass --segment N with N the number of phases"
+        )
+    _check_two_phases(distinct)
+    return np.searchsorted(distinct, values).astype(np.uint8), tuple(float(value) for value in distinct)
+
+
+def segment(grey: Shaped[np.ndarray, "*grid"], phases: int) -> tuple[UInt8[np.ndarray, "*grid"], tuple[float, ...]]:
+    """Labels of a grey image by the multi-Otsu thresholds, darkest phase first.
+
+    Otsu's thresholds maximise the variance between the phases. The histogram has one bin per grey level for 8-bit
+    images and 256 bins otherwise, between the 0.1 and 99.9 percentiles, so that a few hot pixels do not matter.
+
+    Args:
+        grey: grey levels, any real type.
+        phases: number of phases P, 2 to 5.
+    Returns:
+        the labels, and the P - 1 increasing thresholds in grey levels; label k lies between thresholds k - 1 and k.
+        A threshold between two phases that do not overlap lies in the middle of the gap.
+    Raises:
+        UserError: NaN or infinite, too few grey levels, or P out of range.
+    Source: Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979); Liao et al., J. Inf. Sci. Eng. 17, 713 (2001).
+
+    >>> segment(np.array([[10, 11, 12, 200], [11, 10, 201, 202]], np.uint8), 2)[0].tolist()
+    [[0, 0, 0, 1], [0, 0, 1, 1]]
+    """
+    if not 2 <= phases <= MAX_SEGMENTS:
+        raise UserError(f"cannot segment into {phases} phases; give a number from 2 to {MAX_SEGMENTS}")
+    _check_numbers(grey)
+    distinct = np.unique(grey)
+    _check_two_phases(distinct)
+    if distinct.size < phases:
+        raise UserError(f"only {distinct.size} distinct values, too few for {phases} phases; ask for fewer phases")
+    thresholds = _midpoints(distinct) if distinct.size == phases else _multi_otsu(grey, phases)
+    return np.digitize(grey, thresholds).astype(np.uint8), tuple(float(level) for level in thresholds)
+
+
+def mean_levels(
+    grey: Shaped[np.ndarray, "*grid"], labels: Integer[np.ndarray, "*grid"], phases: int
+) -> tuple[float, ...]:
+    """Mean grey level of each phase; NaN for a phase without a voxel."""
+    counts = np.bincount(labels.ravel(), minlength=phases)
+    sums = np.bincount(labels.ravel(), weights=grey.ravel().astype(np.float64), minlength=phases)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return tuple(float(level) for level in sums / counts)
+
+
+def _multi_otsu(grey: np.ndarray, phases: int) -> np.ndarray:
+    from skimage.filters import threshold_multiotsu  # slow to import, needed for grey images only
+
+    counts, edges = np.histogram(grey, bins=_bin_edges(grey))
+    occupied = np.flatnonzero(counts)
+    if occupied.size < phases:  # a few levels far from the rest: fewer bins hold them than there are phases
+        raise UserError(f"only {occupied.size} separate grey levels, too few for {phases} phases; ask for fewer phases")
+    if occupied.size == phases:
+        last = occupied[:-1]
+    else:
+        last = np.asarray(threshold_multiotsu(classes=phases, hist=(counts, np.arange(counts.size))), int)
+    below, above = np.searchsorted(occupied, last, side="right") - 1, np.searchsorted(occupied, last, side="right")
+    return (edges[occupied[below] + 1] + edges[occupied[above]]) / 2  # the middle of the empty bins between
+
+
+def _bin_edges(grey: np.ndarray) -> np.ndarray:
+    if grey.dtype == np.uint8:
+        return np.arange(grey.min(), grey.max() + 2.0) - 0.5
+    low, high = np.percentile(grey, (_OUTLIERS, 100 - _OUTLIERS))
+    if low == high:
+        low, high = grey.min(), grey.max()
+    return np.linspace(low, high, _GREY_BINS + 1)
+
+
+def _midpoints(distinct: np.ndarray) -> np.ndarray:
+    levels = distinct.astype(np.float64)
+    return (levels[:-1] + levels[1:]) / 2
+
+
+def _check_numbers(values: np.ndarray) -> None:
+    if values.size == 0:
+        raise UserError(f"the image is empty (shape {values.shape}); expected at least one pixel along each axis")
+    if values.dtype.kind not in "buif":
+        raise UserError(f"values of type {values.dtype} are not real numbers; save the image as 8-bit labels")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        count = int(np.count_nonzero(~np.isfinite(values)))
+        raise UserError(f"{count} of {values.size} values are NaN or infinite; replace them before saving the image")
+
+
+def _check_two_phases(distinct: np.ndarray) -> None:
+    if distinct.size < 2:
+        raise UserError(
+            f"every pixel has the value {distinct[0]:g}: one phase only; at least two phases are needed, "
+            "check that the right image was given"
+        )

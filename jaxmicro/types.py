@@ -1,0 +1,95 @@
+"""Array types with their axis letters, and the microstructure that travels between the stages.
+
+Axis letters, the same everywhere: `n` batch, `h w` image, `z y x` volume, `c` channel, `p` phase; `*grid` is `h w` or
+`z y x`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Integer
+
+from jaxmicro.errors import UserError
+
+ArrayLike = Array | np.ndarray
+Labels = Integer[ArrayLike, "*grid"]  # phase of each voxel, 0..P-1
+Fractions = Float[ArrayLike, "*grid p"]  # share of each phase in each voxel; sums to 1 over p
+Scalar = Float[ArrayLike, ""]
+
+
+@dataclass(frozen=True, eq=False)
+class Microstructure:
+    """A segmented image "h w" or volume "z y x" with its physical size.
+
+    Two microstructures are equal when labels, values, voxel size and unit are; where they came from does not count.
+
+    Attributes:
+        labels: phase of each voxel, uint8, 0..P-1.
+        values: value that each label had in the file it was read from (grey level), in label order, increasing.
+        voxel_size: edge of a square pixel or cubic voxel in `unit`; None when unknown.
+        unit: "nm", "um", "mm" and so on; None when unknown.
+        source: name of the file it was read from; empty for a generated one.
+        thresholds: P - 1 grey levels that separated the phases, if a grey image was segmented; else empty.
+    Raises:
+        UserError: labels are not a non-empty 2D or 3D uint8 array below P, or the voxel size is not positive.
+    """
+
+    labels: np.ndarray
+    values: tuple[float, ...]
+    voxel_size: float | None = None
+    unit: str | None = None
+    source: str = ""
+    thresholds: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        if self.labels.dtype != np.uint8 or self.labels.ndim not in (2, 3) or self.labels.size == 0:
+            raise UserError(
+                f"labels are {self.labels.dtype} of shape {self.labels.shape}; "
+                "expected a non-empty uint8 array h w or z y x"
+            )
+        if self.labels.max() >= self.phases:
+            raise UserError(f"label {self.labels.max()} found with {self.phases} phases; labels run from 0 to P - 1")
+        if self.voxel_size is not None and not (math.isfinite(self.voxel_size) and self.voxel_size > 0):
+            raise UserError(f"voxel size {self.voxel_size} is not a positive length; give the edge of a voxel")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Microstructure):
+            return NotImplemented
+        return (
+            np.array_equal(self.labels, other.labels)
+            and (self.values, self.voxel_size, self.unit) == (other.values, other.voxel_size, other.unit)
+        )  # fmt: skip
+
+    __hash__ = None  # type: ignore[assignment]  # holds an array
+
+    @property
+    def phases(self) -> int:
+        """Number of phases P."""
+        return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis, (h, w) or (z, y, x)."""
+        return self.labels.shape
+
+    @property
+    def volume_fractions(self) -> tuple[float, ...]:
+        """Share of the voxels of each phase, in label order; sums to 1."""
+        counts = np.bincount(self.labels.ravel(), minlength=self.phases)
+        return tuple(float(count) / self.labels.size for count in counts)
+
+
+def check_patch(micrograph: Microstructure, patch: int) -> None:
+    """Refuses an image that holds no square training patch of `patch` pixels a side.
+
+    Raises:
+        UserError: the image (any slice, for a volume) is smaller than the patch.
+    """
+    if min(micrograph.shape) < patch:
+        size = " x ".join(str(edge) for edge in micrograph.shape)
+        raise UserError(
+            f"{micrograph.source or 'the image'} is {size} pixels, smaller than the training patch of {patch}; "
+            f"use a larger image, or train with a patch of at most {min(micrograph.shape)}"
+        )
