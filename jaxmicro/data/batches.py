@@ -1,8 +1,8 @@
 """Batches of square crops of label images: seeded, resumable to the bit, sharded by process.
 
-Crop number i of a stream is a pure function of (seed, i): its random numbers are block i of a counter-based generator. Batch k
-is the crops k * batch ... (k + 1) * batch - 1, whatever the batch size, the number of processes, or where a run was interrupted.
-A whole batch, orientation included, is read by one gather: a crop turned or mirrored is the same memory walked with other strides.
+Crop number i of a stream is a pure function of (seed, i): its random numbers are block i of a counter-based generator.
+Batch k is the crops k * batch ... (k + 1) * batch - 1, whatever the number of processes and wherever a run was interrupted.
+A batch, orientation included, is read by one gather: a crop turned or mirrored is the same memory walked with other strides.
 """
 
 import sys
@@ -65,8 +65,9 @@ class Sources(NamedTuple):
 def split(labels: Labels, *, patch: int = 64, validation: float = 0.2) -> Split:
     """Cut an image into a training and a validation region that share no pixel.
 
-    The validation region is a strip at the end of the longer edge, at least one patch wide. An image with no room for a patch on
-    either side of the cut is used whole for both, which `Split.disjoint` tells: its validation loss measures memory, too.
+    The validation region is a strip at the end of the longer edge, at least one patch wide. An image with no room for a
+    patch on either side of the cut is used whole for both, and `Split.disjoint` is False: its validation loss cannot show
+    overfitting.
 
     Args:
         labels: the image; only its shape matters.
@@ -119,25 +120,24 @@ def crop_batches(
 ) -> grain.DatasetIterator:
     """Endless iterator over this process's share of the batches, each UInt8 "n h w" of labels.
 
-    Every crop position inside the allowed boxes is equally likely, over all planes of all sources together, unless `weights` say
-    how often each source is used. `get_state()` and `set_state(state)` save and restore the position exactly; the state is small.
+    Every crop position inside the allowed boxes is equally likely, over all planes of all sources together, unless
+    `weights` say how often each source is used. `get_state()` and `set_state(state)` save and restore the position exactly;
+    the state is one number.
 
     Args:
-        sources: one label array or several, of any sizes: images "h w", or stacks of images "n h w" (see `volume_planes`).
-        boxes: allowed regions: boxes of the one source, or a list of boxes for each source. Boxes of a source must not overlap,
-            or their common positions count twice. Default: everything. They hold for each image of a stack.
+        sources: one label array or several, of any sizes: images "h w" or stacks of images "n h w" (see `volume_planes`).
+        boxes: allowed regions: boxes of the one source, or a list of boxes for each source; they hold for each image of a
+            stack. Default: everything. Boxes of a source must not overlap, or their common positions count twice.
         weights: relative frequency of each source, >= 0. Default: its number of crop positions.
         process_index, process_count: this process gives rows [index, index + 1) * batch / count of each batch.
     Raises:
         UserError: a source or box is smaller than a patch, or does not fit; the batch cannot be shared out evenly.
     """
-    return iter(
-        crop_dataset(
-            sources, config, boxes=boxes, weights=weights, process_index=process_index, process_count=process_count
-        ).to_iter_dataset(
-            grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-        )  # a batch costs less than a thread switch
+    batches = crop_dataset(
+        sources, config, boxes=boxes, weights=weights, process_index=process_index, process_count=process_count
     )
+    # No threads: making a batch costs less than handing it over.
+    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
 
 
 def crop_dataset(
@@ -152,7 +152,7 @@ def crop_dataset(
     """The same batches by random access: `crop_dataset(...)[k]` is batch k. Arguments as `crop_batches`."""
     if config.batch % process_count or not 0 <= process_index < process_count:
         raise UserError(
-            f"a batch of {config.batch} cannot be shared by {process_count} processes (this is number {process_index}); "
+            f"a batch of {config.batch} cannot be shared by {process_count} processes (this is {process_index}); "
             "choose a batch that is a multiple of the number of processes"
         )
     arrays = [sources] if isinstance(sources, np.ndarray) else list(sources)
@@ -171,7 +171,7 @@ def crop_function(
     boxes: Sequence[Sequence[Box]],
     weights: Sequence[float] | None = None,
 ) -> Callable[[Int64[np.ndarray, " n"]], LabelStack]:
-    """Function from consecutive crop numbers i, i + 1, ... to the crops "n h w"; each depends only on (seed, its number)."""
+    """Function from consecutive crop numbers i, i + 1, ... to the crops "n h w", each a function of (seed, number)."""
     regions = _regions(arrays, boxes, config.patch, weights)
     memory = np.concatenate([array.ravel() for array in arrays])
     key = np.random.SeedSequence(config.seed).generate_state(2, np.uint64)
@@ -231,8 +231,8 @@ def _walk(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Memory index of each crop's first pixel, and the steps to the pixel below and to the right of it.
 
-    Orientation is three bits: mirror the rows, mirror the columns, exchange rows and columns. The eight of them are the symmetry
-    group of the square; those below four keep the direction of the rows.
+    Orientation is three bits: mirror the rows, mirror the columns, exchange rows and columns. The eight of them are the
+    symmetry group of the square; those below four keep rows as rows.
     """
     plane, within = np.divmod(position, regions.rows[region] * regions.columns[region])
     top, left = np.divmod(within, regions.columns[region])
@@ -245,7 +245,7 @@ def _walk(
 
 
 def _cut(shape: Sequence[int], patch: int, validation: float) -> tuple[int, int] | None:
-    """Axis and index of the cut: across the longest edge, at least a patch on both sides; None when there is no room."""
+    """Axis and index of the cut: across the longest edge, at least a patch on both sides; None without room."""
     if not 0 < validation < 1:
         raise UserError(f"the share to validate on is {validation}; it must lie between 0 and 1")
     if len(shape) not in (2, 3) or sorted(shape)[-2] < patch or (len(shape) == 2 and min(shape) < patch):
