@@ -1,14 +1,15 @@
 """Batches of square crops of label images: seeded, resumable to the bit, sharded by process.
 
 Crop number i of a stream is a pure function of (seed, i): its random numbers are block i of a counter-based generator.
-Batch k is the crops k * batch ... (k + 1) * batch - 1, whatever the number of processes and wherever a run was interrupted.
-A batch, orientation included, is read by one gather: a crop turned or mirrored is the same memory walked with other strides.
+Batch k is the crops k * batch ... (k + 1) * batch - 1, whatever the number of processes and wherever a run stopped.
+A batch, orientation included, is read by one gather: a crop turned or mirrored is the same memory walked with other
+strides.
 """
 
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import grain
 import numpy as np
@@ -65,9 +66,9 @@ class Sources(NamedTuple):
 def split(labels: Labels, *, patch: int = 64, validation: float = 0.2) -> Split:
     """Cut an image into a training and a validation region that share no pixel.
 
-    The validation region is a strip at the end of the longer edge, at least one patch wide. An image with no room for a
-    patch on either side of the cut is used whole for both, and `Split.disjoint` is False: its validation loss cannot show
-    overfitting.
+    The validation region is a strip at the end of the longer edge, at least one patch wide. An image with no room for
+    a patch on either side of the cut is used whole for both, and `Split.disjoint` is False: its validation loss cannot
+    show overfitting.
 
     Args:
         labels: the image; only its shape matters.
@@ -121,13 +122,13 @@ def crop_batches(
     """Endless iterator over this process's share of the batches, each UInt8 "n h w" of labels.
 
     Every crop position inside the allowed boxes is equally likely, over all planes of all sources together, unless
-    `weights` say how often each source is used. `get_state()` and `set_state(state)` save and restore the position exactly;
-    the state is one number.
+    `weights` say how often each source is used. `get_state()` and `set_state(state)` save and restore the position
+    exactly; the state is one number.
 
     Args:
-        sources: one label array or several, of any sizes: images "h w" or stacks of images "n h w" (see `volume_planes`).
-        boxes: allowed regions: boxes of the one source, or a list of boxes for each source; they hold for each image of a
-            stack. Default: everything. Boxes of a source must not overlap, or their common positions count twice.
+        sources: one label array or several, of any sizes: images "h w" or stacks "n h w" (see `volume_planes`).
+        boxes: allowed regions: boxes of the one source, or a list of boxes for each source; they hold for each image
+            of a stack. Default: everything. Overlapping boxes of a source count their common positions twice.
         weights: relative frequency of each source, >= 0. Default: its number of crop positions.
         process_index, process_count: this process gives rows [index, index + 1) * batch / count of each batch.
     Raises:
@@ -273,11 +274,13 @@ def _boxes_per_source(
 ) -> Sequence[Sequence[Box]]:
     if boxes is None:
         return [[(0, 0, *array.shape[-2:])] for array in arrays]
-    if len(boxes) and len(boxes[0]) and isinstance(boxes[0][0], int):
-        boxes = [boxes]  # type: ignore[list-item]
-    if len(boxes) != len(arrays):
-        raise UserError(f"boxes are given for {len(boxes)} sources, but there are {len(arrays)}; give a list for each")
-    return boxes  # type: ignore[return-value]
+    one_source = any(isinstance(edge, int) for box in boxes for edge in box)
+    per_source = cast(Sequence[Sequence[Box]], [boxes] if one_source else boxes)
+    if len(per_source) != len(arrays):
+        raise UserError(
+            f"boxes for {len(per_source)} sources are given, but there are {len(arrays)}; give a list for each"
+        )
+    return per_source
 
 
 def _overlap(a: Box, b: Box) -> bool:

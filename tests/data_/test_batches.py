@@ -38,7 +38,7 @@ def test_the_orientations_are_equally_likely(augment, count):
     seen, times = np.unique(crops.reshape(8000, -1), axis=0, return_counts=True)
     assert {row.tobytes() for row in seen} <= set(symmetry_group(image))
     assert len(seen) == count
-    # 8000 draws: a standard deviation of at most sqrt(8000 / 8 * 7 / 8) = 30 counts at 1000, 39 at 2000; five of them allowed
+    # 8000 draws: the standard deviation is sqrt(8000 * 1/8 * 7/8) = 30 at 1000 counts, 39 at 2000; five are allowed
     assert np.abs(times - 8000 / count).max() < 200
 
 
@@ -49,7 +49,7 @@ def test_mirroring_alone_keeps_rows_as_rows():
 
 
 def test_every_position_is_equally_likely_over_images_and_volumes_together():
-    # Crops of one pixel: 6 + 20 + 3 * 24 positions, every pixel value tells its position up to the three views of the volume.
+    # Crops of one pixel: 6 + 20 + 3 * 24 positions, and every pixel value tells its voxel.
     image, wide = numbered(2, 3), numbered(4, 5, first=6)
     volume = (26 + np.arange(24)).astype(np.uint8).reshape(2, 3, 4)
     draws = 98 * 400
