@@ -1,0 +1,46 @@
+"""Descriptors: numbers and curves that characterise a microstructure in 2D or 3D. Lengths are in voxels.
+
+Each function takes one image or volume and one phase; map over slices or volumes with `jax.vmap`. The correlation
+functions, volume fraction, surface areas and Euler characteristic are differentiable in soft phases; chords and clusters
+are counted exactly on the host.
+"""
+
+from jaxmicro.descriptors.chord_length import chord_length_distribution, chord_lengths, mean_chord_length
+from jaxmicro.descriptors.connectivity import (
+    cluster_sizes,
+    connected_fraction,
+    euler_characteristic,
+    percolating_fraction,
+    percolation,
+)
+from jaxmicro.descriptors.lineal_path import lineal_path
+from jaxmicro.descriptors.surface_area import (
+    crofton_surface_area,
+    interface_areas,
+    relative_surface_area,
+    smoothed_surface_area,
+    specific_surface_area,
+)
+from jaxmicro.descriptors.two_point import directional_two_point, radial_two_point, two_point_correlation
+from jaxmicro.descriptors.volume_fraction import volume_fraction
+
+__all__ = [
+    "chord_length_distribution",
+    "chord_lengths",
+    "cluster_sizes",
+    "connected_fraction",
+    "crofton_surface_area",
+    "directional_two_point",
+    "euler_characteristic",
+    "interface_areas",
+    "lineal_path",
+    "mean_chord_length",
+    "percolating_fraction",
+    "percolation",
+    "radial_two_point",
+    "relative_surface_area",
+    "smoothed_surface_area",
+    "specific_surface_area",
+    "two_point_correlation",
+    "volume_fraction",
+]

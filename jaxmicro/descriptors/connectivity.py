@@ -1,0 +1,119 @@
+"""Connectivity of one phase: clusters, percolation, Euler characteristic.
+
+Two voxels are connected when they share a face (2D: an edge), so voxels that meet at a corner do not conduct. Clusters
+are labelled on the host and have no gradient; the Euler characteristic is a sum of products and has one.
+"""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Shaped
+from scipy import ndimage
+
+from jaxmicro.descriptors.fields import Phase, as_field, base, shifted, unit_offset
+
+Indicator = Shaped[Array | np.ndarray, "*grid"]
+"""Indicator of one phase; a soft phase is cut at one half."""
+
+
+def percolation(phase: Indicator, axis: int) -> bool:
+    """Whether one cluster of the phase reaches both sides of the grid that are normal to `axis`.
+
+    >>> percolation(np.array([[1, 0], [1, 0]]), 0), percolation(np.array([[1, 0], [1, 0]]), 1)
+    (True, False)
+    """
+    return percolating_fraction(phase, axis=axis) > 0
+
+
+def percolating_fraction(phase: Indicator, *, axis: int) -> float:
+    """Share of the phase in clusters that reach both sides of the grid normal to `axis`.
+
+    Args:
+        phase: indicator of the phase.
+        axis: direction of percolation.
+    Returns:
+        0..1, dimensionless; 0 when the phase is absent.
+    Source: Stauffer and Aharony, Introduction to Percolation Theory (1994).
+
+    >>> percolating_fraction(np.array([[1, 1, 0, 1]]).T, axis=1)
+    1.0
+    """
+    clusters, sizes = _clusters(phase)
+    sides = np.take(clusters, 0, axis=axis), np.take(clusters, -1, axis=axis)
+    spanning = np.intersect1d(*sides)
+    return _share(sizes, spanning[spanning > 0] - 1)
+
+
+def connected_fraction(phase: Indicator) -> float:
+    """Share of the phase in its largest cluster.
+
+    Args:
+        phase: indicator of the phase.
+    Returns:
+        0..1, dimensionless; 0 when the phase is absent.
+
+    >>> connected_fraction(np.array([[1, 1, 0, 1]])) == 2 / 3
+    True
+    """
+    sizes = _clusters(phase)[1]
+    return _share(sizes, np.argmax(sizes, keepdims=True)) if sizes.size else 0.0
+
+
+def cluster_sizes(phase: Indicator) -> Int[np.ndarray, " cluster"]:
+    """Number of voxels in each cluster of the phase, largest first.
+
+    >>> cluster_sizes(np.array([[1, 0, 1, 1]])).tolist()
+    [2, 1]
+    """
+    return np.sort(_clusters(phase)[1])[::-1]
+
+
+@partial(jax.jit, static_argnames="periodic")
+def euler_characteristic(phase: Phase, *, periodic: bool = False) -> Float[Array, ""]:
+    """Euler characteristic of one phase: in 3D clusters - tunnels + cavities, in 2D clusters - holes.
+
+    Voxels are the vertices of a complex; pairs, squares and cubes of neighbours that lie wholly in the phase are its
+    edges, faces and cells, and chi = vertices - edges + faces - cells.
+
+    Args:
+        phase: indicator I; in a soft phase each cell counts the product of its voxels (differentiable).
+        periodic: whether the grid repeats.
+    Returns:
+        chi, a whole number for an indicator; over the volume it is the Euler density. Negative: well connected.
+    Source: Ohser and Muecklich, Statistical Analysis of Microstructures in Materials Science (2000).
+
+    >>> import jax.numpy as jnp
+    >>> ring = jnp.ones((3, 3)).at[1, 1].set(0.0)
+    >>> float(euler_characteristic(ring))
+    0.0
+    """
+    field = as_field(phase)
+    total = jnp.zeros((), field.dtype)
+    for count in range(field.ndim + 1):
+        for axes in itertools.combinations(range(field.ndim), count):
+            total = total + (-1) ** count * jnp.sum(_cells(field, axes, periodic=periodic))
+    return total
+
+
+def _cells(field: Float[Array, "*grid"], axes: tuple[int, ...], *, periodic: bool) -> Float[Array, "*cell"]:
+    """The product of the voxels of every cell that extends over two voxels along each of `axes`."""
+    for axis in axes:
+        offset = unit_offset(field.ndim, axis)
+        field = base(field, offset, periodic=periodic) * shifted(field, offset, periodic=periodic)
+    return field
+
+
+def _clusters(phase: Indicator) -> tuple[Int[np.ndarray, "*grid"], Int[np.ndarray, " cluster"]]:
+    """Cluster number of each voxel (0 outside the phase) and the size of cluster 1, 2, ..."""
+    field = np.asarray(phase)
+    inside: Bool[np.ndarray, "*grid"] = field if field.dtype == bool else field > 0.5
+    clusters, _ = ndimage.label(inside)  # type: ignore[misc]
+    return clusters, np.bincount(clusters.ravel())[1:]
+
+
+def _share(sizes: Int[np.ndarray, " cluster"], chosen: Int[np.ndarray, " chosen"]) -> float:
+    total = sizes.sum()
+    return float(sizes[chosen].sum() / total) if total else 0.0

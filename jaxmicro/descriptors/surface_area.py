@@ -1,0 +1,199 @@
+"""Interface area per volume (in 2D: interface length per area), by three estimators, all differentiable.
+
+| Estimator | Flat interface along the grid | Isotropic interfaces |
+|---|---|---|
+| `specific_surface_area`: voxel faces | exact | too large by 3/2 (3D) or 4/pi (2D), at any resolution |
+| `crofton_surface_area`: lines in 13 (3D) or 4 (2D) directions | 7 % (3D) or 5 % (2D) low | unbiased |
+| `smoothed_surface_area`: total variation after smoothing | exact | unbiased where smooth on the scale `sigma` |
+
+A unit of interface with normal n shows |n . e| faces along a grid axis e; the mean of |n . e| over all n is 1/2 (3D) or
+2/pi (2D), and faces are counted along 3 or 2 axes: hence the factors 3/2 and 4/pi, which no refinement removes. Multiply
+faces by 2/3 or pi/4 if the medium is isotropic, or use one of the other two estimators.
+"""
+
+import itertools
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxmicro.descriptors.fields import Fractions, Length, Phase, as_field, base, shifted, unit_offset
+
+# Share of the unit sphere nearest to each of the 13 directions (both senses together) from a voxel to its neighbours:
+# along the axes, the face diagonals, the space diagonals; 3 a + 6 f + 4 s = 1. Ohser and Muecklich (2000).
+_SPHERE_SHARE = {1: 0.0915557824, 2: 0.0739612558, 3: 0.0703912796}
+
+
+@partial(jax.jit, static_argnames="periodic")
+def specific_surface_area(phase: Phase, *, voxel_size: Length = 1.0, periodic: bool = False) -> Float[Array, ""]:
+    """Area of the voxel faces on interfaces per total volume.
+
+    Args:
+        phase: indicator of one phase (bool or float): its interface; soft phases count |I(x) - I(y)| per face. Or
+            integer labels: every face between two unlike labels, once (half the sum of the phases' areas).
+        voxel_size: edge of a voxel, in the unit of which the result is the inverse.
+        periodic: whether the faces between opposite sides of the grid count; otherwise the border carries no interface.
+    Returns:
+        S_V in 1/unit (2D: boundary length per area, the same unit). Exact for interfaces along the grid, unchanged when
+        voxels are split; for isotropic interfaces too large by 3/2 in 3D and 4/pi in 2D, see the module's text.
+    Source: Torquato, Random Heterogeneous Materials (2002), section 2.2.
+
+    >>> import jax.numpy as jnp
+    >>> float(specific_surface_area(jnp.array([[0.0, 0.0, 1.0, 1.0]]), voxel_size=0.5))
+    0.5
+    """
+    grid = _values(phase)
+    offsets = [unit_offset(grid.ndim, axis) for axis in range(grid.ndim)]
+    faces = sum(jnp.sum(_unlike(grid, offset, periodic=periodic)) for offset in offsets)
+    return faces / grid.size / voxel_size
+
+
+@partial(jax.jit, static_argnames="periodic")
+def crofton_surface_area(phase: Phase, *, voxel_size: Length = 1.0, periodic: bool = False) -> Float[Array, ""]:
+    """Interface area per volume from the intersections of test lines in many directions (Crofton's formula).
+
+    S_V = 2 <P_L> in 3D, L_A = (pi / 2) <P_L> in 2D, with P_L the intersections per length of test line. The mean
+    over directions runs over the 13 (2D: 4) lines through a voxel and its neighbours, weighted by the share of directions
+    nearest to each. The mean over all orientations of an interface is exact; a single orientation is within 8 %.
+
+    Args:
+        phase: indicator of one phase or integer labels, as in `specific_surface_area`.
+        voxel_size: edge of a voxel, in the unit of which the result is the inverse.
+        periodic: whether lines wrap around; otherwise each direction is divided by the pairs that fit the grid.
+    Returns:
+        S_V in 1/unit (2D: boundary length per area, the same unit).
+    Source: Ohser and Muecklich, Statistical Analysis of Microstructures in Materials Science (2000).
+
+    >>> import jax.numpy as jnp
+    >>> float(crofton_surface_area(jnp.ones((4, 4))))
+    0.0
+    """
+    grid = _values(phase)
+    dimension_factor = 2.0 if grid.ndim == 3 else math.pi / 2
+    intersections = [
+        share / math.hypot(*offset) * jnp.mean(_unlike(grid, offset, periodic=periodic))
+        for offset, share in _directions(grid.ndim)
+    ]
+    return dimension_factor * sum(intersections) / voxel_size
+
+
+@partial(jax.jit, static_argnames=("sigma", "periodic"))
+def smoothed_surface_area(
+    phase: Phase, *, sigma: float = 1.0, voxel_size: Length = 1.0, periodic: bool = False
+) -> Float[Array, ""]:
+    """Total variation per volume of the Gaussian-smoothed indicator: mean of |grad (G_sigma * I)|.
+
+    Args:
+        phase: indicator I, 0..1.
+        sigma: standard deviation of the Gaussian, voxels; details thinner than about 2 sigma are lost.
+        voxel_size: edge of a voxel, in the unit of which the result is the inverse.
+        periodic: whether the grid repeats; otherwise its border is continued outwards.
+    Returns:
+        S_V in 1/unit (2D: boundary length per area, the same unit); smooth in `phase`, so the choice for guidance.
+    Source: MicroLad (2025), section 3.7; coarea formula (total variation of an indicator = its perimeter).
+
+    >>> import jax.numpy as jnp
+    >>> step = jnp.repeat(jnp.array([[0.0, 1.0]]), 10, axis=1)
+    >>> round(float(smoothed_surface_area(step)), 4)
+    0.05
+    """
+    field = _smoothed(as_field(phase), sigma, periodic=periodic)
+    squared = sum(_slope(field, axis, periodic=periodic) ** 2 for axis in range(field.ndim))
+    flat = squared == 0
+    steepness = jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, squared)))  # zero, not NaN, gradient where flat
+    return jnp.mean(steepness) / voxel_size
+
+
+@partial(jax.jit, static_argnames=("sigma", "periodic"))
+def relative_surface_area(fractions: Fractions, *, sigma: float = 1.0, periodic: bool = False) -> Float[Array, " p"]:
+    """Relative surface area of each phase: its smoothed surface area over the sum of those of all phases.
+
+    Args:
+        fractions: share of each phase in each voxel, phases on the last axis.
+        sigma: standard deviation of the Gaussian, voxels.
+        periodic: whether the grid repeats; otherwise its border is continued outwards.
+    Returns:
+        Share of each phase, 0..1/2 for one-hot labels, sum 1; all zero when there is no interface.
+    Source: MicroLad (2025), section 3.7.
+
+    >>> import jax.numpy as jnp
+    >>> relative_surface_area(jnp.eye(2)[jnp.array([[0, 0, 1, 1]])]).round(4).tolist()
+    [0.5, 0.5]
+    """
+    area = jax.vmap(partial(smoothed_surface_area, sigma=sigma, periodic=periodic), in_axes=-1)(as_field(fractions))
+    total = jnp.sum(area)
+    return area / jnp.where(total > 0, total, 1.0)
+
+
+@partial(jax.jit, static_argnames="periodic")
+def interface_areas(fractions: Fractions, *, voxel_size: Length = 1.0, periodic: bool = False) -> Float[Array, "p q"]:
+    """Area of the voxel faces between each pair of phases per total volume.
+
+    Args:
+        fractions: share of each phase in each voxel, phases on the last axis; soft ones multiply.
+        voxel_size: edge of a voxel, in the unit of which the result is the inverse.
+        periodic: whether the faces between opposite sides of the grid count.
+    Returns:
+        Symmetric matrix in 1/unit with zero diagonal; row sums are the `specific_surface_area` of the phases of labels.
+        Counts faces: the same factor 3/2 or 4/pi for isotropic interfaces.
+
+    >>> import jax.numpy as jnp
+    >>> interface_areas(jnp.eye(3)[jnp.array([[0, 1, 1, 2]])])[1].tolist()
+    [0.25, 0.0, 0.25]
+    """
+    field = as_field(fractions)
+    axes = tuple(range(field.ndim - 1))
+    contact = jnp.zeros((field.shape[-1],) * 2, field.dtype)
+    for axis in axes:
+        offset = unit_offset(field.ndim, axis)
+        one, other = base(field, offset, periodic=periodic), shifted(field, offset, periodic=periodic)
+        contact = contact + jnp.tensordot(one, other, (axes, axes))
+    unlike = 1 - jnp.eye(field.shape[-1], dtype=field.dtype)
+    return unlike * (contact + contact.T) / (field.size / field.shape[-1]) / voxel_size
+
+
+def _values(phase: Phase) -> Array:
+    """Integer labels stay integers: unlike labels are one interface however far apart their numbers are."""
+    grid = jnp.asarray(phase)
+    return grid if jnp.issubdtype(grid.dtype, jnp.integer) else as_field(grid)
+
+
+def _unlike(grid: Array, offset: tuple[int, ...], *, periodic: bool) -> Float[Array, "*pair"]:
+    """How much the voxels x and x + offset differ: 0 or 1 for labels and indicators."""
+    one, other = base(grid, offset, periodic=periodic), shifted(grid, offset, periodic=periodic)
+    return as_field(one != other) if jnp.issubdtype(grid.dtype, jnp.integer) else jnp.abs(one - other)
+
+
+def _directions(ndim: int) -> list[tuple[tuple[int, ...], float]]:
+    """The lines from a voxel to its neighbours, one sense of each, with their share of all directions."""
+    offsets = [d for d in itertools.product((-1, 0, 1), repeat=ndim) if d > (0,) * ndim]
+    return [(d, _SPHERE_SHARE[sum(map(abs, d))] if ndim == 3 else 1 / len(offsets)) for d in offsets]
+
+
+def _smoothed(field: Float[Array, "*grid"], sigma: float, *, periodic: bool) -> Float[Array, "*grid"]:
+    """Separable Gaussian of standard deviation `sigma` voxels, cut at 4 sigma."""
+    radius = math.ceil(4 * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2) if sigma > 0 else np.ones(1)
+    kernel = kernel / kernel.sum()
+    for axis, edge in enumerate(field.shape):
+        extended = _extended(field, axis, radius, periodic=periodic)
+        field = sum(
+            float(weight) * jax.lax.slice_in_dim(extended, k, k + edge, axis=axis) for k, weight in enumerate(kernel)
+        )
+    return field
+
+
+def _slope(field: Float[Array, "*grid"], axis: int, *, periodic: bool) -> Float[Array, "*grid"]:
+    """Central difference, which sums to the height of a step however wide the step is."""
+    extended = _extended(field, axis, 1, periodic=periodic)
+    edge = field.shape[axis]
+    left, right = (jax.lax.slice_in_dim(extended, k, k + edge, axis=axis) for k in (0, 2))
+    return (right - left) / 2
+
+
+def _extended(field: Float[Array, "*grid"], axis: int, width: int, *, periodic: bool) -> Float[Array, "*wider"]:
+    pads = [(width, width) if a == axis % field.ndim else (0, 0) for a in range(field.ndim)]
+    return jnp.pad(field, pads, mode="wrap" if periodic else "edge")
