@@ -1,0 +1,197 @@
+"""Training checkpoints (Orbax) and published weights (safetensors); the only module that names either.
+
+Nothing here is ever unpickled.
+"""
+
+import base64
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+from orbax.checkpoint import v1 as ocp
+
+from jaxmicro.errors import UserError
+
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every save at "info" and some at "warning"
+
+FORMAT = "jaxmicro-weights-1"
+
+
+class Checkpoints:
+    """A folder of training checkpoints, one per saved step, the last `keep` of them kept.
+
+    Saves run in the background, one at a time, and count only when complete: a process killed at any moment leaves the
+    earlier checkpoints whole. Use as a context manager, or `close`, so that the last one is complete.
+    """
+
+    def __init__(self, directory: str | Path, *, keep: int = 3, config: Mapping[str, Any] | None = None):
+        """`config` is stored with each checkpoint; one of another config is refused by `restore`."""
+        self._directory = Path(directory).absolute()
+        self._config = None if config is None else json.loads(json.dumps(config))
+        self._manager = ocp.training.Checkpointer(
+            self._directory,
+            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            cleanup_tmp_directories=True,
+        )
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Steps of the complete checkpoints, ascending."""
+        return tuple(checkpoint.step for checkpoint in self._manager.checkpoints)
+
+    def save(self, step: int, state: Any, position: Any = None) -> None:
+        """Store `state` (a tree of arrays, copied before this returns) and the position of the data (JSON or bytes)."""
+        beside = {"position": _to_json(position), "config": self._config}
+        self._manager.save_checkpointables_async(step, {"state": state, "beside": beside}, force=True)
+
+    def restore(self, like: Any) -> tuple[Any, Any] | None:
+        """The last checkpoint as (state, position), or None when there is none.
+
+        Args:
+            like: a state of the same structure, shapes and sharding; its values are not used.
+        Errors: UserError when the checkpoint is of another model or config, or cannot be read.
+        """
+        if not self.steps:
+            return None
+        step = self.steps[-1]
+        where = self._directory / str(step)
+        try:
+            beside = self._manager.load_checkpointables(step, {"beside": None})["beside"]
+        except Exception as error:
+            problem = _first_line(error)
+            raise UserError(f"{where} cannot be read ({problem}); delete it to resume from the one before") from error
+        _compare(where, beside["config"], self._config)
+        abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
+        try:
+            state = self._manager.load_checkpointables(step, {"state": abstract})["state"]
+        except Exception as error:
+            raise UserError(
+                f"{where} does not fit this model ({_first_line(error)}); "
+                "resume with the configuration it was made with, or start in a new folder"
+            ) from error
+        return state, _from_json(beside["position"])
+
+    def wait(self) -> None:
+        """Return when every save is complete."""
+        self._manager.wait()
+
+    def close(self) -> None:
+        """Wait for the saves and release the folder."""
+        self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def save_weights(path: str | Path, params: Mapping[str, Any], config: Mapping[str, Any], *, half: bool = False) -> None:
+    """Write a nested dict of arrays and the JSON-able config that belongs to it as one safetensors file, atomically.
+
+    Args:
+        half: store float32 as float16 (half the size, relative error up to 2^-11); loaded back as float32.
+    Errors: UserError when a weight is not finite, also after the conversion.
+    """
+    path = Path(path)
+    arrays = {name: np.asarray(jax.device_get(value)) for name, value in _flatten(params).items()}
+    if half:
+        with np.errstate(over="ignore"):
+            arrays = {name: a.astype(np.float16) if a.dtype == np.float32 else a for name, a in arrays.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise UserError(f"weight {name} is not finite in {array.dtype}; {path} is not written")
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    metadata = {"format": FORMAT, "config": json.dumps(config, sort_keys=True)}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(safetensors.numpy.save(arrays, metadata=metadata))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+
+
+def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what `save_weights` wrote: (nested dict of float32 NumPy arrays, config).
+
+    Errors: UserError when the file is missing, damaged, or not written by `save_weights`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; expected a weights file (.safetensors)")
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a readable safetensors file ({_first_line(error)}); get it again") from error
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{path} holds no jaxmicro configuration; expected weights written by jaxmicro")
+    widened = {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
+    return _nest(widened), json.loads(metadata["config"])
+
+
+def check_weights(params: Any, like: Any, *, source: str | Path) -> None:
+    """Raise UserError unless `params` has the names and shapes of `like` (arrays or shape structs)."""
+    found = {name: tuple(value.shape) for name, value in _flatten(params).items()}
+    expected = {name: tuple(value.shape) for name, value in _flatten(like).items()}
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise UserError(
+                f"{source} does not fit the model: {name} is {found.get(name, 'missing')}, "
+                f"expected {expected.get(name, 'none')}; use the configuration the weights were made with"
+            )
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": x}} -> {"a/b": x}."""
+    flat = {}
+    for name, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Inverse of `_flatten`."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, leaf = name.split("/")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = value
+    return tree
+
+
+def _compare(where: Path, found: Any, expected: Any) -> None:
+    """Raise UserError that names the first fields in which two configs differ."""
+    if found is None or expected is None or found == expected:
+        return
+    found, expected = _flatten(found), _flatten(expected)
+    differing = [k for k in sorted(found.keys() | expected.keys()) if found.get(k) != expected.get(k)]
+    shown = ", ".join(f"{k} {found.get(k)!r} instead of {expected.get(k)!r}" for k in differing[:3])
+    raise UserError(f"{where} was made with another configuration: {shown}; use that one, or start in a new folder")
+
+
+def _to_json(position: Any) -> Any:
+    return {"base64": base64.b64encode(position).decode()} if isinstance(position, bytes) else {"json": position}
+
+
+def _from_json(stored: Mapping[str, Any]) -> Any:
+    return base64.b64decode(stored["base64"]) if "base64" in stored else stored["json"]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

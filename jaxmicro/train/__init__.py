@@ -1,0 +1,15 @@
+"""Training: one loop, one state, one config. What is trained is given as a loss function."""
+
+from jaxmicro.train.loop import NonFiniteLoss, Progress, fit
+from jaxmicro.train.state import TrainConfig, TrainState, init_state, learning_rate, make_update
+
+__all__ = [
+    "NonFiniteLoss",
+    "Progress",
+    "TrainConfig",
+    "TrainState",
+    "fit",
+    "init_state",
+    "learning_rate",
+    "make_update",
+]

@@ -1,0 +1,252 @@
+"""The only train loop.
+
+Order of one round: update; then, where due, log, validate, sample, save; then the next batch is fetched while the
+device still works on the update. A checkpoint made after `step` updates holds the position of the data after `step`
+batches, so a restart goes on with batch `step + 1`. All effects (files, screen, clock) are functions of the caller.
+"""
+
+import collections
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxmicro import parallel
+from jaxmicro.errors import UserError
+from jaxmicro.train.state import Batch, Loss, Params, TrainConfig, TrainState, init_state, learning_rate, make_update
+
+IN_FLIGHT = 2  # updates queued on the device ahead of the host: enough to keep it busy, few enough to stop soon
+PROGRESS_SECONDS = 1.0  # between calls of `progress`
+
+
+class NonFiniteLoss(UserError):
+    """The loss or its gradient became infinite or NaN; `step` names the update."""
+
+    def __init__(self, step: int):
+        super().__init__(
+            f"the loss or its gradient is not finite at step {step}; "
+            "the last checkpoint is from before it: resume with a lower learning rate or a smaller clip"
+        )
+        self.step = step
+
+
+class Progress(NamedTuple):
+    """How far the run is."""
+
+    step: int  # updates done
+    steps: int  # updates in all
+    loss: float  # of a recent update
+    seconds_left: float  # estimate, to the last update or to the time limit
+
+
+def fit(
+    loss: Loss,
+    params: Params,
+    batches: Iterator[Batch],
+    config: TrainConfig,
+    *,
+    mesh: jax.sharding.Mesh | None = None,
+    save: Callable[[int, TrainState, Any], None] | None = None,
+    restore: Callable[[TrainState], tuple[TrainState, Any] | None] | None = None,
+    log: Callable[[dict[str, Any]], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    on_sample: Callable[[int, Params], None] | None = None,
+    validation: Sequence[Batch] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> TrainState:
+    """Train `params` and return the last state; use its `ema`.
+
+    Args:
+        loss: (params, batch, key) -> (scalar, dict of scalar metrics), the mean over the batch.
+        params: start, left untouched; ignored when `restore` finds a checkpoint.
+        batches: endless; each a tree of host arrays "n ..." with n = config.batch / processes. If it has `get_state`
+            and `set_state` (Grain), its position is saved and restored, which makes a restart exact to the bit.
+        save: (step, state, position) stores a checkpoint; called every `save_every` updates, at the end, and on Ctrl-C.
+        restore: state of the right shapes -> (state, position) of the last checkpoint, or None when there is none.
+        log: takes one flat record of plain numbers, with "step"; the means over the updates since the last record.
+        on_sample: (step, ema parameters), every `sample_every` updates and at the end.
+        validation: fixed batches; the EMA parameters are scored on them with fixed keys, as "validation_...".
+        clock: seconds.
+    Errors: NonFiniteLoss, raised at the next log or save; a state that is not finite is never saved. KeyboardInterrupt
+        (Ctrl-C or SIGTERM) is raised between two updates, after saving.
+    """
+    mesh = mesh or parallel.make_mesh()
+    whole, split = parallel.replicated(mesh), parallel.batch_sharded(mesh)
+    update = jax.jit(make_update(loss, config), in_shardings=(whole, split), out_shardings=whole, donate_argnums=0)
+    state, position, saved_step = _start(params, config, mesh, batches, restore)
+    validate = _validator(loss, validation, config, mesh)
+    meter = _Meter(config, int(state.step), clock)
+
+    def checkpoint():
+        nonlocal saved_step
+        _raise_if_not_finite(state)
+        if save is not None and step != saved_step:
+            save(step, state, position)
+            saved_step = step
+
+    step = int(state.step)
+    with _deferred_interrupt() as interrupted:
+        try:
+            upcoming = _take(batches, config, mesh) if step < config.steps else None
+            while upcoming is not None:
+                batch, position_after = upcoming
+                state, metrics = update(state, batch)
+                step, position = step + 1, position_after
+                last = step == config.steps or meter.time_is_up()
+                meter.add(step, metrics)
+                if last or step % config.log_every == 0:
+                    _raise_if_not_finite(state)
+                    _lead_only(log, meter.record())
+                if progress is not None and (last or meter.progress_is_due()):
+                    _lead_only(progress, meter.progress())
+                if validation and (last or step % config.evaluate_every == 0):
+                    _lead_only(log, {"step": step} | validate(state.ema))
+                if on_sample is not None and (last or (config.sample_every and step % config.sample_every == 0)):
+                    _raise_if_not_finite(state)
+                    _lead_only(on_sample, step, state.ema)
+                if last or step % config.save_every == 0:
+                    checkpoint()
+                if interrupted():
+                    raise KeyboardInterrupt
+                upcoming = None if last else _take(batches, config, mesh)
+        except KeyboardInterrupt:
+            checkpoint()
+            raise
+    return state
+
+
+def _start(params, config, mesh, batches, restore) -> tuple[TrainState, Any, int]:
+    """The state on the devices, the position of the data, and the step of the checkpoint both came from (or -1)."""
+    state = parallel.replicate(init_state(params, config), mesh)
+    found = restore(state) if restore is not None else None
+    if found is None:
+        return state, _position(batches), -1
+    state, position = found
+    if position is not None and hasattr(batches, "set_state"):
+        batches.set_state(position)
+    return state, position, int(state.step)
+
+
+def _position(batches) -> Any:
+    return batches.get_state() if hasattr(batches, "get_state") else None
+
+
+def _take(batches, config: TrainConfig, mesh) -> tuple[Batch, Any]:
+    """The next batch, on the devices, and the position of the data behind it."""
+    batch = next(batches)
+    size, expected = jax.tree.leaves(batch)[0].shape[0], config.batch // jax.process_count()
+    if size != expected:
+        raise UserError(f"the data gives batches of {size}, the training config asks for {expected}; make them equal")
+    return parallel.shard_batch(batch, mesh), _position(batches)
+
+
+def _raise_if_not_finite(state: TrainState) -> None:
+    """Wait for the device and look at the flag that every update carries."""
+    first_bad = int(state.first_bad)
+    if first_bad >= 0:
+        raise NonFiniteLoss(first_bad)
+
+
+def _lead_only(effect: Callable[..., None] | None, *arguments) -> None:
+    if effect is not None and parallel.is_lead_process():
+        effect(*arguments)
+
+
+def _validator(loss: Loss, validation: Sequence[Batch], config: TrainConfig, mesh) -> Callable[[Params], dict]:
+    """EMA parameters -> mean loss and metrics over the fixed batches, with a fixed key for each."""
+    held = [parallel.shard_batch(batch, mesh) for batch in validation]
+    keys = jax.random.split(jax.random.key(config.seed + 1), max(len(held), 1))
+    score = jax.jit(loss, out_shardings=parallel.replicated(mesh))
+
+    def validate(ema: Params) -> dict[str, float]:
+        scores = [score(ema, batch, key) for batch, key in zip(held, keys, strict=True)]
+        records = jax.device_get([metrics | {"loss": value} for value, metrics in scores])
+        return {f"validation_{name}": float(np.mean([r[name] for r in records])) for name in records[0]}
+
+    return validate
+
+
+class _Meter:
+    """Means, speed and time left, from metrics that stay on the device until they are asked for."""
+
+    def __init__(self, config: TrainConfig, step: int, clock: Callable[[], float]):
+        self._config, self._clock, self._rate = config, clock, learning_rate(config)
+        self._begin, self._first = clock(), step
+        self._step, self._kept = step, []
+        self._queue = collections.deque(maxlen=IN_FLIGHT + 1)  # losses of the last updates, the oldest one computed
+        self._warm: tuple[int, float] | None = None  # after the first update, which includes compilation
+        self._mark = (step, self._begin)  # of the last record
+        self._shown = self._begin  # time of the last progress
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Take the metrics of an update; wait until at most IN_FLIGHT updates are unfinished."""
+        self._step = step
+        self._kept.append(metrics)
+        self._queue.append(metrics["loss"])
+        jax.block_until_ready(self._queue[0])
+        if self._warm is None:
+            self._warm = self._mark = (step, self._clock())
+
+    def time_is_up(self) -> bool:
+        minutes = self._config.minutes
+        return minutes is not None and self._clock() - self._begin >= 60 * minutes
+
+    def seconds_left(self) -> float:
+        step, moment = self._warm or (self._first, self._begin)
+        now = self._clock()
+        left = (self._config.steps - self._step) * (now - moment) / max(self._step - step, 1)
+        if self._config.minutes is None:
+            return left
+        return max(0.0, min(left, self._begin + 60 * self._config.minutes - now))
+
+    def progress_is_due(self) -> bool:
+        return self._clock() - self._shown >= PROGRESS_SECONDS
+
+    def progress(self) -> Progress:
+        self._shown = self._clock()
+        return Progress(self._step, self._config.steps, float(self._queue[0]), self.seconds_left())
+
+    def record(self) -> dict[str, Any]:
+        """Means since the last record, the learning rate of the last update, updates per second, seconds left."""
+        kept = jax.device_get(self._kept)
+        now = self._clock()
+        step, moment = self._mark
+        speed = (self._step - step) / max(now - moment, 1e-9)
+        self._kept, self._mark = [], (self._step, now)
+        return (
+            {"step": self._step, "loss": 0.0}
+            | {name: float(np.mean([k[name] for k in kept])) for name in kept[0]}
+            | {"learning_rate": float(self._rate(self._step - 1))}
+            | {"steps_per_second": speed, "seconds_left": self.seconds_left()}
+        )
+
+
+@contextmanager
+def _deferred_interrupt():
+    """Within, the first Ctrl-C or SIGTERM only sets the flag that is yielded as a function; a second one acts at once.
+
+    An interrupt in the middle of an update would leave the donated state without its successor.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number, frame):
+        asked.set()
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    for name in before:
+        signal.signal(name, ask)
+    try:
+        yield asked.is_set
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -1,0 +1,119 @@
+"""What training changes, and one step of it.
+
+`step` is the number of updates done. Update k (k = 1, 2, ...) takes step from k - 1 to k and draws its noise from
+fold_in(key(seed), k - 1), so a restarted run draws the same noise.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+Params = Any  # a tree of float arrays
+Batch = Any  # a tree of arrays "n ..."
+Metrics = dict[str, Any]  # scalars
+Loss = Callable[[Params, Batch, jax.Array], tuple[Any, Metrics]]  # (params, batch, key) -> (scalar, metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long, how fast, and how often to look."""
+
+    steps: int = 20_000  # updates in all
+    batch: int = 32  # samples per update, over all devices
+    seed: int = 0  # of the noise drawn in the loss
+    learning_rate: float = 2e-4  # peak, of Adam
+    warmup: int = 200  # updates over which the learning rate rises linearly
+    decay: str = "cosine"  # of the learning rate after the warm-up, to `final_fraction` at the last step; or "constant"
+    final_fraction: float = 0.01  # last learning rate / peak, for decay="cosine"
+    clip: float = 1.0  # largest global norm of the gradient; longer ones are scaled down
+    ema_decay: float = 0.999  # of the averaged parameters; less in the first steps, see `ema_decay_at`
+    log_every: int = 50  # updates between log records
+    save_every: int = 1000  # updates between checkpoints
+    evaluate_every: int = 1000  # updates between validations
+    sample_every: int = 0  # updates between sample figures; 0: none
+    minutes: float | None = None  # wall-clock limit of this run; None: no limit
+
+    def __post_init__(self):
+        if self.decay not in ("cosine", "constant"):
+            raise ValueError(f"decay is {self.decay!r}, expected 'cosine' or 'constant'")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}, expected 0 <= ema_decay < 1")
+        for name in ("steps", "batch", "learning_rate", "clip", "log_every", "save_every", "evaluate_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
+        for name in ("warmup", "sample_every", "seed", "final_fraction"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected zero or more")
+        if self.minutes is not None and self.minutes <= 0:
+            raise ValueError(f"minutes is {self.minutes}, expected a positive number or None")
+
+
+class TrainState(NamedTuple):
+    """Everything that an update changes; a checkpoint holds it and the position in the data."""
+
+    step: Int[Array, ""]  # updates done
+    params: Params
+    opt_state: Any
+    ema: Params  # exponential moving average of params: the ones to use
+    first_bad: Int[Array, ""]  # update whose loss or gradient was first not finite; -1: none
+
+
+def learning_rate(config: TrainConfig) -> Callable[[Any], Any]:
+    """Learning rate of the update that follows `step` updates: linear warm-up, then cosine decay or constant."""
+
+    def rate(step):
+        warm = jnp.minimum(1.0, (step + 1) / max(config.warmup, 1))
+        if config.decay == "constant":
+            return config.learning_rate * warm
+        share = jnp.clip((step - config.warmup) / max(config.steps - config.warmup, 1), 0.0, 1.0)
+        cosine = 0.5 * (1 + jnp.cos(jnp.pi * share))
+        return config.learning_rate * warm * (config.final_fraction + (1 - config.final_fraction) * cosine)
+
+    return rate
+
+
+def make_optimiser(config: TrainConfig) -> optax.GradientTransformation:
+    """Adam on the clipped gradient."""
+    return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(learning_rate(config)))
+
+
+def ema_decay_at(step: Int[Array, ""], decay: float) -> Float[Array, ""]:
+    """min(decay, (1 + step) / (10 + step)): early averages forget the initial parameters quickly."""
+    return jnp.minimum(decay, (1 + step) / (10 + step))
+
+
+def init_state(params: Params, config: TrainConfig) -> TrainState:
+    """The state before the first update; owns copies of `params`, because updates donate their buffers."""
+    return TrainState(
+        step=jnp.asarray(0, jnp.int32),
+        params=jax.tree.map(lambda p: jnp.array(p, copy=True), params),
+        opt_state=make_optimiser(config).init(params),
+        ema=jax.tree.map(lambda p: jnp.array(p, copy=True), params),
+        first_bad=jnp.asarray(-1, jnp.int32),
+    )
+
+
+def make_update(loss: Loss, config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """One update, pure: (state, batch) -> (state, metrics): the metrics of the loss, "loss" and "gradient_norm"."""
+    optimiser = make_optimiser(config)
+
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, batch, key)
+        norm = optax.global_norm(gradient)
+        updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = optax.incremental_update(params, state.ema, 1 - ema_decay_at(state.step, config.ema_decay))
+        bad = (state.first_bad < 0) & ~(jnp.isfinite(value) & jnp.isfinite(norm))
+        first_bad = jnp.where(bad, state.step + 1, state.first_bad)
+        return TrainState(state.step + 1, params, opt_state, ema, first_bad), metrics | {
+            "loss": value,
+            "gradient_norm": norm,
+        }
+
+    return update
