@@ -1,0 +1,20 @@
+"""Evaluation: how close generated volumes are to the micrograph, and to the true volume where there is one."""
+
+from jaxmicro.evaluate.compare import compare
+from jaxmicro.evaluate.memorisation import memorisation
+from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
+from jaxmicro.evaluate.representativity import integral_range, representativity, standard_error
+from jaxmicro.evaluate.statistics import slice_statistics
+
+__all__ = [
+    "compare",
+    "error_rate",
+    "integral_range",
+    "memorisation",
+    "normalised_two_point",
+    "relative_area_error",
+    "representativity",
+    "shape_error",
+    "slice_statistics",
+    "standard_error",
+]

@@ -1,0 +1,269 @@
+"""Compare generated volumes with the micrograph they were made from, and with the true volume where there is one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxmicro.descriptors import percolating_fraction
+from jaxmicro.errors import UserError
+from jaxmicro.evaluate.memorisation import memorisation
+from jaxmicro.evaluate.metrics import error_rate, relative_area_error, shape_error
+from jaxmicro.evaluate.representativity import representativity
+from jaxmicro.evaluate.statistics import (
+    PlaneStatistics,
+    VolumeStatistics,
+    block_curves,
+    image_statistics,
+    plane_statistics,
+    volume_statistics,
+)
+from jaxmicro.types import Microstructure
+
+AXES = ("z", "y", "x")
+_CROP = 64  # edge of the crops of the micrograph whose scatter is reported, pixels
+_CROPS = 64  # at most this many of them
+_SUB_VOLUMES = 8  # at most this many sub-volumes of a true volume as yardstick
+
+
+def compare(
+    volumes: Sequence[Microstructure],
+    reference: Microstructure,
+    *,
+    true_volume: Microstructure | None = None,
+    r_max: int = 32,
+    patches: int = 24,
+) -> dict:
+    """How close volumes are to their micrograph: numbers and curves for a report, as a dictionary that JSON can hold.
+
+    Volumes are measured in their planes normal to z, y and x, the micrograph as a whole, with the same unbiased estimators.
+    Error rates are P-Micro3Diff eq. 24; `relative_area_error` is P-MicroLad section 3.7. Two true volumes are compared by
+    the same call: a 3D reference is measured in its planes, and is the true volume unless another is given.
+
+    Args:
+        volumes: one or more generated volumes; they may differ in size.
+        reference: the micrograph, 2D (or a volume, 3D).
+        true_volume: volume of the real material; adds S2, lineal path and percolation in 3D under "true_volume", and the
+            same numbers for sub-volumes of the true volume as yardstick.
+        r_max: largest distance of the curves in voxels; lowered to half the shortest edge of all grids.
+        patches: patches for the memorisation search (0: leave it out); see `memorisation`.
+    Returns:
+        {"r_max", "r", "voxel_size", "unit", "volumes", "shapes", "reference", "phases": [per phase: "volume_fraction",
+        "two_point", "lineal_path", "surface_area", "relative_surface_area", "percolating_fraction"], "memorisation",
+        "representativity", "true_volume"}; the last three None where they do not apply. A curve holds "reference", "mean",
+        "std" (over volumes), "volumes", "error_rate" (of the mean), "error_rate_volumes", and more. Distances in voxels,
+        areas per voxel, fractions and curves dimensionless, error rates in percent.
+    Raises:
+        UserError: no volumes, a 2D one among them, more phases than the reference has, or grids too small to measure.
+    """
+    true_volume = reference if true_volume is None and reference.labels.ndim == 3 else true_volume
+    _check(volumes, reference, true_volume)
+    phases = reference.phases
+    grids = [v.labels for v in volumes] + [reference.labels] + ([true_volume.labels] if true_volume else [])
+    r_max = min(r_max, min(min(g.shape) for g in grids) // 2)
+    made = [_on_host(plane_statistics(v.labels, phases=phases, r_max=r_max)) for v in volumes]
+    flat = reference.labels.ndim == 2
+    measure = image_statistics if flat else plane_statistics
+    original = _on_host(measure(reference.labels, phases=phases, r_max=r_max))
+    scatter = _crop_scatter(reference.labels, phases, r_max) if flat else None
+    return {
+        "r_max": r_max,
+        "r": list(range(r_max + 1)),
+        "voxel_size": reference.voxel_size,
+        "unit": reference.unit,
+        "volumes": len(volumes),
+        "shapes": [list(v.labels.shape) for v in volumes],
+        "reference": {"source": reference.source, "shape": list(reference.labels.shape)},
+        "phases": [_phase_report(p, made, original, scatter, volumes) for p in range(phases)],
+        "memorisation": memorisation([v.labels for v in volumes], reference.labels, phases, patches=patches)
+        if flat and patches
+        else None,
+        "representativity": representativity(reference.labels, phases, r_max=r_max) if flat else None,
+        "true_volume": _compare_3d(volumes, true_volume, phases, r_max) if true_volume else None,
+    }
+
+
+def _check(volumes: Sequence[Microstructure], reference: Microstructure, true_volume: Microstructure | None) -> None:
+    if not volumes:
+        raise UserError("no volumes to evaluate; give at least one")
+    for volume in (*volumes, *([true_volume] if true_volume else [])):
+        name = volume.source or "a volume"
+        if volume.labels.ndim != 3:
+            raise UserError(f"{name} is an image of shape {volume.labels.shape}; expected a volume z y x")
+        if volume.labels.max() >= reference.phases:
+            raise UserError(
+                f"{name} has phase {volume.labels.max()} but the reference has {reference.phases} phases "
+                f"(0 to {reference.phases - 1}); compare with the micrograph that the volume was made from"
+            )
+    smallest = min(min(m.labels.shape) for m in (*volumes, reference))
+    if smallest < 4:
+        raise UserError(f"an edge of {smallest} voxels is too short to measure correlations; at least 4 are needed")
+
+
+def _on_host(statistics):
+    return type(statistics)(*(np.asarray(field, float) for field in statistics))
+
+
+def _phase_report(
+    p: int,
+    made: list[PlaneStatistics],
+    original: PlaneStatistics,
+    scatter: dict[str, np.ndarray] | None,
+    volumes: Sequence[Microstructure],
+) -> dict:
+    percolating = [_percolation(v.labels == p) for v in volumes]
+    return {
+        "phase": p,
+        "volume_fraction": _scalar([m.volume_fraction[p] for m in made], original.volume_fraction[p]),
+        "two_point": _plane_curve("two_point", p, made, original, scatter)
+        | {"shape_error": _number(_shape_error_of_mean(p, made, original))},
+        "lineal_path": _plane_curve("lineal_path", p, made, original, scatter),
+        "surface_area": _scalar([m.boundary_length[:, p].mean() for m in made], original.boundary_length[:, p].mean())
+        | {"axes": _by_axis(np.mean([m.boundary_length[:, p] for m in made], axis=0))},
+        "relative_surface_area": _scalar([m.relative_area[:, p].mean() for m in made], original.relative_area[:, p].mean()),
+        "percolating_fraction": _mean_and_spread([np.mean(f) for f in percolating])
+        | {"axes": _by_axis(np.mean(percolating, axis=0))},
+    }
+
+
+def _plane_curve(
+    name: str,
+    p: int,
+    made: list[PlaneStatistics],
+    original: PlaneStatistics,
+    scatter: dict[str, np.ndarray] | None,
+) -> dict:
+    per_axis = np.array([getattr(m, name)[:, p] for m in made])  # v a r
+    along = np.mean([getattr(m, name + "_along")[:, p] for m in made], axis=0)
+    reference = getattr(original, name)[:, p].mean(axis=0)
+    reference_along = getattr(original, name + "_along")[:, p]
+    report = _curve(per_axis.mean(axis=1), reference)
+    report["axes"] = _by_axis(per_axis.mean(axis=0))  # planes normal to each axis
+    report["error_rate_axes"] = _by_axis([error_rate(c, reference) for c in per_axis.mean(axis=0)])
+    report["directions"] = _by_axis(along)  # along each direction of the volume
+    report["reference_directions"] = dict(
+        zip(AXES[-len(reference_along) :], [_numbers(c) for c in reference_along], strict=True)
+    )
+    report["reference_crops_std"] = _numbers(scatter[name][p]) if scatter else None
+    return report
+
+
+def _curve(curves: np.ndarray, reference: np.ndarray) -> dict:
+    """Curves of the volumes "v r" against one reference curve."""
+    mean = curves.mean(axis=0)
+    rates = [error_rate(c, reference) for c in curves]
+    return {
+        "reference": _numbers(reference),
+        "mean": _numbers(mean),
+        "std": _numbers(curves.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros_like(mean)),
+        "volumes": [_numbers(c) for c in curves],
+        "error_rate": _number(error_rate(mean, reference)),
+        "error_rate_volumes": _numbers(rates),
+        "relative_area_error": _number(relative_area_error(mean, reference)),
+    }
+
+
+def _shape_error_of_mean(p: int, made: list[PlaneStatistics], original: PlaneStatistics) -> float:
+    mean = np.mean([m.two_point[:, p].mean(axis=0) for m in made], axis=0)
+    return shape_error(mean, original.two_point[:, p].mean(axis=0))
+
+
+def _scalar(values: Sequence[float], reference: float) -> dict:
+    """Values of the volumes against one of the reference: mean, spread, ratio, and error in percent."""
+    ratio = float(np.mean(values) / reference) if reference > 0 else None
+    return {
+        "reference": _number(reference),
+        **_mean_and_spread(values),
+        "ratio": None if ratio is None else _number(ratio),
+        "error_percent": None if ratio is None else _number(100 * abs(ratio - 1)),
+    }
+
+
+def _mean_and_spread(values: Sequence[float]) -> dict:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": _number(np.mean(values)), "std": _number(spread), "volumes": _numbers(values)}
+
+
+def _percolation(phase: np.ndarray) -> list[float]:
+    """Share of the phase that connects opposite faces, along z, y and x; 0 where the phase is absent."""
+    return [float(percolating_fraction(phase, axis=axis)) if phase.any() else 0.0 for axis in range(3)]
+
+
+def _crop_scatter(labels: np.ndarray, phases: int, r_max: int) -> dict[str, np.ndarray] | None:
+    """Standard deviation of the curves over disjoint crops of the micrograph: what one field of view of that size shows."""
+    edge = min(_CROP, *labels.shape)
+    rows, columns = (n // edge for n in labels.shape)
+    if rows * columns < 2 or r_max >= edge:
+        return None
+    crops = labels[: rows * edge, : columns * edge].reshape(rows, edge, columns, edge).swapaxes(1, 2)
+    crops = crops.reshape(-1, edge, edge)
+    chosen = np.unique(np.linspace(0, len(crops) - 1, _CROPS).round().astype(int))
+    s2, path = block_curves(crops[chosen], phases=phases, r_max=r_max)
+    return {"two_point": np.std(np.asarray(s2), axis=0, ddof=1), "lineal_path": np.std(np.asarray(path), axis=0, ddof=1)}
+
+
+def _compare_3d(volumes: Sequence[Microstructure], truth: Microstructure, phases: int, r_max: int) -> dict:
+    """S2, lineal path, interface area and percolation in 3D against the true volume, and of its sub-volumes against it."""
+    shape = np.min([v.labels.shape for v in volumes], axis=0)
+    blocks = _sub_volumes(truth.labels, shape)
+    original = _on_host(volume_statistics(truth.labels, phases=phases, r_max=r_max))
+    made = [_on_host(volume_statistics(v.labels, phases=phases, r_max=r_max)) for v in volumes]
+    yardstick = [_on_host(volume_statistics(b, phases=phases, r_max=r_max)) for b in blocks]
+    whole = [_percolation(truth.labels == p) for p in range(phases)]
+    return {
+        "source": truth.source,
+        "shape": list(truth.labels.shape),
+        "sub_volumes": len(blocks),
+        "sub_volume_shape": list(blocks[0].shape) if blocks else None,
+        "phases": [
+            {
+                "phase": p,
+                **_phase_3d(p, made, original, [v.labels for v in volumes], whole[p]),
+                "yardstick": _phase_3d(p, yardstick, original, blocks, whole[p]) if blocks else None,
+            }
+            for p in range(phases)
+        ],
+    }
+
+
+def _phase_3d(
+    p: int,
+    made: list[VolumeStatistics],
+    original: VolumeStatistics,
+    labels: Sequence[np.ndarray],
+    whole: list[float],
+) -> dict:
+    s2 = np.array([m.two_point[p] for m in made])
+    percolating = [_percolation(grid == p) for grid in labels]
+    return {
+        "volume_fraction": _scalar(s2[:, 0], original.two_point[p, 0]),
+        "two_point": _curve(s2, original.two_point[p])
+        | {"shape_error": _number(shape_error(s2.mean(axis=0), original.two_point[p]))},
+        "lineal_path": _curve(np.array([m.lineal_path[p] for m in made]), original.lineal_path[p]),
+        "surface_area": _scalar([m.boundary_area[p] for m in made], original.boundary_area[p]),
+        "percolating_fraction": {"reference": _number(np.mean(whole)), "reference_axes": _by_axis(whole)}
+        | _mean_and_spread([np.mean(f) for f in percolating])
+        | {"axes": _by_axis(np.mean(percolating, axis=0))},
+    }
+
+
+def _sub_volumes(labels: np.ndarray, shape: np.ndarray) -> list[np.ndarray]:
+    """Disjoint sub-volumes of a shape, evenly chosen; none where the volume holds fewer than two."""
+    counts = [n // int(edge) for n, edge in zip(labels.shape, shape, strict=True)]
+    total = int(np.prod(counts))
+    if total < 2:
+        return []
+    chosen = np.unique(np.linspace(0, total - 1, _SUB_VOLUMES).round().astype(int))
+    corners = [np.multiply(np.unravel_index(k, counts), shape) for k in chosen]
+    return [labels[tuple(slice(c, c + e) for c, e in zip(corner, shape, strict=True))] for corner in corners]
+
+
+def _by_axis(values) -> dict:
+    return {axis: _numbers(v) if np.ndim(v) else _number(v) for axis, v in zip(AXES, values, strict=True)}
+
+
+def _number(value) -> float:
+    return float(f"{float(value):.6g}")
+
+
+def _numbers(values) -> list[float]:
+    return [_number(v) for v in values]
