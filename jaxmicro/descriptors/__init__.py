@@ -1,8 +1,8 @@
 """Descriptors: numbers and curves that characterise a microstructure in 2D or 3D. Lengths are in voxels.
 
 Each function takes one image or volume and one phase; map over slices or volumes with `jax.vmap`. The correlation
-functions, volume fraction, surface areas and Euler characteristic are differentiable in soft phases; chords and clusters
-are counted exactly on the host.
+functions, volume fraction, surface areas and Euler characteristic are differentiable in soft phases; chords and
+clusters are counted exactly on the host.
 """
 
 from jaxmicro.descriptors.chord_length import chord_length_distribution, chord_lengths, mean_chord_length

@@ -7,8 +7,8 @@
 | `smoothed_surface_area`: total variation after smoothing | exact | unbiased where smooth on the scale `sigma` |
 
 A unit of interface with normal n shows |n . e| faces along a grid axis e; the mean of |n . e| over all n is 1/2 (3D) or
-2/pi (2D), and faces are counted along 3 or 2 axes: hence the factors 3/2 and 4/pi, which no refinement removes. Multiply
-faces by 2/3 or pi/4 if the medium is isotropic, or use one of the other two estimators.
+2/pi (2D), and faces are counted along 3 or 2 axes: hence the factors 3/2 and 4/pi, which no refinement removes.
+Multiply faces by 2/3 or pi/4 if the medium is isotropic, or use one of the other two estimators.
 """
 
 import itertools
@@ -47,8 +47,8 @@ def specific_surface_area(phase: Phase, *, voxel_size: Length = 1.0, periodic: b
     """
     grid = _values(phase)
     offsets = [unit_offset(grid.ndim, axis) for axis in range(grid.ndim)]
-    faces = sum(jnp.sum(_unlike(grid, offset, periodic=periodic)) for offset in offsets)
-    return faces / grid.size / voxel_size
+    faces = jnp.stack([jnp.sum(_unlike(grid, offset, periodic=periodic)) for offset in offsets])
+    return jnp.sum(faces) / grid.size / voxel_size
 
 
 @partial(jax.jit, static_argnames="periodic")
@@ -56,8 +56,8 @@ def crofton_surface_area(phase: Phase, *, voxel_size: Length = 1.0, periodic: bo
     """Interface area per volume from the intersections of test lines in many directions (Crofton's formula).
 
     S_V = 2 <P_L> in 3D, L_A = (pi / 2) <P_L> in 2D, with P_L the intersections per length of test line. The mean
-    over directions runs over the 13 (2D: 4) lines through a voxel and its neighbours, weighted by the share of directions
-    nearest to each. The mean over all orientations of an interface is exact; a single orientation is within 8 %.
+    over directions runs over the 13 (2D: 4) lines through a voxel and its neighbours, weighted by the share of
+    directions nearest to each. The mean over all orientations of an interface is exact; a single orientation is within 8 %.
 
     Args:
         phase: indicator of one phase or integer labels, as in `specific_surface_area`.
@@ -77,7 +77,7 @@ def crofton_surface_area(phase: Phase, *, voxel_size: Length = 1.0, periodic: bo
         share / math.hypot(*offset) * jnp.mean(_unlike(grid, offset, periodic=periodic))
         for offset, share in _directions(grid.ndim)
     ]
-    return dimension_factor * sum(intersections) / voxel_size
+    return dimension_factor * jnp.sum(jnp.stack(intersections)) / voxel_size
 
 
 @partial(jax.jit, static_argnames=("sigma", "periodic"))
@@ -101,7 +101,9 @@ def smoothed_surface_area(
     0.05
     """
     field = _smoothed(as_field(phase), sigma, periodic=periodic)
-    squared = sum(_slope(field, axis, periodic=periodic) ** 2 for axis in range(field.ndim))
+    squared = jnp.zeros_like(field)
+    for axis in range(field.ndim):
+        squared = squared + _slope(field, axis, periodic=periodic) ** 2
     flat = squared == 0
     steepness = jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, squared)))  # zero, not NaN, gradient where flat
     return jnp.mean(steepness) / voxel_size
@@ -180,9 +182,9 @@ def _smoothed(field: Float[Array, "*grid"], sigma: float, *, periodic: bool) -> 
     kernel = kernel / kernel.sum()
     for axis, edge in enumerate(field.shape):
         extended = _extended(field, axis, radius, periodic=periodic)
-        field = sum(
-            float(weight) * jax.lax.slice_in_dim(extended, k, k + edge, axis=axis) for k, weight in enumerate(kernel)
-        )
+        field = jnp.zeros_like(field)
+        for k, weight in enumerate(kernel):
+            field = field + float(weight) * jax.lax.slice_in_dim(extended, k, k + edge, axis=axis)
     return field
 
 

@@ -75,15 +75,14 @@ def radial_two_point(phase: Phase, *, r_max: int, periodic: bool = False) -> Flo
         pairs = _lags(pairs, axis, r_max)
     pairs = pairs[..., : r_max + 1]  # the other half follows from C(-d) = C(d)
     lags = [np.arange(-r_max, r_max + 1)] * (field.ndim - 1) + [np.arange(r_max + 1)]
-    count = _overlap_count(lags, field.shape, periodic=periodic) * np.where(lags[-1] > 0, 2, 1)
+    both_senses = np.broadcast_to(np.where(lags[-1] > 0, 2, 1), pairs.shape)
+    count = both_senses * _overlap_count(lags, field.shape, periodic=periodic)
     distance = np.sqrt(sum(d.astype(float) ** 2 for d in np.meshgrid(*lags, indexing="ij", sparse=True)))
-    ring = np.floor(distance + 0.5).astype(np.int32)
-    inside = np.flatnonzero(ring <= r_max)
-    ring = ring.ravel()[inside]
-    doubled = np.broadcast_to(np.where(lags[-1] > 0, 2, 1), distance.shape).ravel()[inside]
-    in_phase = jnp.take(pairs.ravel(), inside) * jnp.asarray(doubled, field.dtype)
-    total = np.bincount(ring, weights=count.ravel()[inside])
-    return jax.ops.segment_sum(in_phase, ring, num_segments=r_max + 1) / jnp.asarray(total, field.dtype)
+    ring = np.minimum(np.floor(distance + 0.5).astype(np.int32), r_max + 1).ravel()  # the last ring is dropped
+    in_phase = (pairs * jnp.asarray(both_senses, field.dtype)).ravel()
+    total = np.bincount(ring, weights=count.ravel())[: r_max + 1]
+    hits = jax.ops.segment_sum(in_phase, ring, num_segments=r_max + 2)[: r_max + 1]
+    return hits / jnp.asarray(total, field.dtype)
 
 
 @partial(jax.jit, static_argnames=("axis", "r_max", "periodic"))
@@ -125,7 +124,7 @@ def _autocorrelation(field: Float[Array, "*grid"], size: tuple[int, ...]) -> Flo
 
 def _padded(needed: list[int]) -> tuple[int, ...]:
     """Edges at least as long as needed that a Fourier transform handles fast."""
-    return tuple(next_fast_len(n, real=True) for n in needed)
+    return tuple(int(next_fast_len(n, real=True) or n) for n in needed)
 
 
 def _lags(pairs: Float[Array, "*lag"], axis: int, r_max: int) -> Float[Array, "*kept"]:
