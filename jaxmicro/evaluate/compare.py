@@ -35,23 +35,24 @@ def compare(
 ) -> dict:
     """How close volumes are to their micrograph: numbers and curves for a report, as a dictionary that JSON can hold.
 
-    Volumes are measured in their planes normal to z, y and x, the micrograph as a whole, with the same unbiased estimators.
-    Error rates are P-Micro3Diff eq. 24; `relative_area_error` is P-MicroLad section 3.7. Two true volumes are compared by
-    the same call: a 3D reference is measured in its planes, and is the true volume unless another is given.
+    Volumes are measured in their planes normal to z, y and x, the micrograph as a whole, with the same unbiased
+    estimators. Error rates are P-Micro3Diff eq. 24; `relative_area_error` is P-MicroLad section 3.7. Two true volumes
+    are compared by the same call: a 3D reference is measured in its planes, and is the true volume unless another is
+    given.
 
     Args:
         volumes: one or more generated volumes; they may differ in size.
         reference: the micrograph, 2D (or a volume, 3D).
-        true_volume: volume of the real material; adds S2, lineal path and percolation in 3D under "true_volume", and the
-            same numbers for sub-volumes of the true volume as yardstick.
+        true_volume: volume of the real material; adds S2, lineal path and percolation in 3D under "true_volume", and
+            the same numbers for sub-volumes of the true volume as yardstick.
         r_max: largest distance of the curves in voxels; lowered to half the shortest edge of all grids.
         patches: patches for the memorisation search (0: leave it out); see `memorisation`.
     Returns:
         {"r_max", "r", "voxel_size", "unit", "volumes", "shapes", "reference", "phases": [per phase: "volume_fraction",
         "two_point", "lineal_path", "surface_area", "relative_surface_area", "percolating_fraction"], "memorisation",
-        "representativity", "true_volume"}; the last three None where they do not apply. A curve holds "reference", "mean",
-        "std" (over volumes), "volumes", "error_rate" (of the mean), "error_rate_volumes", and more. Distances in voxels,
-        areas per voxel, fractions and curves dimensionless, error rates in percent.
+        "representativity", "true_volume"}; the last three None where they do not apply. A curve holds "reference",
+        "mean", "std" (over volumes), "volumes", "error_rate" (of the mean), "error_rate_volumes", and more. Distances
+        in voxels, areas per voxel, fractions and curves dimensionless, error rates in percent.
     Raises:
         UserError: no volumes, a 2D one among them, more phases than the reference has, or grids too small to measure.
     """
@@ -119,7 +120,9 @@ def _phase_report(
         "lineal_path": _plane_curve("lineal_path", p, made, original, scatter),
         "surface_area": _scalar([m.boundary_length[:, p].mean() for m in made], original.boundary_length[:, p].mean())
         | {"axes": _by_axis(np.mean([m.boundary_length[:, p] for m in made], axis=0))},
-        "relative_surface_area": _scalar([m.relative_area[:, p].mean() for m in made], original.relative_area[:, p].mean()),
+        "relative_surface_area": _scalar(
+            [m.relative_area[:, p].mean() for m in made], original.relative_area[:, p].mean()
+        ),
         "percolating_fraction": _mean_and_spread([np.mean(f) for f in percolating])
         | {"axes": _by_axis(np.mean(percolating, axis=0))},
     }
@@ -189,7 +192,8 @@ def _percolation(phase: np.ndarray) -> list[float]:
 
 
 def _crop_scatter(labels: np.ndarray, phases: int, r_max: int) -> dict[str, np.ndarray] | None:
-    """Standard deviation of the curves over disjoint crops of the micrograph: what one field of view of that size shows."""
+    """Standard deviation of the curves over disjoint crops of the micrograph: what one field of view of that size
+    shows."""
     edge = min(_CROP, *labels.shape)
     rows, columns = (n // edge for n in labels.shape)
     if rows * columns < 2 or r_max >= edge:
@@ -198,11 +202,15 @@ def _crop_scatter(labels: np.ndarray, phases: int, r_max: int) -> dict[str, np.n
     crops = crops.reshape(-1, edge, edge)
     chosen = np.unique(np.linspace(0, len(crops) - 1, _CROPS).round().astype(int))
     s2, path = block_curves(crops[chosen], phases=phases, r_max=r_max)
-    return {"two_point": np.std(np.asarray(s2), axis=0, ddof=1), "lineal_path": np.std(np.asarray(path), axis=0, ddof=1)}
+    return {
+        "two_point": np.std(np.asarray(s2), axis=0, ddof=1),
+        "lineal_path": np.std(np.asarray(path), axis=0, ddof=1),
+    }
 
 
 def _compare_3d(volumes: Sequence[Microstructure], truth: Microstructure, phases: int, r_max: int) -> dict:
-    """S2, lineal path, interface area and percolation in 3D against the true volume, and of its sub-volumes against it."""
+    """S2, lineal path, interface area and percolation in 3D against the true volume, and of its sub-volumes against
+    it."""
     shape = np.min([v.labels.shape for v in volumes], axis=0)
     blocks = _sub_volumes(truth.labels, shape)
     original = _on_host(volume_statistics(truth.labels, phases=phases, r_max=r_max))

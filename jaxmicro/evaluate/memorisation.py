@@ -1,4 +1,4 @@
-"""Did the model copy the micrograph? The nearest training crop of generated planes, against that of the micrograph itself.
+"""Did the model copy the micrograph? Nearest training crop of generated planes, against that of the micrograph itself.
 
 A copied plane is closer to the micrograph than any two separate places of the micrograph are to each other.
 """
@@ -13,7 +13,7 @@ from scipy.fft import next_fast_len
 
 _COPY = 0.5  # a plane below this share of the smallest distance inside the micrograph counts as a copy
 _NOWHERE = -(1 << 20)  # corner of a patch that does not come from the image
-_GOLDEN = np.array([0.6180339887, 0.7548776662, 0.5698402910])  # additive recurrences spread points evenly, without a seed
+_GOLDEN = np.array([0.6180339887, 0.7548776662, 0.5698402910])  # additive recurrences: an even spread without a seed
 
 
 def memorisation(
@@ -27,14 +27,16 @@ def memorisation(
     """Distance of generated patches to their nearest crop of the micrograph, over all shifts, turns and reflections.
 
     The distance of two patches is the share of pixels that differ, over the share 1 - sum phi_p^2 expected of unrelated
-    patches: 0 is a copy, about 1 unrelated. The yardstick is the same search for patches of the micrograph, each against
+    patches: 0 is a copy, about 1 unrelated. The yardstick is the same search for patches of the micrograph, each
+        against
     all crops that do not overlap it. A generated patch closer than half the smallest such distance counts as copied.
 
     Args:
         volumes: generated labels; the patches are taken from planes normal to all three axes.
         image: labels of the micrograph.
         phases: number of phases.
-        patch: edge of the patches in pixels; lowered to half the shortest edge of the image and to the edges of the volumes.
+        patch: edge of the patches in pixels; lowered to half the shortest edge of the image and to the edges of the
+            volumes.
         patches: number of generated patches searched for, and of patches of the micrograph.
     Returns:
         {"patch", "generated": [distance], "micrograph": [distance], "nearest", "yardstick" (both smallest),
@@ -73,7 +75,8 @@ def _corner(shape: tuple[int, ...], k: int, edge: int) -> np.ndarray:
 
 
 def _nearest(patches: np.ndarray, own: np.ndarray, image: np.ndarray, *, phases: int) -> np.ndarray:
-    """Smallest share of differing pixels between each patch, in its 8 orientations, and the crops apart from its own."""
+    """Smallest share of differing pixels between each patch, in its 8 orientations, and the crops apart from its
+    own."""
     turned = np.stack([np.rot90(p, k, axes=(1, 2)) for p in (patches, patches[:, :, ::-1]) for k in range(4)], axis=1)
     return np.asarray(_search(jnp.asarray(turned), jnp.asarray(own), jnp.asarray(image), phases=phases))
 
@@ -104,8 +107,10 @@ def _search(
 
 
 def _simplex(phases: int) -> Float[np.ndarray, "p q"]:
-    """Codes of the phases in q = p - 1 dimensions with <code_i, code_j> = delta_ij - 1/p, so that one correlation fewer than
-    phases counts the equal pixels: sum <code, code> + pixels / p."""
+    """Codes of the phases in q = p - 1 dimensions with <code_i, code_j> = delta_ij - 1/p.
+
+    One correlation fewer than phases then counts the equal pixels of two patches: sum <code, code> + pixels / p.
+    """
     centred = np.eye(phases) - 1 / phases
     values, vectors = np.linalg.eigh(centred)
     return vectors[:, values > 0.5]  # the projector has eigenvalue 1, p - 1 times, and 0 once

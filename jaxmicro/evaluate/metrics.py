@@ -17,14 +17,14 @@ def error_rate(curve: Curve, reference: Curve) -> float:
         curve: correlation function of the generated structure, dimensionless.
         reference: the same function of the original, at the same distances.
     Returns:
-        Error in percent, 0 for equal curves; areas by the trapezoidal rule, that of |curve - reference| taken between the
-        sampled distances as it stands (two lines that cross inside one voxel count as their mean distance).
+        Error in percent, 0 for equal curves; areas by the trapezoidal rule, that of |curve - reference| taken between
+        the sampled distances as it stands (two lines that cross inside one voxel count as their mean distance).
     Raises:
         ValueError: the lengths differ.
     Source: P-Micro3Diff eq. 24.
 
     >>> round(error_rate([0.5, 0.3, 0.3], [0.5, 0.25, 0.25]), 6)
-    20.0
+    12.0
     """
     a, b = _pair(curve, reference)
     return float(100 * np.trapezoid(np.abs(a - b)) / np.trapezoid(b))
@@ -63,7 +63,8 @@ def normalised_two_point(s2: Curve) -> Float[np.ndarray, " r"]:
 
 
 def shape_error(s2: Curve, reference: Curve) -> float:
-    """Mean |difference| of the normalised S2 over the distances: an error of the morphology, not of the volume fraction.
+    """Mean |difference| of the normalised S2 over the distances: an error of the morphology, not of the volume
+    fraction.
 
     Args:
         s2: two-point correlation of the generated structure.
@@ -80,5 +81,7 @@ def shape_error(s2: Curve, reference: Curve) -> float:
 def _pair(curve: Curve, reference: Curve) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(curve, float), np.asarray(reference, float)
     if a.shape != b.shape:
-        raise ValueError(f"a curve of {a.size} distances cannot be compared with one of {b.size}; measure both to one r_max")
+        raise ValueError(
+            f"a curve of {a.size} distances cannot be compared with one of {b.size}; measure both to one r_max"
+        )
     return a, b

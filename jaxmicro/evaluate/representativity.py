@@ -14,8 +14,9 @@ _BLOCKS = 2  # the image is cut in 2 x 2 quarters
 def representativity(labels: Integer[np.ndarray, "h w"], phases: int, *, r_max: int = 32) -> list[dict]:
     """What a micrograph of this size can say about its own material, per phase.
 
-    The standard error of phi measured on an area A is sigma = sqrt(phi (1 - phi) A_2 / A) with the integral range A_2 (see
-    `integral_range`); the relative error is 2 sigma / phi (about 95 % confidence), and it falls with the edge of the image.
+    The standard error of phi measured on an area A is sigma = sqrt(phi (1 - phi) A_2 / A) with the integral range A_2
+    (see `integral_range`); the relative error is 2 sigma / phi (about 95 % confidence), and it falls with the edge of
+    the image.
 
     Args:
         labels: labels of the micrograph.
@@ -23,8 +24,8 @@ def representativity(labels: Integer[np.ndarray, "h w"], phases: int, *, r_max: 
         r_max: largest distance of the curves in pixels.
     Returns:
         per phase {"volume_fraction", "standard_error", "relative_error_percent", "integral_range" (pixels),
-        "edge_for_1_percent", "edge_for_5_percent" (pixels), "two_point_quarters", "lineal_path_quarters" (largest error rate
-        in percent of a quarter of the image against the whole)}.
+        "edge_for_1_percent", "edge_for_5_percent" (pixels), "two_point_quarters", "lineal_path_quarters" (largest error
+        rate in percent of a quarter of the image against the whole)}.
     Source: Kanit et al., Int. J. Solids Struct. 40 (2003) 3647; Lantuejoul, J. Microsc. 161 (1991) 387.
     """
     reach = max(r_max, min(labels.shape) // 2 - 1)
@@ -36,9 +37,9 @@ def representativity(labels: Integer[np.ndarray, "h w"], phases: int, *, r_max: 
 def integral_range(s2: Float[np.ndarray, " r"]) -> float:
     """Integral range A_2 in pixels: the area of the image that counts as one independent observation of the phase.
 
-    A_2 = sum over lags of the normalised S2, here 1 + sum_r 2 pi r S2n(r) up to its first zero: beyond it stand the noise
-    of the estimate and, for media with a preferred distance, oscillations that would only lower it (so it errs on the safe
-    side). Where S2n has no zero within the curve, A_2 is a lower bound.
+    A_2 = sum over lags of the normalised S2, here 1 + sum_r 2 pi r S2n(r) up to its first zero: beyond it stand the
+    noise of the estimate and, for media with a preferred distance, oscillations that would only lower it (so it errs on
+    the safe side). Where S2n has no zero within the curve, A_2 is a lower bound.
 
     >>> integral_range(np.array([0.5, 0.25, 0.25]))  # neighbours are independent: every pixel is an observation
     1.0
@@ -55,9 +56,12 @@ def standard_error(phi: float, integral_range: float, area: float) -> float:
 
 
 def quarter_error_rates(labels: Integer[np.ndarray, "h w"], phases: int, r_max: int) -> list[dict[str, float]]:
-    """Largest error rate of the S2 and lineal path of a quarter of the image against the whole, per phase, in percent."""
+    """Largest error rate of the S2 and lineal path of a quarter of the image against the whole, per phase, in
+    percent."""
     h, w = (n // _BLOCKS for n in labels.shape)
-    blocks = np.stack([labels[i * h : (i + 1) * h, j * w : (j + 1) * w] for i in range(_BLOCKS) for j in range(_BLOCKS)])
+    blocks = np.stack(
+        [labels[i * h : (i + 1) * h, j * w : (j + 1) * w] for i in range(_BLOCKS) for j in range(_BLOCKS)]
+    )
     whole = image_statistics(labels, phases=phases, r_max=r_max)
     s2, path = (np.asarray(c) for c in block_curves(blocks, phases=phases, r_max=r_max))
     return [

@@ -1,7 +1,7 @@
 """Statistics of the planes of a volume, of an image, and of a volume in 3D, one compiled program for each shape.
 
-All curves run over r = 0..r_max voxels and use the unbiased (non-periodic) estimators, so planes of 64 x 64 and a micrograph
-of 1024 x 1024 estimate the same quantity.
+All curves run over r = 0..r_max voxels and use the unbiased (non-periodic) estimators, so planes of 64 x 64 and a
+micrograph of 1024 x 1024 estimate the same quantity.
 """
 
 from functools import partial
@@ -115,7 +115,9 @@ def volume_statistics(labels: Labels3, *, phases: int, r_max: int) -> VolumeStat
         field = (jnp.asarray(labels) == phase).astype(jnp.float32)
         path = [lineal_path(field, axis=axis, r_max=r_max) for axis in range(3)]
         return VolumeStatistics(
-            radial_two_point(field, r_max=r_max), jnp.mean(jnp.stack(path), axis=0), _unlike_neighbours(field[None]).sum()
+            radial_two_point(field, r_max=r_max),
+            jnp.mean(jnp.stack(path), axis=0),
+            _unlike_neighbours(field[None]).sum(),
         )
 
     return jax.lax.map(of_phase, jnp.arange(phases))
@@ -133,7 +135,7 @@ def _mean_over_planes(measure, planes: Float[Array, "n p h w"]) -> Array:
     return jnp.mean(jax.lax.map(measure, planes, batch_size=min(_PLANES_AT_ONCE, planes.shape[0])), axis=0)
 
 
-def _two_point_along(fractions: Float[Array, "p *grid"], r_max: int) -> Float[Array, "d p r"]:
+def _two_point_along(fractions: Float[Array, "p ..."], r_max: int) -> Float[Array, "d p r"]:
     return jnp.stack(
         [
             jax.vmap(partial(directional_two_point, axis=axis, r_max=r_max))(fractions)
@@ -142,13 +144,13 @@ def _two_point_along(fractions: Float[Array, "p *grid"], r_max: int) -> Float[Ar
     )
 
 
-def _lineal_path_along(fractions: Float[Array, "p *grid"], r_max: int) -> Float[Array, "d p r"]:
+def _lineal_path_along(fractions: Float[Array, "p ..."], r_max: int) -> Float[Array, "d p r"]:
     return jnp.stack(
         [jax.vmap(partial(lineal_path, axis=axis, r_max=r_max))(fractions) for axis in range(fractions.ndim - 1)]
     )
 
 
-def _unlike_neighbours(fractions: Float[Array, "p *grid"]) -> Float[Array, "d p"]:
+def _unlike_neighbours(fractions: Float[Array, "p ..."]) -> Float[Array, "d p"]:
     """Share of the neighbouring pairs along each direction that the boundary of the phase separates.
 
     Pairs inside the window are counted, over their own number: unlike faces per voxel this does not depend on its size.
