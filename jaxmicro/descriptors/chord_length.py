@@ -1,19 +1,16 @@
 """Chord lengths: the pieces of straight lines that lie in one phase. Exact counts on the host, for labels only."""
 
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Float, Int
 
-from jaxmicro.descriptors.fields import check_lag
-
-Indicator = Shaped[Array | np.ndarray, "*grid"]
-"""Indicator of one phase; a soft phase is cut at one half."""
+from jaxmicro.descriptors.fields import Phase, as_mask, check_lag
 
 
-def chord_lengths(phase: Indicator, *, axis: int, border: bool = False) -> Int[np.ndarray, " chord"]:
+def chord_lengths(phase: Phase, *, axis: int, border: bool = False) -> Int[np.ndarray, " chord"]:
     """Lengths of all chords of one phase along one axis.
 
     Args:
-        phase: indicator of the phase.
+        phase: indicator of the phase; a soft phase is cut at one half.
         axis: direction of the chords.
         border: whether to keep the chords that end at the border of the grid, whose true length is unknown.
     Returns:
@@ -34,14 +31,14 @@ def chord_lengths(phase: Indicator, *, axis: int, border: bool = False) -> Int[n
     return (end - start)[keep]
 
 
-def chord_length_distribution(phase: Indicator, *, axis: int, r_max: int) -> Float[np.ndarray, " r"]:
+def chord_length_distribution(phase: Phase, *, axis: int, r_max: int) -> Float[np.ndarray, " r"]:
     """Probability p(r) that a chord of one phase along one axis is r voxels long, r = 0..r_max.
 
     Each chord that lies inside the grid with both of its ends counts with the inverse of the number of places where a
     chord of its length fits, n - r - 1: that undoes the preference of a finite window for short chords.
 
     Args:
-        phase: indicator of the phase.
+        phase: indicator of the phase; a soft phase is cut at one half.
         axis: direction of the chords.
         r_max: largest length in voxels; at most n - 2, the longest chord that shows both ends.
     Returns:
@@ -61,14 +58,14 @@ def chord_length_distribution(phase: Indicator, *, axis: int, r_max: int) -> Flo
     return weight[: r_max + 1] / (total if total > 0 else 1.0)
 
 
-def mean_chord_length(phase: Indicator, *, axis: int) -> float:
+def mean_chord_length(phase: Phase, *, axis: int) -> float:
     """Mean chord length of one phase along one axis, without the bias of the window.
 
     Every chord has two ends, so the mean is 2 phi over the share of neighbouring voxel pairs that differ; cut chords
     enter with what is visible of them. In an isotropic medium 4 phi / mean (3D) is the surface area per volume.
 
     Args:
-        phase: indicator of the phase.
+        phase: indicator of the phase; a soft phase is cut at one half.
         axis: direction of the chords.
     Returns:
         Voxels; infinite when the phase has no end along this axis, zero when there is no voxel of it.
@@ -85,8 +82,6 @@ def mean_chord_length(phase: Indicator, *, axis: int) -> float:
     return 2 * phi / ends if ends > 0 else float("inf")
 
 
-def _lines(phase: Indicator, axis: int) -> Int[np.ndarray, "line edge"]:
+def _lines(phase: Phase, axis: int) -> Int[np.ndarray, "line edge"]:
     """The lines along `axis`, 0 or 1 per voxel."""
-    field = np.asarray(phase)
-    inside = field if field.dtype == bool else field > 0.5
-    return np.moveaxis(inside, axis, -1).reshape(-1, field.shape[axis]).astype(np.int8)
+    return np.moveaxis(as_mask(phase), axis, -1).reshape(-1, phase.shape[axis]).astype(np.int8)

@@ -10,16 +10,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Float, Int
 from scipy import ndimage
 
-from jaxmicro.descriptors.fields import Phase, as_field, base, shifted, unit_offset
-
-Indicator = Shaped[Array | np.ndarray, "*grid"]
-"""Indicator of one phase; a soft phase is cut at one half."""
+from jaxmicro.descriptors.fields import Phase, as_field, as_mask, base, shifted, unit_offset
 
 
-def percolation(phase: Indicator, axis: int) -> bool:
+def percolation(phase: Phase, axis: int) -> bool:
     """Whether one cluster of the phase reaches both sides of the grid that are normal to `axis`.
 
     >>> percolation(np.array([[1, 0], [1, 0]]), 0), percolation(np.array([[1, 0], [1, 0]]), 1)
@@ -28,11 +25,11 @@ def percolation(phase: Indicator, axis: int) -> bool:
     return percolating_fraction(phase, axis=axis) > 0
 
 
-def percolating_fraction(phase: Indicator, *, axis: int) -> float:
+def percolating_fraction(phase: Phase, *, axis: int) -> float:
     """Share of the phase in clusters that reach both sides of the grid normal to `axis`.
 
     Args:
-        phase: indicator of the phase.
+        phase: indicator of the phase; a soft phase is cut at one half.
         axis: direction of percolation.
     Returns:
         0..1, dimensionless; 0 when the phase is absent.
@@ -47,11 +44,11 @@ def percolating_fraction(phase: Indicator, *, axis: int) -> float:
     return _share(sizes, spanning[spanning > 0] - 1)
 
 
-def connected_fraction(phase: Indicator) -> float:
+def connected_fraction(phase: Phase) -> float:
     """Share of the phase in its largest cluster.
 
     Args:
-        phase: indicator of the phase.
+        phase: indicator of the phase; a soft phase is cut at one half.
     Returns:
         0..1, dimensionless; 0 when the phase is absent.
 
@@ -62,7 +59,7 @@ def connected_fraction(phase: Indicator) -> float:
     return _share(sizes, np.argmax(sizes, keepdims=True)) if sizes.size else 0.0
 
 
-def cluster_sizes(phase: Indicator) -> Int[np.ndarray, " cluster"]:
+def cluster_sizes(phase: Phase) -> Int[np.ndarray, " cluster"]:
     """Number of voxels in each cluster of the phase, largest first.
 
     >>> cluster_sizes(np.array([[1, 0, 1, 1]])).tolist()
@@ -106,11 +103,11 @@ def _cells(field: Float[Array, "*grid"], axes: tuple[int, ...], *, periodic: boo
     return field
 
 
-def _clusters(phase: Indicator) -> tuple[Int[np.ndarray, "*grid"], Int[np.ndarray, " cluster"]]:
+def _clusters(phase: Phase) -> tuple[Int[np.ndarray, "*grid"], Int[np.ndarray, " cluster"]]:
     """Cluster number of each voxel (0 outside the phase) and the size of cluster 1, 2, ..."""
-    field = np.asarray(phase)
-    inside: Bool[np.ndarray, "*grid"] = field if field.dtype == bool else field > 0.5
-    clusters, _ = ndimage.label(inside)  # type: ignore[misc]
+    mask = as_mask(phase)
+    clusters = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, output=clusters)
     return clusters, np.bincount(clusters.ravel())[1:]
 
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Real, Shaped
+from jaxtyping import Array, Bool, Float, Real, Shaped
 
 from jaxmicro.errors import UserError
 
@@ -21,6 +21,12 @@ def as_field(phase: Phase) -> Float[Array, "*grid"]:
     """The indicator in floating point: floats keep their dtype, booleans and integers get the default float dtype."""
     field = jnp.asarray(phase)
     return field if jnp.issubdtype(field.dtype, jnp.floating) else field.astype(jnp.result_type(float))
+
+
+def as_mask(phase: Phase) -> Bool[np.ndarray, "*grid"]:
+    """The indicator as a NumPy mask: a soft phase is cut at one half."""
+    field = np.asarray(phase)
+    return field if field.dtype == bool else field > 0.5
 
 
 def check_lag(r_max: int, largest: int, why: str) -> None:
