@@ -1,0 +1,354 @@
+"""Synthetic media with known answers: laminates, spheres, level sets of Gaussian fields, grains.
+
+All lengths are in voxels. Voxel i covers i ... i + 1 along an axis and is sampled at its centre, so that the point
+statistics given here (fractions, two-point correlation) hold on the grid without discretisation error. A shape is "h w"
+or "z y x". The same seed gives the same medium.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy.spatial import cKDTree
+from scipy.special import ndtri
+
+from jaxmicro.errors import UserError
+
+Grid = UInt8[np.ndarray, "*grid"]
+
+
+def laminate(shape: Sequence[int], *, thicknesses: Sequence[int], axis: int = 0) -> Grid:
+    """Layers 0, 1, 2, ... of the given thicknesses, repeated along `axis`.
+
+    Over whole periods the volume fraction of layer k is thicknesses[k] / sum(thicknesses), S2 across the layers is a sum
+    of triangles, and S2 along the layers is constant.
+
+    >>> laminate((5, 2), thicknesses=(2, 1))[:, 0].tolist()
+    [0, 0, 1, 0, 0]
+    """
+    if min(thicknesses) < 1:
+        raise UserError(f"layers must be at least one voxel thick, found {tuple(thicknesses)}")
+    period = np.repeat(np.arange(len(thicknesses), dtype=np.uint8), thicknesses)
+    profile = period[np.arange(shape[axis]) % len(period)]
+    return np.broadcast_to(np.expand_dims(profile, _others(len(shape), axis)), tuple(shape)).copy()
+
+
+def overlapping_spheres(
+    shape: Sequence[int], *, radius: float, density: float, seed: int, periodic: bool = True
+) -> Grid:
+    """Fully penetrable spheres (discs in 2D) with Poisson centres: phase 1 in a matrix of phase 0.
+
+    With v the volume and s the cross-section of a sphere, and phi the fraction of the matrix:
+    phi = exp(-density v); S2 of the matrix: `overlapping_spheres_two_point`; its lineal path exp(-density (v + s r));
+    surface per volume density phi dv/dradius. Source: Torquato (2002), chapters 5 and 6.
+
+    Args:
+        density: mean number of centres per voxel volume; see `sphere_density`.
+        periodic: wrap at the faces; otherwise spheres reach in from outside. The statistics above hold in both cases.
+    """
+    rng = np.random.default_rng(seed)
+    margin = 0.0 if periodic else radius
+    extent = np.asarray(shape, dtype=float) + 2 * margin
+    count = rng.poisson(density * extent.prod())
+    centres = rng.uniform(size=(count, len(shape))) * extent - margin
+    return _paint(shape, centres, np.full(count, float(radius)), periodic=periodic).astype(np.uint8)
+
+
+def sphere_density(fraction: float, *, radius: float, dimensions: int) -> float:
+    """Centres per voxel volume for which overlapping spheres fill `fraction` of space on average, 0 <= fraction < 1."""
+    return -math.log1p(-fraction) / _ball_volume(radius, dimensions)
+
+
+def overlapping_spheres_two_point(
+    r: Float[np.ndarray, " r"], *, radius: float, density: float, dimensions: int
+) -> Float[np.ndarray, " r"]:
+    """Two-point correlation of the matrix between overlapping spheres: S2(r) = exp(-density v2(r)).
+
+    v2 is the volume of the union of two spheres whose centres are r apart. The spheres have 1 - 2 phi + S2, phi = S2(0).
+    Source: Torquato (2002), eqs. 5.4 to 5.6.
+    """
+    x = np.minimum(r / (2 * radius), 1.0)
+    if dimensions == 2:
+        common = (2 / np.pi) * (np.arccos(x) - x * np.sqrt(1 - x**2))
+    else:
+        common = 1 - 1.5 * x + 0.5 * x**3
+    return np.exp(-density * _ball_volume(radius, dimensions) * (2 - common))
+
+
+def gaussian_field(
+    shape: Sequence[int],
+    *,
+    correlation_length: float | Sequence[float],
+    fractions: Sequence[float],
+    seed: int,
+    periodic: bool = True,
+    exact_fractions: bool = False,
+) -> Grid:
+    """Level sets of a Gaussian field with autocovariance exp(-r^2 / (2 l^2)).
+
+    Phase 0 is where the field is lowest, the last phase where it is highest. S2 of phase 0: `gaussian_field_two_point`.
+
+    Args:
+        correlation_length: l, or one per axis.
+        fractions: expected volume fraction of each phase; they are scaled to sum to 1.
+        periodic: wrap at the faces (the covariance then is the periodic sum); otherwise cut from a larger field.
+        exact_fractions: take the thresholds from this field's quantiles, so that this very medium has the fractions.
+    """
+    lengths = np.broadcast_to(np.asarray(correlation_length, dtype=float), (len(shape),))
+    grown = _grown(shape, np.ceil(6 * lengths), periodic)
+    spectrum = np.ones((1,) * len(shape))
+    for axis, (edge, length) in enumerate(zip(grown, lengths, strict=True)):
+        lag = np.arange(edge)[:, None] + edge * np.arange(-8, 9)
+        covariance = np.exp(-0.5 * (lag / length) ** 2).sum(axis=1)
+        power = np.maximum(np.fft.fft(covariance / covariance[0]).real, 0.0)
+        spectrum = spectrum * np.expand_dims(power, _others(len(shape), axis))
+    return _level_sets(_coloured_noise(shape, spectrum, seed), fractions, exact_fractions)
+
+
+def labyrinth(
+    shape: Sequence[int],
+    *,
+    wavelength: float,
+    fractions: Sequence[float],
+    seed: int,
+    bandwidth: float = 0.15,
+    periodic: bool = True,
+    exact_fractions: bool = False,
+) -> Grid:
+    """Level sets of isotropic band-passed Gaussian noise: winding lamellae as of a block copolymer (Cahn 1965).
+
+    Args:
+        wavelength: mean period of the lamellae.
+        bandwidth: standard deviation of the wave number over its mean; small values give long straight lamellae.
+        fractions, periodic, exact_fractions: as in `gaussian_field`.
+    """
+    grown = _grown(shape, np.full(len(shape), math.ceil(3 * wavelength / bandwidth)), periodic)
+    axes = np.meshgrid(*(np.fft.fftfreq(edge) for edge in grown), indexing="ij", sparse=True)
+    wave_number = np.sqrt(sum(k**2 for k in axes))
+    power = np.exp(-0.5 * ((wave_number * wavelength - 1) / bandwidth) ** 2)
+    power.flat[0] = 0.0
+    if power.sum() == 0:
+        raise UserError(
+            f"no wave of length {wavelength} fits a periodic grid of {tuple(shape)}; use a shorter wavelength"
+        )
+    # A covariance has the mean of its spectrum at lag zero: scale that to unit variance.
+    return _level_sets(_coloured_noise(shape, power / power.mean(), seed), fractions, exact_fractions)
+
+
+def gaussian_field_two_point(
+    r: Float[np.ndarray, " r"], *, correlation_length: float, fraction: float
+) -> Float[np.ndarray, " r"]:
+    """Two-point correlation of phase 0 of `gaussian_field`: P(Z(0) < t, Z(r) < t) with P(Z < t) = fraction.
+
+    S2 = fraction^2 + 1/(2 pi) int_0^arcsin(rho) exp(-t^2 / (1 + sin a)) da with rho = exp(-r^2 / (2 l^2)).
+    Source: Teubner, Europhys. Lett. 14 (1991) 403; for fraction 1/2 this is 1/4 + arcsin(rho) / (2 pi).
+    """
+    t = ndtri(fraction)
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    upper = np.arcsin(np.exp(-0.5 * (r / correlation_length) ** 2))[:, None]
+    angle = upper * (nodes + 1) / 2
+    integral = (upper / 2 * weights * np.exp(-(t**2) / (1 + np.sin(angle)))).sum(axis=1)
+    return fraction**2 + integral / (2 * np.pi)
+
+
+def voronoi_grains(shape: Sequence[int], *, grains: int, boundary: float, seed: int, periodic: bool = True) -> Grid:
+    """Voronoi grains of uniformly random points: phase 0 is grain, phase 1 the boundary of the given thickness.
+
+    With n points per volume the boundaries have 2 n^(1/2) of length per area in 2D and 2.910 n^(1/3) of area per volume
+    in 3D (Okabe et al., Spatial Tessellations, 2000): their fraction is that times a thickness small against the grains.
+    """
+    points = np.random.default_rng(seed).uniform(size=(grains, len(shape))) * np.asarray(shape)
+    cells = tessellation(shape, points, periodic=periodic)
+    return (cells.wall_distance < boundary / 2).astype(np.uint8)
+
+
+class Tessellation(NamedTuple):
+    """Cells of weighted points on a grid."""
+
+    cell: Int[np.ndarray, "*grid"]  # index of the point whose cell holds the voxel centre
+    wall_distance: Float[np.ndarray, "*grid"]  # from the voxel centre to the nearest wall of its cell, voxels
+
+
+def tessellation(
+    shape: Sequence[int],
+    points: Float[np.ndarray, "n d"],
+    *,
+    weights: Float[np.ndarray, " n"] | None = None,
+    periodic: bool = True,
+    plane: float | None = None,
+) -> Tessellation:
+    """Laguerre (power) cells: the point with the least |x - p|^2 - weight owns x. Equal weights give Voronoi cells.
+
+    Args:
+        points: positions, voxels. With `plane` they have one coordinate more, the first.
+        weights: squared radii, voxels^2; a heavy neighbour may leave a point without a cell.
+        periodic: wrap at the faces.
+        plane: cut the cells of a (d + 1)-dimensional tessellation at this first coordinate (not wrapped there).
+    """
+    centres = np.stack(np.meshgrid(*(np.arange(edge) + 0.5 for edge in shape), indexing="ij"), -1).reshape(
+        -1, len(shape)
+    )
+    if plane is not None:
+        centres = np.concatenate([np.full((len(centres), 1), plane), centres], axis=1)
+    owners, images = _periodic_images(points, shape if periodic else ())
+    lift = np.zeros(len(points)) if weights is None else weights.max() - weights
+    # |x - p|^2 + lift is a squared distance with one coordinate more, which a search tree understands.
+    lifted = np.concatenate([images, np.sqrt(lift[owners])[:, None]], axis=1)
+    neighbours = min(6, len(lifted))
+    power, index = cKDTree(lifted).query(np.pad(centres, ((0, 0), (0, 1))), k=neighbours)
+    power, index = power.reshape(-1, neighbours) ** 2, index.reshape(-1, neighbours)
+    apart = np.linalg.norm(images[index[:, 1:]] - images[index[:, :1]], axis=-1)
+    walls = (power[:, 1:] - power[:, :1]) / (2 * np.maximum(apart, 1e-12))
+    nearest = walls.min(axis=1, initial=np.inf)
+    return Tessellation(owners[index[:, 0]].reshape(shape), nearest.reshape(shape))
+
+
+class Packing(NamedTuple):
+    """Spheres in a periodic box."""
+
+    centres: Float[np.ndarray, "n d"]  # voxels
+    radii: Float[np.ndarray, " n"]  # voxels, largest first
+    overlap: float  # largest penetration of two spheres, voxels; 0 when none touch
+
+
+def pack_spheres(shape: Sequence[int], radii: Float[np.ndarray, " n"], *, seed: int, attempts: int = 2000) -> Packing:
+    """Random sequential addition in a periodic box, largest sphere first.
+
+    A sphere for which none of `attempts` random positions is free takes the one with the least penetration, so the
+    packing always ends; `Packing.overlap` tells how far this was from non-overlapping.
+    """
+    rng, box = np.random.default_rng(seed), np.asarray(shape, dtype=float)
+    radii = np.sort(radii)[::-1]
+    centres, overlap = np.zeros((len(radii), len(shape))), 0.0
+    for i, radius in enumerate(radii):
+        best, best_gap, tried = centres[i], -np.inf, 0
+        while best_gap < 0 and tried < attempts:
+            trial = rng.uniform(size=(100, len(shape))) * box
+            apart = trial[:, None] - centres[:i]
+            apart -= box * np.round(apart / box)
+            gap = (np.linalg.norm(apart, axis=-1) - radii[:i]).min(axis=1, initial=np.inf) - radius
+            free = gap >= 0
+            k = int(np.argmax(free)) if free.any() else int(np.argmax(gap))
+            if gap[k] > best_gap:
+                best, best_gap = trial[k], gap[k]
+            tried += 100
+        centres[i], overlap = best, max(overlap, -best_gap)
+    return Packing(centres, radii, float(overlap))
+
+
+def polydisperse_spheres(
+    shape: Sequence[int] = (300, 64, 64),
+    *,
+    mean_diameter: float = 15.0,
+    std_diameter: float = 4.0,
+    fraction: float = 0.3,
+    seed: int,
+) -> Grid:
+    """Spheres of diameters N(mean, std) that do not overlap as far as feasible: phase 1 in phase 0, periodic.
+
+    The defaults are case I of Micro3Diff (Lee and Yun 2024): 300 planes of 64 x 64 normal to z. The paper does not give
+    the volume fraction. Without overlaps the fraction is met up to one sphere and the voxel sampling.
+    """
+    rng = np.random.default_rng(seed)
+    wanted, diameters = fraction * float(np.prod(shape)), []
+    while wanted > 0:
+        diameter = rng.normal(mean_diameter, std_diameter)
+        if diameter >= 1.0:
+            diameters.append(diameter)
+            wanted -= _ball_volume(diameter / 2, len(shape))
+    packing = pack_spheres(shape, np.array(diameters) / 2, seed=int(rng.integers(2**32)))
+    return _paint(shape, packing.centres, packing.radii, periodic=True).astype(np.uint8)
+
+
+def laguerre_grain_images(
+    count: int = 300,
+    shape: Sequence[int] = (64, 64),
+    *,
+    sizes: Sequence[float] = (6.0, 9.0, 12.0),
+    boundary: float = 1.0,
+    seed: int,
+) -> UInt8[np.ndarray, "n h w"]:
+    """Independent periodic images of Laguerre grains, each size taking an equal share of the area: 0 grain, 1 boundary.
+
+    The defaults are case II of Micro3Diff (Lee and Yun 2024). The paper does not give the thickness of the boundaries.
+
+    Args:
+        sizes: diameters of discs with the area of the grains, pixels.
+        boundary: thickness of the boundaries, pixels.
+    """
+    images = [laguerre_grains(shape, sizes=sizes, seed=s).wall_distance < boundary / 2 for s in _seeds(seed, count)]
+    return np.stack(images).astype(np.uint8)
+
+
+def laguerre_grains(shape: Sequence[int], *, sizes: Sequence[float], seed: int) -> Tessellation:
+    """One image of `laguerre_grain_images` as cells; cells are numbered from the largest size to the smallest."""
+    area = float(np.prod(shape)) / len(sizes)
+    radii = np.concatenate([np.full(max(round(area / _ball_volume(d / 2, 2)), 1), d / 2) for d in sizes])
+    # Discs cannot fill the plane: they are packed at a part of their size, and their cells grow into the gaps.
+    packing = pack_spheres(shape, _PACKED_SIZE * radii, seed=seed, attempts=500)
+    return tessellation(shape, packing.centres, weights=(packing.radii / _PACKED_SIZE) ** 2)
+
+
+_PACKED_SIZE = 0.8  # linear; covers 0.64 of the area, a little more than random addition reaches
+
+
+def _paint(
+    shape: Sequence[int], centres: Float[np.ndarray, "n d"], radii: Float[np.ndarray, " n"], *, periodic: bool
+) -> Bool[np.ndarray, "*grid"]:
+    """Voxels whose centre lies in one of the spheres."""
+    inside = np.zeros(tuple(shape), dtype=bool)
+    for centre, radius in zip(centres, radii, strict=True):
+        offsets, indices = [], []
+        for axis, (x, edge) in enumerate(zip(centre, shape, strict=True)):
+            index = np.arange(math.ceil(x - radius - 0.5), math.floor(x + radius - 0.5) + 1)
+            if not periodic:
+                index = index[(index >= 0) & (index < edge)]
+            offsets.append(np.expand_dims((index + 0.5 - x) ** 2, _others(len(shape), axis)))
+            indices.append(index % edge)
+        ball = np.nonzero(sum(offsets) <= radius**2)
+        inside[tuple(index[hit] for index, hit in zip(indices, ball, strict=True))] = True
+    return inside
+
+
+def _coloured_noise(shape: Sequence[int], spectrum: np.ndarray, seed: int) -> Float[np.ndarray, "*grid"]:
+    """Gaussian field whose periodic covariance is the inverse Fourier transform of the spectrum, cut to the shape."""
+    white = np.random.default_rng(seed).standard_normal(spectrum.shape)
+    field = np.fft.ifftn(np.sqrt(spectrum) * np.fft.fftn(white)).real
+    return field[tuple(slice(edge) for edge in shape)]
+
+
+def _level_sets(field: Float[np.ndarray, "*grid"], fractions: Sequence[float], exact: bool) -> Grid:
+    shares = np.asarray(fractions, dtype=float)
+    if len(shares) < 2 or shares.min() <= 0:
+        raise UserError(f"volume fractions must be positive and at least two, found {tuple(fractions)}")
+    below = np.cumsum(shares / shares.sum())[:-1]
+    levels = np.quantile(field, below) if exact else ndtri(below)
+    return np.digitize(field, levels).astype(np.uint8)
+
+
+def _grown(shape: Sequence[int], margin: np.ndarray, periodic: bool) -> tuple[int, ...]:
+    return tuple(int(edge) if periodic else int(edge + extra) for edge, extra in zip(shape, margin, strict=True))
+
+
+def _periodic_images(points: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The points and their copies one period away along the last axes; first the index of the point of each copy."""
+    shifts = np.zeros((1, points.shape[1]))
+    for axis, edge in enumerate(shape, start=points.shape[1] - len(shape)):
+        step = np.zeros(points.shape[1])
+        step[axis] = edge
+        shifts = np.concatenate([shifts - step, shifts, shifts + step])
+    return np.tile(np.arange(len(points)), len(shifts)), (shifts[:, None] + points).reshape(-1, points.shape[1])
+
+
+def _ball_volume(radius: float, dimensions: int) -> float:
+    return math.pi * radius**2 if dimensions == 2 else 4 / 3 * math.pi * radius**3
+
+
+def _others(dimensions: int, axis: int) -> tuple[int, ...]:
+    return tuple(other for other in range(dimensions) if other != axis % dimensions)
+
+
+def _seeds(seed: int, count: int) -> list[int]:
+    return [int(s) for s in np.random.SeedSequence(seed).generate_state(count, np.uint32)]
