@@ -22,6 +22,7 @@ from jaxmicro.train.state import Batch, Loss, Params, TrainConfig, TrainState, i
 
 IN_FLIGHT = 2  # updates queued on the device ahead of the host: enough to keep it busy, few enough to stop soon
 PROGRESS_SECONDS = 1.0  # between calls of `progress`
+VALIDATION_SEED = 20_000  # the same noise in every run, so that validation losses of two runs compare
 
 
 class NonFiniteLoss(UserError):
@@ -79,7 +80,7 @@ def fit(
     whole, split = parallel.replicated(mesh), parallel.batch_sharded(mesh)
     update = jax.jit(make_update(loss, config), in_shardings=(whole, split), out_shardings=whole, donate_argnums=0)
     state, position, saved_step = _start(params, config, mesh, batches, restore)
-    validate = _validator(loss, validation, config, mesh)
+    validate = _validator(loss, validation, mesh)
     meter = _Meter(config, int(state.step), clock)
 
     def checkpoint():
@@ -157,14 +158,17 @@ def _lead_only(effect: Callable[..., None] | None, *arguments) -> None:
         effect(*arguments)
 
 
-def _validator(loss: Loss, validation: Sequence[Batch], config: TrainConfig, mesh) -> Callable[[Params], dict]:
+def _validator(loss: Loss, validation: Sequence[Batch], mesh) -> Callable[[Params], dict]:
     """EMA parameters -> mean loss and metrics over the fixed batches, with a fixed key for each."""
     held = [parallel.shard_batch(batch, mesh) for batch in validation]
-    keys = jax.random.split(jax.random.key(config.seed + 1), max(len(held), 1))
-    score = jax.jit(loss, out_shardings=parallel.replicated(mesh))
+
+    def score_one(ema: Params, batch: Batch, index):
+        return loss(ema, batch, jax.random.fold_in(jax.random.key(VALIDATION_SEED), index))
+
+    score = jax.jit(score_one, out_shardings=parallel.replicated(mesh))
 
     def validate(ema: Params) -> dict[str, float]:
-        scores = [score(ema, batch, key) for batch, key in zip(held, keys, strict=True)]
+        scores = [score(ema, batch, np.int32(index)) for index, batch in enumerate(held)]
         records = jax.device_get([metrics | {"loss": value} for value, metrics in scores])
         return {f"validation_{name}": float(np.mean([r[name] for r in records])) for name in records[0]}
 
@@ -198,6 +202,8 @@ class _Meter:
 
     def seconds_left(self) -> float:
         step, moment = self._warm or (self._first, self._begin)
+        if self._step - step <= IN_FLIGHT:  # too early to tell: count the compilation in
+            step, moment = self._first, self._begin
         now = self._clock()
         left = (self._config.steps - self._step) * (now - moment) / max(self._step - step, 1)
         if self._config.minutes is None:
@@ -242,7 +248,8 @@ def _deferred_interrupt():
         for name, handler in before.items():
             signal.signal(name, handler)
 
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    found = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    before = {name: handler for name, handler in found.items() if handler is not None}
     for name in before:
         signal.signal(name, ask)
     try:

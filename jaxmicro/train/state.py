@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxmicro.errors import UserError
+
 Params = Any  # a tree of float arrays
 Batch = Any  # a tree of arrays "n ..."
 Metrics = dict[str, Any]  # scalars
@@ -40,17 +42,17 @@ class TrainConfig:
 
     def __post_init__(self):
         if self.decay not in ("cosine", "constant"):
-            raise ValueError(f"decay is {self.decay!r}, expected 'cosine' or 'constant'")
+            raise UserError(f"decay is {self.decay!r}, expected 'cosine' or 'constant'")
         if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay is {self.ema_decay}, expected 0 <= ema_decay < 1")
+            raise UserError(f"ema_decay is {self.ema_decay}, expected 0 <= ema_decay < 1")
         for name in ("steps", "batch", "learning_rate", "clip", "log_every", "save_every", "evaluate_every"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
+                raise UserError(f"{name} is {getattr(self, name)}, expected a positive number")
         for name in ("warmup", "sample_every", "seed", "final_fraction"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected zero or more")
+                raise UserError(f"{name} is {getattr(self, name)}, expected zero or more")
         if self.minutes is not None and self.minutes <= 0:
-            raise ValueError(f"minutes is {self.minutes}, expected a positive number or None")
+            raise UserError(f"minutes is {self.minutes}, expected a positive number or None")
 
 
 class TrainState(NamedTuple):
@@ -105,7 +107,7 @@ def make_update(loss: Loss, config: TrainConfig) -> Callable[[TrainState, Batch]
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, batch, key)
-        norm = optax.global_norm(gradient)
+        norm = optax.tree.norm(gradient)
         updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = optax.incremental_update(params, state.ema, 1 - ema_decay_at(state.step, config.ema_decay))

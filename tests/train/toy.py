@@ -1,5 +1,7 @@
 """The smallest thing that trains: a line through noisy points, with noise drawn in the loss as in diffusion."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,3 +47,25 @@ def loss(params, batch, key):
 def config(**changes) -> TrainConfig:
     start = dict(steps=30, batch=8, learning_rate=0.05, warmup=5, log_every=10, save_every=10, evaluate_every=15)
     return TrainConfig(**start | changes)
+
+
+def main(folder: str) -> None:
+    """Train in `folder`, from its last checkpoint if there is one; says what it does; leaves the last state there."""
+    from jaxmicro.io.checkpoint import Checkpoints
+    from jaxmicro.train import fit
+
+    def save(step, state, position):
+        print("saving", step, flush=True)
+        checkpoints.save(step, state, position)
+        print("going on", step, flush=True)
+
+    with Checkpoints(f"{folder}/checkpoints", keep=2) as checkpoints:
+        start = checkpoints.steps
+        print("from", start[-1] if start else 0, flush=True)
+        state = fit(loss, params(), Points(), config(steps=400, save_every=10), save=save, restore=checkpoints.restore)
+    np.savez(f"{folder}/last.npz", *jax.device_get(jax.tree.leaves(state)))
+    print("devices", jax.device_count(), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
