@@ -1,0 +1,266 @@
+"""Reading micrographs and volumes: PNG and TIFF here, NPY, NPZ, Zarr and VTI from `volumes`."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from PIL import Image, ImageSequence
+
+from jaxmicro import phases
+from jaxmicro.errors import UserError
+from jaxmicro.io import volumes
+from jaxmicro.io.raster import Raster, plain_unit, reading
+from jaxmicro.types import Microstructure
+
+_PILLOW = (".png", ".bmp", ".jpg", ".jpeg")
+_TIFF = (".tif", ".tiff")
+_NUMPY = (".npy", ".npz")
+_KNOWN = "PNG, TIFF, NPY, NPZ, Zarr and VTI"
+
+
+def read(
+    path: str | Path,
+    *,
+    segment: int | None = None,
+    voxel_size: float | None = None,
+    unit: str | None = None,
+    max_phases: int = phases.MAX_PHASES,
+) -> Microstructure:
+    """The microstructure in an image or volume file.
+
+    The distinct values of a segmented file become the labels 0..P-1 in increasing order, whatever its type. A stack of
+    pages or slices is a volume "z y x". The file's own calibration (ImageJ, OME, or one of our formats) is kept.
+
+    Args:
+        path: PNG, TIFF (2D, multi-page, ImageJ), NPY, NPZ, Zarr or VTI file.
+        segment: number of phases P to separate in a grey image by multi-Otsu thresholds; None for a segmented file.
+        voxel_size: edge of a voxel in `unit`, if the file has none or a wrong one.
+        unit: unit of `voxel_size`; None for the file's own.
+        max_phases: more distinct values than this are taken for a grey image.
+    Raises:
+        UserError: the file is missing, damaged, not an image, grey, coloured, of one phase only, not 2D or 3D, has NaN
+            values or voxels that are not cubic. One line that names the file and says what to do.
+    """
+    raster = read_raster(path)
+    try:
+        size, unit = _calibration(raster, voxel_size, unit)
+        labels, values, thresholds = _phases(raster, segment, max_phases)
+        return Microstructure(labels, values, size, unit, raster.source, thresholds)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def read_raster(path: str | Path) -> Raster:
+    """The numbers and the calibration in an image or volume file, before they are phases.
+
+    Raises:
+        UserError: the file is missing, damaged, not an image, coloured, empty, or not 2D or 3D.
+    """
+    path = Path(path)
+    _check_exists(path)
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        raster = volumes.read_zarr(path)
+    elif suffix in _PILLOW:
+        raster = Raster(_read_with_pillow(path, suffix[1:].upper())[0], source=path.name)
+    elif suffix in _TIFF:
+        raster = _read_tiff(path)
+    elif suffix in _NUMPY:
+        raster = volumes.read_numpy(path)
+    elif suffix == ".vti":
+        raster = volumes.read_vti(path)
+    else:
+        raise UserError(f"{path} is not of a known format; {_KNOWN} are read: save it as one of these")
+    _check_grid(path, raster.array)
+    return raster
+
+
+def _phases(raster: Raster, segment: int | None, max_phases: int) -> tuple:
+    """Labels, the value of each label, and thresholds if segmented."""
+    if segment is not None:
+        labels, thresholds = phases.segment(raster.array, segment)
+        return labels, phases.mean_levels(raster.array, labels, segment), thresholds
+    labels, values = phases.labels_from_values(raster.array, max_phases=max_phases)
+    if raster.values is not None and set(values) <= set(
+        range(len(raster.values))
+    ):  # labels already, and a phase may be absent from this volume
+        return raster.array.astype(np.uint8), raster.values, ()
+    return labels, values, ()
+
+
+def _calibration(raster: Raster, voxel_size: float | None, unit: str | None) -> tuple[float | None, str | None]:
+    if voxel_size is not None:
+        return float(voxel_size), plain_unit(unit) or raster.unit
+    if unit is not None:
+        raise UserError(f"unit {unit} given without a voxel size; give both (--voxel-size and --unit)")
+    return raster.voxel_size, raster.unit
+
+
+def _check_exists(path: Path) -> None:
+    try:
+        if path.is_dir() and not volumes.is_zarr(path):
+            raise UserError(f"{path} is a folder, not an image; give an image file ({_KNOWN}) or a Zarr array")
+        if path.is_file() and path.suffix.lower() == ".zarr":
+            raise UserError(f"{path} is a file, but a Zarr array is a folder; copy the whole folder, or unpack it")
+        if path.is_file():
+            with path.open("rb") as file:
+                if not file.read(1):
+                    raise UserError(f"{path} is empty (0 bytes); copy or export it again")
+        elif not path.exists():
+            raise UserError(f"{path} does not exist; check the name and the folder")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; check the name and its permissions") from error
+
+
+def _check_grid(path: Path, array: np.ndarray) -> None:
+    if array.size == 0:
+        raise UserError(f"{path} is an empty image (shape {array.shape}); expected at least one pixel along each axis")
+    if array.ndim not in (2, 3):
+        raise UserError(
+            f"{path} has {array.ndim} axes (shape {array.shape}); expected an image (h, w) or one volume (z, y, x): "
+            "save a single channel and time"
+        )
+
+
+def _read_with_pillow(path: Path, kind: str) -> list[np.ndarray]:
+    """Pages of an image file as grey levels or palette indices "h w"."""
+    with reading(path, kind), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large micrographs are no attack
+        with Image.open(path) as image:
+            return [_one_channel(path, _pixels(page)) for page in ImageSequence.Iterator(image)]
+
+
+def _pixels(page: Image.Image) -> np.ndarray:
+    """Pixels "h w" or "h w s"; the palette is applied when it is grey, else its indices are the labels."""
+    if page.mode != "P":
+        return np.asarray(page)
+    colours = np.asarray(page.convert("RGB"))
+    indices = np.asarray(page)
+    grey = (colours == colours[..., :1]).all()
+    few = np.unique(indices).size <= phases.MAX_PHASES
+    return indices if few and not grey else colours
+
+
+def _one_channel(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """Drops the samples axis (the last, if there are three) of an image of equal colours and constant opacity."""
+    if pixels.ndim < 3:
+        return pixels
+    colours, opacity = (pixels[..., :-1], pixels[..., -1]) if pixels.shape[-1] in (2, 4) else (pixels, pixels[:0])
+    if opacity.size and opacity.min() != opacity.max():
+        raise UserError(f"{path} has transparent parts; flatten it to one grey channel")
+    return _equal_channels(path, colours)
+
+
+def _equal_channels(path: Path, channels: np.ndarray) -> np.ndarray:
+    if (channels != channels[..., :1]).any():
+        raise UserError(f"{path} is a colour image; save it as grey (one channel), or as labels with one value a phase")
+    return np.ascontiguousarray(channels[..., 0])
+
+
+def _read_tiff(path: Path) -> Raster:
+    with reading(path, "TIFF"), _damage_is_an_error(), tifffile.TiffFile(path) as tiff:
+        if len(tiff.series) != 1:
+            raise UserError(
+                f"{path} holds {len(tiff.series)} images of different sizes; save one of them, or one stack"
+            )
+        series = tiff.series[0]
+        _check_all_bytes_present(tiff)
+        array = _one_stack(path, _decode(path, series), series.axes)
+        spacing, unit, values = _tiff_calibration(tiff, array.ndim)
+    return Raster(array, spacing, unit, values, path.name)
+
+
+def _decode(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
+    try:
+        return series.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+    # LZW and other compressions for which tifffile needs a further package
+    pages = _read_with_pillow(path, "TIFF")
+    return np.stack(pages).reshape([edge for axis, edge in zip(series.axes, series.shape, strict=True) if axis != "S"])
+
+
+def _one_stack(path: Path, array: np.ndarray, axes: str) -> np.ndarray:
+    """The image "h w" or volume "z y x" in a TIFF series of any axes."""
+    if "S" in axes and array.ndim == len(axes):
+        array, axes = _one_channel(path, np.moveaxis(array, axes.index("S"), -1)), axes.replace("S", "")
+    if "C" in axes and array.ndim == len(axes):
+        array = _equal_channels(path, np.moveaxis(array, axes.index("C"), -1))
+    return array.squeeze(tuple(axis for axis in range(array.ndim - 2) if array.shape[axis] == 1))
+
+
+@contextmanager
+def _damage_is_an_error() -> Iterator[None]:
+    """Raises what tifffile only logs when a file ends early: it would return fewer slices."""
+    log = logging.getLogger("tifffile")
+    records: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+    propagate, log.propagate = log.propagate, False
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate
+    damage = [
+        text for text in records if any(mark in text for mark in ("corrupt", "invalid page", "invalid value offset"))
+    ]
+    if damage:
+        raise ValueError(damage[0].split("> ")[-1])
+
+
+def _check_all_bytes_present(tiff: tifffile.TiffFile) -> None:
+    size = tiff.filehandle.size
+    for page in tiff.pages:
+        ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False))
+        if max(ends, default=0) > size:
+            raise ValueError("the file ends before its pixels do")
+
+
+def _tiff_calibration(tiff: tifffile.TiffFile, ndim: int) -> tuple:
+    """Spacing in array order, unit, and our own phase values; None for each that the file lacks.
+
+    A bare TIFF resolution is ignored: it is mostly the 72 dots per inch of some printer.
+    """
+    if tiff.is_ome and tiff.ome_metadata:
+        return *_ome_calibration(tiff.ome_metadata, ndim), None
+    if not tiff.is_imagej:
+        return None, None, None
+    metadata: dict[str, Any] = tiff.imagej_metadata or {}
+    unit = plain_unit(str(metadata.get("unit", "")))
+    values = volumes.values_from_text(str(metadata.get("Info", "")))
+    if unit is None and "spacing" not in metadata:
+        return None, None, values
+    depth = float(metadata.get("spacing", 1.0))  # ImageJ leaves out a depth of 1
+    tags = tiff.pages[0].tags  # type: ignore[union-attr]
+    across = [_edge(tags.valueof(name)) for name in ("YResolution", "XResolution")]
+    edges = [depth] * (ndim - 2) + [edge for edge in across if edge is not None]
+    if len(edges) < ndim:
+        return None, None, values
+    if all(abs(edge - depth) <= 1e-6 * depth for edge in edges):  # the text is exact, the fractions are 32-bit
+        edges = [depth] * ndim
+    return tuple(edges), unit, values
+
+
+def _edge(resolution: tuple[int, int] | None) -> float | None:
+    """Edge of a pixel from the TIFF fraction (pixels, units)."""
+    return None if not resolution or 0 in resolution else resolution[1] / resolution[0]
+
+
+def _ome_calibration(xml: str, ndim: int) -> tuple[tuple[float, ...] | None, str | None]:
+    pixels = next((node for node in ElementTree.fromstring(xml).iter() if node.tag.endswith("Pixels")), None)
+    axes = "ZYX"[-ndim:]
+    if pixels is None or any(f"PhysicalSize{axis}" not in pixels.attrib for axis in axes):
+        return None, None
+    units = {plain_unit(pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in axes}
+    if len(units) != 1:
+        raise UserError(f"its axes have different units ({', '.join(sorted(map(str, units)))}); save it with one unit")
+    return tuple(float(pixels.attrib[f"PhysicalSize{axis}"]) for axis in axes), units.pop()

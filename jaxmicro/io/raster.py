@@ -1,0 +1,142 @@
+"""What every file format needs: an array with its calibration, errors of one line, files that are whole or absent."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxmicro.errors import UserError
+
+_UNITS = {
+    **dict.fromkeys(("micron", "microns", "micrometer", "micrometre", "µm", "μm", "\\u00b5m"), "um"),
+    **dict.fromkeys(("nanometer", "nanometre", "nanometers"), "nm"),
+    **dict.fromkeys(("millimeter", "millimetre", "millimeters"), "mm"),
+    **dict.fromkeys(("å", "å", "ångström"), "angstrom"),
+    **dict.fromkeys(("", "pixel", "pixels", "voxel", "voxels"), None),
+}
+_CUBIC_TOLERANCE = 1e-3  # relative; calibrations are often stored as fractions of small integers
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Numbers on a grid as a file holds them, before they are phases.
+
+    Attributes:
+        array: "h w" or "z y x", any real type.
+        spacing: edges of a voxel in array order; None when the file has no calibration.
+        unit: unit of the spacing, ASCII; None when unknown.
+        values: values that the labels 0..P-1 stand for, if the array is labels written by this package.
+        source: name of the file.
+    """
+
+    array: np.ndarray
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
+    values: tuple[float, ...] | None = None
+    source: str = ""
+
+    @property
+    def voxel_size(self) -> float | None:
+        """Edge of a square pixel or cubic voxel in `unit`; None when unknown.
+
+        Raises:
+            UserError: the voxels are not cubic.
+        """
+        if self.spacing is None:
+            return None
+        if max(self.spacing) - min(self.spacing) > _CUBIC_TOLERANCE * min(self.spacing):
+            edges = " x ".join(f"{edge:.6g}" for edge in self.spacing)
+            order = " ".join("zyx"[-len(self.spacing) :])
+            raise UserError(
+                f"voxels are {edges} {self.unit or 'units'} (in the order {order}), not cubic; "
+                "resample the volume, or give the voxel size (--voxel-size) to read them as cubic"
+            )
+        return self.spacing[0]
+
+
+def plain_unit(unit: str | None) -> str | None:
+    """Unit in its ASCII spelling: um for the micrometre's many names; None for pixels."""
+    unit = (unit or "").strip()
+    unit = _UNITS.get(unit.lower(), unit)
+    if unit is not None and not (unit.isascii() and unit.isprintable()):
+        raise UserError(
+            f"unit {unit!r} has characters that image formats cannot store; use plain letters, like um or nm"
+        )
+    return unit
+
+
+def drop_unit_axes(array: np.ndarray, axes: int = 2) -> np.ndarray:
+    """The array without leading axes of length 1, of which at least the last `axes` stay."""
+    while array.ndim > axes and array.shape[0] == 1:
+        array = array[0]
+    return array
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turns whatever a decoder raises on a damaged file into one line. Catches all: decoders raise anything."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} is not a readable {kind} ({reason}); it may be truncated or damaged: copy or export it again"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path`; what is written there becomes `path` at the end, or vanishes on an error.
+
+    Raises:
+        UserError: the disk is full, or the place cannot be written to; what `path` held before is still there.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        if not path.parent.is_dir():
+            raise UserError(f"cannot write {path}: there is no folder {path.parent}; create it first")
+        yield part
+        _move(part, path)
+    except Exception as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot write {path}: {_write_failure(error)}") from error
+    finally:
+        _remove(part)
+
+
+def _move(part: Path, path: Path) -> None:
+    """Renames; a folder in the way (a Zarr array) is put aside first, because rename replaces files only."""
+    if not path.is_dir():
+        os.replace(part, path)
+        return
+    old = part.with_suffix(".old")
+    os.replace(path, old)
+    os.replace(part, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_failure(error: Exception) -> str:
+    # ndarray.tofile reports a full disk as "N requested and M written", TensorStore by the text of its status
+    text = str(error)
+    full = any(mark in text for mark in ("requested and", "No space left", "RESOURCE_EXHAUSTED"))
+    if full or getattr(error, "errno", None) in _DISK_FULL:
+        return "no space left on the disk; free some space or choose another folder"
+    if isinstance(error, PermissionError) or "Permission denied" in text or "PERMISSION_DENIED" in text:
+        return "permission denied; choose a folder you may write to"
+    return (getattr(error, "strerror", None) or text or type(error).__name__).splitlines()[0]

@@ -1,0 +1,283 @@
+"""Writing microstructures as TIFF, VTI, NPZ and Zarr, and reading the last three (and NPY) back.
+
+Each writer keeps labels, voxel size, unit and phase values, so that reading the file gives an equal microstructure, and
+leaves either the whole file or none.
+"""
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tensorstore
+import tifffile
+
+from jaxmicro.errors import UserError
+from jaxmicro.io.raster import Raster, drop_unit_axes, plain_unit, reading, replacing
+from jaxmicro.types import Microstructure
+
+_ZARR_CHUNK = 64  # voxels along each edge
+_APPENDED = b'<AppendedData encoding="raw">'
+_VTI_TYPES = {"UInt8": "<u1", "Int8": "<i1", "UInt16": "<u2", "Int16": "<i2", "Int32": "<i4", "UInt32": "<u4"} | {
+    "Int64": "<i8", "UInt64": "<u8", "Float32": "<f4", "Float64": "<f8"
+}  # fmt: skip
+
+
+def write(path: str | Path, microstructure: Microstructure) -> None:
+    """Writes a file of the format that its suffix names: .tif, .tiff, .vti, .npz or .zarr.
+
+    Raises:
+        UserError: another suffix, no space left on the disk, or no permission; nothing is left half written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _WRITERS:
+        raise UserError(f"cannot write {path}: the suffix must be one of {', '.join(_WRITERS)}")
+    _WRITERS[suffix](path, microstructure)
+
+
+def write_tiff(path: str | Path, microstructure: Microstructure) -> None:
+    """Writes a calibrated ImageJ TIFF: uint8 labels, Z as slices, contrast set to the labels.
+
+    The exact voxel size is the `spacing` of the ImageJ description; the resolution tags hold it as a fraction.
+    The pixels are not compressed, so that ImageJ reads a stack of any length from its one header.
+    """
+    size, unit = microstructure.voxel_size, plain_unit(microstructure.unit)
+    density = None if size is None else _pixels_per_unit(size)
+    metadata: dict[str, Any] = {
+        "axes": "ZYX"[-microstructure.labels.ndim :],
+        "min": 0.0,
+        "max": float(microstructure.phases - 1),
+        "Info": _values_as_text(microstructure.values),
+    }
+    if size is not None:
+        metadata |= {"spacing": size} | ({"unit": unit} if unit else {})
+    with replacing(Path(path)) as part:
+        tifffile.imwrite(
+            part,
+            microstructure.labels,
+            imagej=True,
+            resolution=None if density is None else (density, density),
+            resolutionunit="NONE",
+            metadata=metadata,
+        )
+
+
+def write_vti(path: str | Path, microstructure: Microstructure) -> None:
+    """Writes VTK image data for ParaView: cell data "phase", one cell per voxel, origin 0, x fastest.
+
+    Unit, voxel size and phase values are field data. An image is one layer of cells.
+    """
+    labels = microstructure.labels.reshape((1,) * (3 - microstructure.labels.ndim) + microstructure.shape)
+    extent = " ".join(f"0 {edge}" for edge in labels.shape[::-1])
+    spacing = " ".join([repr(float(microstructure.voxel_size or 1.0))] * 3)
+    header = f"""<?xml version="1.0"?>
+<VTKFile type="ImageData" version="1.0" byte_order="LittleEndian" header_type="UInt64">
+<ImageData WholeExtent="{extent}" Origin="0 0 0" Spacing="{spacing}">
+<FieldData>
+{_vti_fields(microstructure)}
+</FieldData>
+<Piece Extent="{extent}"><CellData Scalars="phase">
+<DataArray type="UInt8" Name="phase" format="appended" offset="0"/>
+</CellData></Piece>
+</ImageData>
+""".encode("ascii")
+    with replacing(Path(path)) as part, part.open("wb") as file:
+        file.write(header + _APPENDED + b"\n_" + np.uint64(labels.size).astype("<u8").tobytes())
+        file.write(np.ascontiguousarray(labels).data)
+        file.write(b"\n</AppendedData>\n</VTKFile>\n")
+
+
+def write_npz(path: str | Path, microstructure: Microstructure) -> None:
+    """Writes a compressed NPZ with `labels`, `values`, and `voxel_size` and `unit` where known. Nothing is pickled."""
+    arrays: dict[str, Any] = {"labels": microstructure.labels, "values": np.array(microstructure.values)}
+    if microstructure.voxel_size is not None:
+        arrays["voxel_size"] = np.array(microstructure.voxel_size)
+    if microstructure.unit is not None:
+        arrays["unit"] = np.array(plain_unit(microstructure.unit))
+    with replacing(Path(path)) as part, part.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def write_zarr(path: str | Path, microstructure: Microstructure) -> None:
+    """Writes a Zarr (version 3) array in chunks of 64 voxels a side; voxel size, unit and values are attributes."""
+    path, labels = Path(path), microstructure.labels
+    if path.exists() and not is_zarr(path):
+        raise UserError(f"cannot write {path}: it exists and is not a Zarr array; remove it or choose another name")
+    metadata = {
+        "data_type": "uint8",
+        "shape": labels.shape,
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [min(edge, _ZARR_CHUNK) for edge in labels.shape]},
+        },
+        "codecs": [{"name": "bytes"}, {"name": "gzip", "configuration": {"level": 5}}],
+        "dimension_names": list("zyx"[-labels.ndim :]),
+        "attributes": {
+            "voxel_size": microstructure.voxel_size,
+            "unit": plain_unit(microstructure.unit),
+            "values": microstructure.values,
+        },
+    }
+    with replacing(path) as part:
+        store = tensorstore.open(_zarr_spec(part, "zarr3") | {"metadata": metadata, "create": True}).result()
+        store.write(labels).result()
+
+
+_WRITERS: dict[str, Callable[[str | Path, Microstructure], None]] = {
+    ".tif": write_tiff,
+    ".tiff": write_tiff,
+    ".vti": write_vti,
+    ".npz": write_npz,
+    ".zarr": write_zarr,
+}
+
+
+def read_numpy(path: Path) -> Raster:
+    """An NPY array, or the array `labels` (else the only array) of an NPZ. Pickled objects are refused, never loaded.
+
+    An NPY of shape (h, w, 3) with equal channels is a grey image.
+    """
+    with reading(path, "NumPy file"):
+        _refuse_pickles(path)
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            grey = loaded.ndim == 3 and loaded.shape[-1] in (3, 4) and (loaded[..., :3] == loaded[..., :1]).all()
+            return Raster(drop_unit_axes(loaded[..., 0] if grey else loaded), source=path.name)
+        with loaded:
+            return _from_npz(path, loaded)
+
+
+def _from_npz(path: Path, loaded: Any) -> Raster:
+    names = loaded.files
+    if "labels" not in names and len(names) != 1:
+        raise UserError(f"{path} holds the arrays {', '.join(names) or '(none)'}; name the one to read 'labels'")
+    array = loaded["labels" if "labels" in names else names[0]]
+    ours = "labels" in names and "values" in names and loaded["values"].ndim == 1
+    values = tuple(float(value) for value in loaded["values"]) if ours else None
+    size = loaded["voxel_size"] if "voxel_size" in names else None
+    unit = plain_unit(str(loaded["unit"])) if "unit" in names else None
+    return Raster(drop_unit_axes(array), _per_axis(size, array.ndim), unit, values, path.name)
+
+
+def _refuse_pickles(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(6)
+        is_npy = start == b"\x93NUMPY"
+        if is_npy:
+            file.seek(0)
+            version = np.lib.format.read_magic(file)
+            read_header = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
+            pickled = read_header(file)[2].hasobject
+    if is_npy and pickled:
+        raise UserError(
+            f"{path} holds pickled Python objects, which are never loaded because they can run code; "
+            "save a plain array of numbers"
+        )
+    if not is_npy and not start.startswith(b"PK"):
+        raise UserError(
+            f"{path} is not a NumPy file (pickles are never loaded); save it with numpy.save or numpy.savez"
+        )
+
+
+def read_vti(path: Path) -> Raster:
+    """VTK image data as `write_vti` writes it: one array, raw appended, little-endian, not compressed."""
+    with reading(path, "VTI file"):
+        head, found, tail = path.read_bytes().partition(_APPENDED)
+        if not found:
+            raise UserError(
+                f"{path} has no raw appended data; only .vti files of this package are read: save it as TIFF"
+            )
+        image = ElementTree.fromstring(head + b"</VTKFile>").find("ImageData")
+        node = None if image is None else image.find("Piece/CellData/DataArray")
+        if image is None or node is None:
+            raise ValueError("no cell data")
+        bounds = [int(number) for number in image.attrib["WholeExtent"].split()]
+        shape = [last - first for first, last in zip(bounds[::2], bounds[1::2], strict=True)][::-1]
+        data = np.frombuffer(tail, _VTI_TYPES[node.attrib["type"]], int(np.prod(shape)), tail.index(b"_") + 9)
+        fields = {field.get("Name"): (field.text or "").split() for field in image.iterfind("FieldData/DataArray")}
+        size, values = (tuple(float(number) for number in fields.get(name, ())) for name in ("voxel_size", "values"))
+        unit = "".join(chr(int(code)) for code in fields.get("unit", ())).rstrip("\0")
+    array = drop_unit_axes(data.reshape(shape))
+    return Raster(array, size * array.ndim or None, plain_unit(unit), values or None, path.name)
+
+
+def _vti_fields(microstructure: Microstructure) -> str:
+    unit = plain_unit(microstructure.unit)
+    fields: list[tuple[str, str, tuple]] = [("Float64", "values", microstructure.values)]
+    if microstructure.voxel_size is not None:
+        fields.append(("Float64", "voxel_size", (microstructure.voxel_size,)))
+    lines = [
+        f'<DataArray type="{kind}" Name="{name}" NumberOfTuples="{len(numbers)}" format="ascii">'
+        f"{' '.join(repr(float(number)) for number in numbers)}</DataArray>"
+        for kind, name, numbers in fields
+    ]
+    if unit is not None:  # VTK stores a string as the codes of its characters, ended by 0
+        codes = " ".join(str(code) for code in (*unit.encode("ascii"), 0))
+        lines.append(f'<DataArray type="String" Name="unit" NumberOfTuples="1" format="ascii">{codes}</DataArray>')
+    return "\n".join(lines)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr array or group, version 2 or 3."""
+    return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def read_zarr(path: Path) -> Raster:
+    """A Zarr array, version 2 or 3, through TensorStore, with `voxel_size`, `unit` and `values` from its attributes."""
+    with reading(path, "Zarr array"):
+        version_3 = (path / "zarr.json").is_file()
+        metadata = json.loads((path / "zarr.json").read_text()) if version_3 else {}
+        if metadata.get("node_type") == "group" or (path / ".zgroup").is_file():
+            inside = sorted(child.name for child in path.iterdir() if is_zarr(child))
+            raise UserError(f"{path} is a Zarr group of {', '.join(inside) or 'nothing'}; give the array inside it")
+        store = tensorstore.open(_zarr_spec(path, "zarr3" if version_3 else "zarr"), read=True, open=True).result()
+        array = np.asarray(store.read(order="C").result())
+        if not version_3 and (path / ".zattrs").is_file():
+            metadata = {"attributes": json.loads((path / ".zattrs").read_text())}
+        attributes = metadata.get("attributes", {})
+        values = tuple(float(value) for value in attributes.get("values", ())) or None
+        spacing = _per_axis(attributes.get("voxel_size"), array.ndim)
+    return Raster(drop_unit_axes(array), spacing, plain_unit(attributes.get("unit")), values, path.name)
+
+
+def _zarr_spec(path: Path, driver: str) -> dict[str, Any]:
+    return {"driver": driver, "kvstore": {"driver": "file", "path": f"{path.resolve()}/"}}
+
+
+def _per_axis(voxel_size: Any, axes: int) -> tuple[float, ...] | None:
+    """One edge per axis, from one edge or from a sequence; None when unknown."""
+    if voxel_size is None or np.size(voxel_size) == 0:
+        return None
+    edges = np.broadcast_to(
+        np.asarray(voxel_size, float), (axes,) if np.size(voxel_size) == 1 else np.shape(voxel_size)
+    )
+    return tuple(float(edge) for edge in edges)
+
+
+def _values_as_text(values: tuple[float, ...]) -> str:
+    return f"jaxmicro phase values: {json.dumps(values)}"
+
+
+def values_from_text(text: str) -> tuple[float, ...] | None:
+    """Phase values from the Info text of a TIFF of ours; None if there are none."""
+    for line in text.splitlines():
+        if line.startswith("jaxmicro phase values: "):
+            try:
+                return tuple(float(value) for value in json.loads(line.partition(": ")[2]))
+            except (ValueError, TypeError):
+                return None
+    return None
+
+
+def _pixels_per_unit(voxel_size: float) -> tuple[int, int]:
+    """1 / voxel_size as a fraction of 32-bit integers."""
+    density = 1 / voxel_size
+    if not 1e-9 <= density <= 1e9:
+        raise UserError(f"voxel size {voxel_size:g} does not fit a TIFF; express it in another unit, such as nm or um")
+    fraction = Fraction(density).limit_denominator(int(min(4e9, 4e9 / density)))
+    return fraction.numerator, fraction.denominator
