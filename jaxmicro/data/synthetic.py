@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.special import ndtri
 
 from jaxmicro.errors import UserError
@@ -22,8 +22,8 @@ Grid = UInt8[np.ndarray, "*grid"]
 def laminate(shape: Sequence[int], *, thicknesses: Sequence[int], axis: int = 0) -> Grid:
     """Layers 0, 1, 2, ... of the given thicknesses, repeated along `axis`.
 
-    Over whole periods the volume fraction of layer k is thicknesses[k] / sum(thicknesses), S2 across the layers is a sum
-    of triangles, and S2 along the layers is constant.
+    Over whole periods the volume fraction of layer k is thicknesses[k] / sum(thicknesses), S2 across the layers is a
+    sum of triangles, and S2 along the layers is constant.
 
     >>> laminate((5, 2), thicknesses=(2, 1))[:, 0].tolist()
     [0, 0, 1, 0, 0]
@@ -66,8 +66,8 @@ def overlapping_spheres_two_point(
 ) -> Float[np.ndarray, " r"]:
     """Two-point correlation of the matrix between overlapping spheres: S2(r) = exp(-density v2(r)).
 
-    v2 is the volume of the union of two spheres whose centres are r apart. The spheres have 1 - 2 phi + S2, phi = S2(0).
-    Source: Torquato (2002), eqs. 5.4 to 5.6.
+    v2 is the volume of the union of two spheres with centres r apart. The spheres have 1 - 2 phi + S2, phi = S2(0).
+    Source: Torquato (2002), chapter 5.
     """
     x = np.minimum(r / (2 * radius), 1.0)
     if dimensions == 2:
@@ -75,6 +75,17 @@ def overlapping_spheres_two_point(
     else:
         common = 1 - 1.5 * x + 0.5 * x**3
     return np.exp(-density * _ball_volume(radius, dimensions) * (2 - common))
+
+
+def discs(
+    shape: Sequence[int],
+    centres: Float[np.ndarray, "n d"],
+    radii: Float[np.ndarray, " n"],
+    *,
+    periodic: bool = True,
+) -> Grid:
+    """The given discs or spheres, phase 1, in a matrix of phase 0; a voxel is phase 1 when its centre is inside."""
+    return _paint(shape, centres, radii, periodic=periodic).astype(np.uint8)
 
 
 def gaussian_field(
@@ -157,7 +168,7 @@ def voronoi_grains(shape: Sequence[int], *, grains: int, boundary: float, seed: 
     """Voronoi grains of uniformly random points: phase 0 is grain, phase 1 the boundary of the given thickness.
 
     With n points per volume the boundaries have 2 n^(1/2) of length per area in 2D and 2.910 n^(1/3) of area per volume
-    in 3D (Okabe et al., Spatial Tessellations, 2000): their fraction is that times a thickness small against the grains.
+    in 3D (Okabe et al., Spatial Tessellations, 2000). Their fraction is that times a thickness much below the grains'.
     """
     points = np.random.default_rng(seed).uniform(size=(grains, len(shape))) * np.asarray(shape)
     cells = tessellation(shape, points, periodic=periodic)
@@ -197,7 +208,7 @@ def tessellation(
     # |x - p|^2 + lift is a squared distance with one coordinate more, which a search tree understands.
     lifted = np.concatenate([images, np.sqrt(lift[owners])[:, None]], axis=1)
     neighbours = min(6, len(lifted))
-    power, index = cKDTree(lifted).query(np.pad(centres, ((0, 0), (0, 1))), k=neighbours)
+    power, index = KDTree(lifted).query(np.pad(centres, ((0, 0), (0, 1))), k=neighbours)
     power, index = power.reshape(-1, neighbours) ** 2, index.reshape(-1, neighbours)
     apart = np.linalg.norm(images[index[:, 1:]] - images[index[:, :1]], axis=-1)
     walls = (power[:, 1:] - power[:, :1]) / (2 * np.maximum(apart, 1e-12))
