@@ -11,6 +11,23 @@ from jaxmicro.data.batches import (
     training_sources,
     volume_planes,
 )
+from jaxmicro.data.prior_media import prior_media
+from jaxmicro.data.synthetic import (
+    discs,
+    gaussian_field,
+    gaussian_field_two_point,
+    labyrinth,
+    laguerre_grain_images,
+    laguerre_grains,
+    laminate,
+    overlapping_spheres,
+    overlapping_spheres_two_point,
+    pack_spheres,
+    polydisperse_spheres,
+    sphere_density,
+    tessellation,
+    voronoi_grains,
+)
 
 __all__ = [
     "Box",
@@ -19,7 +36,22 @@ __all__ = [
     "Split",
     "crop_batches",
     "crop_dataset",
+    "discs",
+    "gaussian_field",
+    "gaussian_field_two_point",
+    "labyrinth",
+    "laguerre_grain_images",
+    "laguerre_grains",
+    "laminate",
+    "overlapping_spheres",
+    "overlapping_spheres_two_point",
+    "pack_spheres",
+    "polydisperse_spheres",
+    "prior_media",
+    "sphere_density",
     "split",
+    "tessellation",
     "training_sources",
     "volume_planes",
+    "voronoi_grains",
 ]

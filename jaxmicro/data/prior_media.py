@@ -1,8 +1,9 @@
 """Varied synthetic images to train a general prior on, before any micrograph of the material is seen.
 
-A two-phase image comes from one of the families below with random lengths and fractions. More phases come from the level
-sets of one field, or by dividing a phase again: by a shell along its boundary (core-shell particles, films), or by an
-independent medium seen only inside it. Phases are then renamed at random: a prior must not know which is the matrix.
+A two-phase image comes from one of the families below with random lengths and fractions. More phases come from the
+level sets of one field, or by dividing a phase again: by a shell along its boundary (core-shell particles, films), or
+by an independent medium seen only inside it. Phases are then renamed at random: a prior must not know which is the
+matrix.
 """
 
 from collections.abc import Callable

@@ -17,6 +17,7 @@ from scipy.special import ndtri
 from jaxmicro.errors import UserError
 
 Grid = UInt8[np.ndarray, "*grid"]
+Real = float | int
 
 
 def laminate(shape: Sequence[int], *, thicknesses: Sequence[int], axis: int = 0) -> Grid:
@@ -35,9 +36,7 @@ def laminate(shape: Sequence[int], *, thicknesses: Sequence[int], axis: int = 0)
     return np.broadcast_to(np.expand_dims(profile, _others(len(shape), axis)), tuple(shape)).copy()
 
 
-def overlapping_spheres(
-    shape: Sequence[int], *, radius: float, density: float, seed: int, periodic: bool = True
-) -> Grid:
+def overlapping_spheres(shape: Sequence[int], *, radius: Real, density: Real, seed: int, periodic: bool = True) -> Grid:
     """Fully penetrable spheres (discs in 2D) with Poisson centres: phase 1 in a matrix of phase 0.
 
     With v the volume and s the cross-section of a sphere, and phi the fraction of the matrix:
@@ -56,13 +55,13 @@ def overlapping_spheres(
     return _paint(shape, centres, np.full(count, float(radius)), periodic=periodic).astype(np.uint8)
 
 
-def sphere_density(fraction: float, *, radius: float, dimensions: int) -> float:
+def sphere_density(fraction: Real, *, radius: Real, dimensions: int) -> float:
     """Centres per voxel volume for which overlapping spheres fill `fraction` of space on average, 0 <= fraction < 1."""
     return -math.log1p(-fraction) / _ball_volume(radius, dimensions)
 
 
 def overlapping_spheres_two_point(
-    r: Float[np.ndarray, " r"], *, radius: float, density: float, dimensions: int
+    r: Float[np.ndarray, " r"], *, radius: Real, density: Real, dimensions: int
 ) -> Float[np.ndarray, " r"]:
     """Two-point correlation of the matrix between overlapping spheres: S2(r) = exp(-density v2(r)).
 
@@ -91,8 +90,8 @@ def discs(
 def gaussian_field(
     shape: Sequence[int],
     *,
-    correlation_length: float | Sequence[float],
-    fractions: Sequence[float],
+    correlation_length: Real | Sequence[Real],
+    fractions: Sequence[Real],
     seed: int,
     periodic: bool = True,
     exact_fractions: bool = False,
@@ -121,10 +120,10 @@ def gaussian_field(
 def labyrinth(
     shape: Sequence[int],
     *,
-    wavelength: float,
-    fractions: Sequence[float],
+    wavelength: Real,
+    fractions: Sequence[Real],
     seed: int,
-    bandwidth: float = 0.15,
+    bandwidth: Real = 0.15,
     periodic: bool = True,
     exact_fractions: bool = False,
 ) -> Grid:
@@ -149,7 +148,7 @@ def labyrinth(
 
 
 def gaussian_field_two_point(
-    r: Float[np.ndarray, " r"], *, correlation_length: float, fraction: float
+    r: Float[np.ndarray, " r"], *, correlation_length: Real, fraction: Real
 ) -> Float[np.ndarray, " r"]:
     """Two-point correlation of phase 0 of `gaussian_field`: P(Z(0) < t, Z(r) < t) with P(Z < t) = fraction.
 
@@ -164,7 +163,7 @@ def gaussian_field_two_point(
     return fraction**2 + integral / (2 * np.pi)
 
 
-def voronoi_grains(shape: Sequence[int], *, grains: int, boundary: float, seed: int, periodic: bool = True) -> Grid:
+def voronoi_grains(shape: Sequence[int], *, grains: int, boundary: Real, seed: int, periodic: bool = True) -> Grid:
     """Voronoi grains of uniformly random points: phase 0 is grain, phase 1 the boundary of the given thickness.
 
     With n points per volume the boundaries have 2 n^(1/2) of length per area in 2D and 2.910 n^(1/3) of area per volume
@@ -188,7 +187,7 @@ def tessellation(
     *,
     weights: Float[np.ndarray, " n"] | None = None,
     periodic: bool = True,
-    plane: float | None = None,
+    plane: Real | None = None,
 ) -> Tessellation:
     """Laguerre (power) cells: the point with the least |x - p|^2 - weight owns x. Equal weights give Voronoi cells.
 
@@ -224,7 +223,7 @@ class Packing(NamedTuple):
     overlap: float  # largest penetration of two spheres, voxels; 0 when none touch
 
 
-def pack_spheres(shape: Sequence[int], radii: Float[np.ndarray, " n"], *, seed: int, attempts: int = 2000) -> Packing:
+def pack_spheres(shape: Sequence[Real], radii: Float[np.ndarray, " n"], *, seed: int, attempts: int = 2000) -> Packing:
     """Random sequential addition in a periodic box, largest sphere first.
 
     A sphere for which none of `attempts` random positions is free takes the one with the least penetration, so the
@@ -252,9 +251,9 @@ def pack_spheres(shape: Sequence[int], radii: Float[np.ndarray, " n"], *, seed: 
 def polydisperse_spheres(
     shape: Sequence[int] = (300, 64, 64),
     *,
-    mean_diameter: float = 15.0,
-    std_diameter: float = 4.0,
-    fraction: float = 0.3,
+    mean_diameter: Real = 15.0,
+    std_diameter: Real = 4.0,
+    fraction: Real = 0.3,
     seed: int,
 ) -> Grid:
     """Spheres of diameters N(mean, std) that do not overlap as far as feasible: phase 1 in phase 0, periodic.
@@ -277,8 +276,8 @@ def laguerre_grain_images(
     count: int = 300,
     shape: Sequence[int] = (64, 64),
     *,
-    sizes: Sequence[float] = (6.0, 9.0, 12.0),
-    boundary: float = 1.0,
+    sizes: Sequence[Real] = (6.0, 9.0, 12.0),
+    boundary: Real = 1.0,
     seed: int,
 ) -> UInt8[np.ndarray, "n h w"]:
     """Independent periodic images of Laguerre grains, each size taking an equal share of the area: 0 grain, 1 boundary.
@@ -293,7 +292,7 @@ def laguerre_grain_images(
     return np.stack(images).astype(np.uint8)
 
 
-def laguerre_grains(shape: Sequence[int], *, sizes: Sequence[float], seed: int) -> Tessellation:
+def laguerre_grains(shape: Sequence[int], *, sizes: Sequence[Real], seed: int) -> Tessellation:
     """One image of `laguerre_grain_images` as cells; cells are numbered from the largest size to the smallest."""
     area = float(np.prod(shape)) / len(sizes)
     radii = np.concatenate([np.full(max(round(area / _ball_volume(d / 2, 2)), 1), d / 2) for d in sizes])
@@ -330,7 +329,7 @@ def _coloured_noise(shape: Sequence[int], spectrum: np.ndarray, seed: int) -> Fl
     return field[tuple(slice(edge) for edge in shape)]
 
 
-def _level_sets(field: Float[np.ndarray, "*grid"], fractions: Sequence[float], exact: bool) -> Grid:
+def _level_sets(field: Float[np.ndarray, "*grid"], fractions: Sequence[Real], exact: bool) -> Grid:
     shares = np.asarray(fractions, dtype=float)
     if len(shares) < 2 or shares.min() <= 0:
         raise UserError(f"volume fractions must be positive and at least two, found {tuple(fractions)}")
@@ -353,7 +352,7 @@ def _periodic_images(points: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarr
     return np.tile(np.arange(len(points)), len(shifts)), (shifts[:, None] + points).reshape(-1, points.shape[1])
 
 
-def _ball_volume(radius: float, dimensions: int) -> float:
+def _ball_volume(radius: Real, dimensions: int) -> float:
     return math.pi * radius**2 if dimensions == 2 else 4 / 3 * math.pi * radius**3
 
 
