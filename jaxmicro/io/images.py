@@ -21,6 +21,7 @@ from jaxmicro.types import Microstructure
 _PILLOW = (".png", ".bmp", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
 _NUMPY = (".npy", ".npz")
+_MOST_CHANNELS = 4
 _KNOWN = "PNG, TIFF, NPY, NPZ, Zarr and VTI"
 
 
@@ -123,7 +124,7 @@ def _check_grid(path: Path, array: np.ndarray) -> None:
         raise UserError(f"{path} is an empty image (shape {array.shape}); expected at least one pixel along each axis")
     if array.ndim not in (2, 3):
         raise UserError(
-            f"{path} has {array.ndim} axes (shape {array.shape}); expected an image (h, w) or one volume (z, y, x): "
+            f"{path} is {array.ndim}D (shape {array.shape}); expected an image (h, w) or one volume (z, y, x): "
             "save a single channel and time"
         )
 
@@ -191,7 +192,8 @@ def _one_stack(path: Path, array: np.ndarray, axes: str) -> np.ndarray:
     """The image "h w" or volume "z y x" in a TIFF series of any axes."""
     if "S" in axes and array.ndim == len(axes):
         array, axes = _one_channel(path, np.moveaxis(array, axes.index("S"), -1)), axes.replace("S", "")
-    if "C" in axes and array.ndim == len(axes):
+    # more than four channels are slices: so tifffile's ImageJ mode labels a stack whose axes nobody named
+    if "C" in axes and array.ndim == len(axes) and array.shape[axes.index("C")] <= _MOST_CHANNELS:
         array = _equal_channels(path, np.moveaxis(array, axes.index("C"), -1))
     return array.squeeze(tuple(axis for axis in range(array.ndim - 2) if array.shape[axis] == 1))
 
@@ -205,16 +207,19 @@ def _damage_is_an_error() -> Iterator[None]:
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
     propagate, log.propagate = log.propagate, False
     log.addHandler(handler)
+    failure = None
     try:
         yield
+    except Exception as error:  # often a consequence of the damage, which is what the user must know
+        failure = error
     finally:
         log.removeHandler(handler)
         log.propagate = propagate
-    damage = [
-        text for text in records if any(mark in text for mark in ("corrupt", "invalid page", "invalid value offset"))
-    ]
+    damage = [text for text in records if "corrupt" in text or "invalid page" in text]
     if damage:
-        raise ValueError(damage[0].split("> ")[-1])
+        raise ValueError(damage[0].split("> ")[-1]) from failure
+    if failure is not None:
+        raise failure
 
 
 def _check_all_bytes_present(tiff: tifffile.TiffFile) -> None:

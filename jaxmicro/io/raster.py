@@ -86,9 +86,9 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{path} is not a readable {kind} ({reason}); it may be truncated or damaged: copy or export it again"
+            f"{path} is not a readable {kind} ({_first_line(error)}); "
+            "it may be truncated or damaged: copy or export it again"
         ) from error
 
 
@@ -139,4 +139,9 @@ def _write_failure(error: Exception) -> str:
         return "no space left on the disk; free some space or choose another folder"
     if isinstance(error, PermissionError) or "Permission denied" in text or "PERMISSION_DENIED" in text:
         return "permission denied; choose a folder you may write to"
-    return (getattr(error, "strerror", None) or text or type(error).__name__).splitlines()[0]
+    return getattr(error, "strerror", None) or _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    """What a library said, without the context in brackets that TensorStore adds."""
+    return (str(error).splitlines() or [type(error).__name__])[0].split(" [")[0][:200]

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 import numpy as np
@@ -140,14 +140,13 @@ def read_numpy(path: Path) -> Raster:
 
     An NPY of shape (h, w, 3) with equal channels is a grey image.
     """
-    with reading(path, "NumPy file"):
-        _refuse_pickles(path)
-        loaded = np.load(path, allow_pickle=False)
+    with reading(path, "NumPy file"), path.open("rb") as file:
+        _refuse_pickles(path, file)
+        loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             grey = loaded.ndim == 3 and loaded.shape[-1] in (3, 4) and (loaded[..., :3] == loaded[..., :1]).all()
             return Raster(drop_unit_axes(loaded[..., 0] if grey else loaded), source=path.name)
-        with loaded:
-            return _from_npz(path, loaded)
+        return _from_npz(path, loaded)
 
 
 def _from_npz(path: Path, loaded: Any) -> Raster:
@@ -162,26 +161,24 @@ def _from_npz(path: Path, loaded: Any) -> Raster:
     return Raster(drop_unit_axes(array), _per_axis(size, array.ndim), unit, values, path.name)
 
 
-def _refuse_pickles(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(6)
-        is_npy = start == b"\x93NUMPY"
-        if is_npy:
-            file.seek(0)
-            version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )
-            pickled = read_header(file)[2].hasobject
-    if is_npy and pickled:
+def _refuse_pickles(path: Path, file: BinaryIO) -> None:
+    """Raises a UserError for an array of Python objects; leaves the file at its start."""
+    start = file.read(6)
+    file.seek(0)
+    if start.startswith(b"PK"):  # an NPZ; its arrays are checked as they are read
+        return
+    if start != b"\x93NUMPY":
+        raise UserError(
+            f"{path} is not a NumPy file (pickles are never loaded); save it with numpy.save or numpy.savez"
+        )
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    if read_header(file)[2].hasobject:
         raise UserError(
             f"{path} holds pickled Python objects, which are never loaded because they can run code; "
             "save a plain array of numbers"
         )
-    if not is_npy and not start.startswith(b"PK"):
-        raise UserError(
-            f"{path} is not a NumPy file (pickles are never loaded); save it with numpy.save or numpy.savez"
-        )
+    file.seek(0)
 
 
 def read_vti(path: Path) -> Raster:
