@@ -159,7 +159,7 @@ def test_the_wall_between_two_points_lies_half_way():
 @pytest.mark.parametrize(("shape", "grains", "coefficient"), [((160, 160), 60, 2.0), ((40, 40, 40), 50, 2.910)])
 def test_the_area_of_voronoi_boundaries_is_that_of_a_poisson_tessellation(shape, grains, coefficient):
     # A thin boundary of thickness t has fraction a t - b t^2: (4 f(t) - f(2t)) / (2 t) is a. The number of points N is
-    # fixed, not Poisson; that moves the mean by about 1 / (8 N) in 2D and 1 / (9 N) in 3D, 0.2 %: below the standard error.
+    # fixed, not Poisson; that moves the mean by about 1 / (8 N) in 2D and 1 / (9 N) in 3D: 0.2 %, less than the error.
     density = grains / np.prod(shape)
     areas = []
     for seed in range(12):
