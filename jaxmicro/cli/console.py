@@ -1,0 +1,88 @@
+"""What a run says while it works: progress lines on standard error, results on standard output."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+_REDRAW_SECONDS = 0.2  # on a terminal, where the line is overwritten
+_LINE_SECONDS = 10.0  # in a log file or a pipe, where each line stays
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, the leading zero parts left out.
+
+    >>> duration(59.6), duration(61), duration(3725)
+    ('1:00', '1:01', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Console:
+    """Prints for one run. `quiet` silences progress and remarks; results and errors are always printed."""
+
+    def __init__(
+        self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic, stream: TextIO | None = None
+    ):
+        self.quiet = quiet
+        self._clock = clock
+        self._stream = stream or sys.stderr
+        self._stage: str | None = None
+        self._start = (0, 0.0)  # of the stage: what was done already, and when; the time left is counted from there
+        self._printed = float("-inf")
+
+    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """One step further in a stage: `done` of `total`. Prints at a readable rate, and always the last one."""
+        now = self._clock()
+        if stage != self._stage:
+            self.end_line()
+            self._stage, self._start, self._printed = stage, (done, now), float("-inf")
+        terminal = self._stream.isatty()
+        due = now - self._printed >= (_REDRAW_SECONDS if terminal else _LINE_SECONDS)
+        if self.quiet or not (due or done == total):
+            return
+        self._printed = now
+        parts = [f"{stage} {done}/{total}", note, self._time_left(done, total, now)]
+        line = "  ".join(part for part in parts if part)
+        self._stream.write(f"\r\x1b[2K{line}" if terminal else f"{line}\n")
+        if done == total:
+            self.end_line()
+        self._stream.flush()
+
+    def _time_left(self, done: int, total: int, now: float) -> str:
+        first, began = self._start
+        if done == total:
+            return f"in {duration(now - began)}"
+        if done <= first:
+            return ""
+        return f"{duration((now - began) * (total - done) / (done - first))} left"
+
+    def end_line(self) -> None:
+        """Close a line that is being overwritten, so that the next output starts on its own."""
+        if self._stage is not None and not self.quiet and self._stream.isatty():
+            self._stream.write("\n")
+        self._stage = None
+
+    def remark(self, text: str) -> None:
+        """A line about the run, on standard error."""
+        self.end_line()
+        if not self.quiet:
+            print(text, file=self._stream, flush=True)
+
+    def result(self, text: str) -> None:
+        """A line of the result, on standard output."""
+        self.end_line()
+        print(text, flush=True)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A table of right-aligned columns.
+
+    >>> print(aligned([["phase", "share"], ["0", "0.25"]]))
+    phase  share
+        0   0.25
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

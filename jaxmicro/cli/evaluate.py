@@ -1,0 +1,87 @@
+"""`jaxmicro evaluate`: volumes against their micrograph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxmicro import pipeline
+from jaxmicro.cli import figures
+from jaxmicro.cli.console import Console, aligned
+from jaxmicro.cli.inputs import read_image, volume_files
+from jaxmicro.cli.options import Evaluate, ImageOptions
+from jaxmicro.cli.run_folder import RunFolder, open_run_folder
+from jaxmicro.errors import UserError
+from jaxmicro.types import Microstructure
+
+
+def run(options: Evaluate) -> None:
+    """Compare and write the run folder."""
+    console = Console(quiet=options.quiet)
+    paths = [file for path in options.volumes for file in volume_files(path)]
+    if not paths:
+        raise UserError("no volumes given; name volume files or a run folder of 'reconstruct'")
+    volumes = [read_image(path, ImageOptions()) for path in paths]
+    reference = read_image(options.reference, options)
+    true_volume = read_image(options.true_volume, ImageOptions()) if options.true_volume else None
+    folder = open_run_folder(
+        "evaluate",
+        options.volumes[0].stem,
+        options,
+        out=options.out,
+        resume=options.resume,
+        inputs=[*paths, options.reference, *([options.true_volume] if options.true_volume else [])],
+    )
+    report = write_report(
+        folder,
+        console,
+        volumes,
+        reference,
+        title=f"{options.volumes[0].name} against {options.reference.name}",
+        true_volume=true_volume,
+        r_max=options.r_max,
+    )
+    if report is not None and not options.quiet:
+        console.result(summary(report))
+
+
+def write_report(
+    folder: RunFolder,
+    console: Console,
+    volumes: Sequence[Microstructure],
+    reference: Microstructure | None,
+    *,
+    title: str,
+    true_volume: Microstructure | None = None,
+    r_max: int = 32,
+) -> dict[str, Any] | None:
+    """evaluation.json, figures and report.html; without a reference pictures of the volumes only."""
+    if reference is None:
+        console.remark("no micrograph to compare with: give one with --reference for a report")
+        folder.write_figures(figures.of_volumes(volumes))
+        return None
+    console.remark(f"comparing with {reference.source or 'the micrograph'} ...")
+    report = pipeline.evaluate(volumes, reference, true_volume=true_volume, r_max=r_max)
+    folder.write_json("evaluation.json", report)
+    pictures = {**figures.of_volumes(volumes, reference), **figures.of_evaluation(report)}
+    folder.write_figures(pictures)
+    page = folder.write("report.html", pipeline.report_html(report, pictures, title=title))
+    folder.log("evaluated", report=str(page))
+    console.remark(f"report: {page}")
+    return report
+
+
+def summary(report: dict[str, Any]) -> str:
+    """Error rates per phase, as a table."""
+    rows = [["phase", "volume fraction", "micrograph", "S2 error [%]", "lineal path error [%]", "surface ratio"]]
+    for phase in report["phases"]:
+        fraction, ratio = phase["volume_fraction"], phase["surface_area"]["ratio"]
+        rows.append(
+            [
+                str(phase["phase"]),
+                f"{fraction['mean']:.4f}",
+                f"{fraction['reference']:.4f}",
+                f"{phase['two_point']['error_rate']:.2f}",
+                f"{phase['lineal_path']['error_rate']:.2f}",
+                f"{ratio:.3f}" if ratio is not None else "-",
+            ]
+        )
+    return aligned(rows)

@@ -1,0 +1,26 @@
+"""`jaxmicro export`: the same data in another format."""
+
+from jaxmicro import pipeline
+from jaxmicro.cli.console import Console
+from jaxmicro.cli.inputs import VOLUME_SUFFIXES, read_image, volume_files
+from jaxmicro.cli.options import Export
+from jaxmicro.errors import UserError
+from jaxmicro.io import write
+
+
+def run(options: Export) -> None:
+    """Read, convert, write."""
+    target = options.target
+    if target.exists() and not options.overwrite:
+        raise UserError(f"{target} exists already; choose another name or add --overwrite")
+    if not target.parent.is_dir():
+        raise UserError(f"there is no folder {target.parent} to write {target.name} to; make it first")
+    suffix = target.suffix.lower()
+    if suffix == ".safetensors":
+        pipeline.save_prior(target, pipeline.load_prior(options.source))
+    elif suffix in VOLUME_SUFFIXES:
+        write(target, read_image(volume_files(options.source)[0], options))
+    else:
+        endings = ", ".join((*VOLUME_SUFFIXES, ".safetensors"))
+        raise UserError(f"unknown ending {target.suffix!r} of {target}; expected one of {endings}")
+    Console(quiet=options.quiet).remark(f"wrote {target}")

@@ -1,0 +1,77 @@
+"""The pictures that the verbs write, each as the content of a PNG file."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxmicro import viz
+from jaxmicro.io import read_raster
+from jaxmicro.types import Microstructure
+
+
+def of_input(path: Path, structure: Microstructure) -> dict[str, bytes]:
+    """The phases of a file as they were read, and if it was a grey image, how they were found."""
+    figures = {"phases": phases(structure)}
+    if structure.thresholds:
+        figures["segmentation"] = segmentation(read_raster(path).array, structure)
+    return figures
+
+
+def phases(structure: Microstructure) -> bytes:
+    """An image of phases; of a volume its planes."""
+    if structure.labels.ndim == 3:
+        return viz.png(_planes(structure))
+    return viz.png(viz.sample_grid(structure.labels[None], structure.phases, columns=1, title=structure.source or None))
+
+
+def segmentation(grey: np.ndarray, structure: Microstructure) -> bytes:
+    """Grey image, histogram with thresholds, and the phases they make; of a volume the middle plane."""
+    labels = structure.labels
+    if grey.ndim == 3:
+        grey, labels = grey[len(grey) // 2], labels[len(labels) // 2]
+    figure = viz.segmentation_check(
+        grey, labels, structure.thresholds, voxel_size=structure.voxel_size, unit=structure.unit
+    )
+    return viz.png(figure)
+
+
+def samples(images: np.ndarray, phases: int) -> bytes:
+    """Images "n h w" drawn from a prior."""
+    return viz.png(viz.sample_grid(images, phases))
+
+
+def training(log: Path) -> bytes:
+    """Loss against step, from a log.jsonl."""
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    return viz.png(viz.training_curves([record for record in records if record.get("event") == "training"]))
+
+
+def of_volumes(volumes: Sequence[Microstructure], reference: Microstructure | None = None) -> dict[str, bytes]:
+    """Planes and a 3D rendering of the first volume."""
+    first = volumes[0]
+    rendering = viz.volume_rendering(first.labels, phases=first.phases, voxel_size=first.voxel_size, unit=first.unit)
+    return {"slices": viz.png(_planes(first, reference)), "rendering": viz.png(rendering)}
+
+
+def of_evaluation(report: dict[str, Any]) -> dict[str, bytes]:
+    """Every figure that the report has the numbers for."""
+    figures = {
+        "correlations": viz.correlation_curves(report),
+        "directions": viz.direction_curves(report),
+        "errors": viz.error_summary(report),
+    }
+    if report["true_volume"] is not None:
+        figures["true_volume"] = viz.true_volume_curves(report)
+    if report["memorisation"] is not None:
+        figures["memorisation"] = viz.memorisation_figure(report)
+    return {name: viz.png(figure) for name, figure in figures.items()}
+
+
+def _planes(volume: Microstructure, reference: Microstructure | None = None):
+    beside = reference.labels if reference is not None and reference.labels.ndim == 2 else None
+    return viz.slice_panel(
+        volume.labels, micrograph=beside, phases=volume.phases, voxel_size=volume.voxel_size, unit=volume.unit
+    )

@@ -1,0 +1,51 @@
+"""From options to the arguments of the library."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jaxmicro.cli.options import ImageOptions
+from jaxmicro.errors import UserError
+from jaxmicro.io import read
+from jaxmicro.types import Microstructure
+
+
+def read_image(path: Path, options: ImageOptions) -> Microstructure:
+    """The microstructure in a file, read as the options say."""
+    if options.voxel_size is not None and options.voxel_size <= 0:
+        raise UserError(f"the voxel size is {options.voxel_size}; expected a positive length")
+    return read(path, segment=options.segment, voxel_size=options.voxel_size, unit=options.unit)
+
+
+def three_edges(size: tuple[int, ...]) -> tuple[int, int, int]:
+    """A cube from one edge, a box from three."""
+    if len(size) not in (1, 3):
+        raise UserError(f"--size takes one edge or three (z y x), in voxels; found {len(size)} numbers")
+    if min(size) < 1:
+        raise UserError(f"--size {' '.join(map(str, size))}: edges must be positive numbers of voxels")
+    z, y, x = size * 3 if len(size) == 1 else size
+    return z, y, x
+
+
+@contextmanager
+def checked_options() -> Iterator[None]:
+    """Turns the ValueError of a config built from options into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+VOLUME_SUFFIXES = (".tif", ".tiff", ".vti", ".npz", ".zarr")
+
+
+def volume_files(source: Path) -> list[Path]:
+    """The volumes of a run folder, or the file itself."""
+    if not source.is_dir() or source.suffix == ".zarr":
+        return [source]
+    for suffix in VOLUME_SUFFIXES:
+        if found := sorted(source.glob(f"volume_*{suffix}")):
+            return found
+    raise UserError(f"{source} holds no volumes (volume_000.tif ...); name a file or a run folder of 'reconstruct'")

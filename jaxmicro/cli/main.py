@@ -1,0 +1,114 @@
+"""The command `jaxmicro`: parse, run the verb, turn what goes wrong into one line and an exit code.
+
+Exit codes: 0 done; 2 wrong input, or a request that cannot be met; 130 interrupted by Ctrl-C. Anything else is a bug.
+"""
+
+import errno
+import importlib
+import importlib.metadata
+import inspect
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, Union
+
+import tyro
+
+from jaxmicro.cli.bundled import bundled_names
+from jaxmicro.cli.options import Demo, Evaluate, Export, Measure, Reconstruct, Train
+from jaxmicro.errors import UserError
+
+DESCRIPTION = """3D microstructures from one 2D micrograph.
+
+A usual session: 'train' on a segmented micrograph, 'reconstruct' volumes, 'evaluate' them against the micrograph.
+'jaxmicro VERB --help' explains each verb; 'jaxmicro demo' shows all of it in a few minutes.
+"""
+
+VERBS = (Train, Reconstruct, Measure, Evaluate, Export, Demo)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Raises:
+        SystemExit: after --help (code 0) or on options that cannot be parsed (code 2), as argparse does.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv == ["--version"]:
+        return _print_version()
+    if not argv:
+        argv = ["--help"]
+    command = parse(argv)
+    try:
+        verb = importlib.import_module(f"jaxmicro.cli.{_verb(type(command))}")  # loads JAX: not for --help
+        verb.run(command)
+    except UserError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail(f"interrupted; what was computed is kept. {_how_to_go_on(command, argv)}", 130)
+    except BrokenPipeError:  # the reader of our output has gone, as after `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (OSError, MemoryError, RuntimeError, ValueError) as error:
+        text = _known_failure(error)
+        if text is None:
+            raise
+        return _fail(f"{text} {_how_to_go_on(command, argv)}", 2)
+    return 0
+
+
+def parse(argv: Sequence[str]) -> Any:
+    """The verb with its options, as one of the frozen dataclasses of this package."""
+    kinds = tuple(
+        Annotated[kind, tyro.conf.subcommand(_verb(kind), description=_help(kind, whole=_verb(kind) in argv[:1]))]
+        for kind in VERBS
+    )
+    return tyro.cli(
+        Union[kinds],  # noqa: UP007  # pyright: ignore[reportInvalidTypeArguments]
+        prog="jaxmicro",
+        description=DESCRIPTION,
+        args=argv,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+    )
+
+
+def _verb(kind: type) -> str:
+    return kind.__name__.lower()
+
+
+def _help(kind: type, *, whole: bool) -> str:
+    """The text of a verb, or in the list of verbs its first line; BUNDLED is replaced by the names of the priors."""
+    text = inspect.cleandoc(kind.__doc__ or "").replace("BUNDLED", ", ".join(bundled_names()) or "none")
+    return text if whole else text.split("\n", 1)[0]
+
+
+def _print_version() -> int:
+    print(f"jaxmicro {importlib.metadata.version('jaxmicro')}")
+    return 0
+
+
+def _fail(text: str, code: int) -> int:
+    print(f"jaxmicro: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    return code
+
+
+def _how_to_go_on(command: Any, argv: Sequence[str]) -> str:
+    if not hasattr(command, "resume"):
+        return ""
+    missing = [] if command.resume else ["--resume"]
+    return f"Continue with: {shlex.join(['jaxmicro', *argv, *missing])}"
+
+
+def _known_failure(error: Exception) -> str | None:
+    """What to say about a failure that is not a bug; None if it is one."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" while writing {error.filename}" if error.filename else ""
+        return f"no space left on the disk{where}; what was written before is kept. Free some space."
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return "not enough memory; use a smaller --size, fewer --together or a smaller --batch."
+    if "No space left on device" in str(error) or "NO_SPACE" in str(error):  # from libraries that write by themselves
+        return "no space left on the disk; what was written before is kept. Free some space."
+    return None

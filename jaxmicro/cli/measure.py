@@ -1,0 +1,72 @@
+"""`jaxmicro measure`: numbers of an image or a volume."""
+
+import contextlib
+import sys
+from typing import Any
+
+from jaxmicro import pipeline
+from jaxmicro.cli import figures
+from jaxmicro.cli.console import Console, aligned
+from jaxmicro.cli.inputs import read_image
+from jaxmicro.cli.options import Measure
+from jaxmicro.cli.run_folder import open_run_folder, to_json
+
+
+def run(options: Measure) -> None:
+    """Read, measure, print."""
+    console = Console(quiet=options.quiet)
+    with contextlib.redirect_stdout(sys.stderr):  # whatever libraries print, it is not the result
+        numbers = _measured(options, console)
+    console.result(to_json(numbers) if options.json else table(numbers))
+
+
+def _measured(options: Measure, console: Console) -> dict[str, Any]:
+    structure = read_image(options.file, options)
+    r_max = options.r_max if options.r_max is not None else max(1, min(32, min(structure.shape) // 2))
+    if options.out is None:
+        return {"file": str(options.file), **pipeline.measure(structure, r_max=r_max)}
+    folder = open_run_folder(
+        "measure", options.file.stem, options, out=options.out, resume=options.resume, inputs=[options.file]
+    )
+    numbers = {"file": str(options.file), **pipeline.measure(structure, r_max=r_max)}
+    folder.write_json("measure.json", numbers)
+    folder.write_figures(figures.of_input(options.file, structure))
+    console.remark(f"written to {folder.path}")
+    return numbers
+
+
+def table(numbers: dict[str, Any]) -> str:
+    """What a person wants to see at once.
+
+    Areas per volume are by Crofton's formula, which does not count the steps of the voxels as surface.
+    """
+    unit = numbers["unit"]
+    size = " x ".join(map(str, numbers["shape"]))
+    voxel = f", voxel {numbers['voxel_size']:g} {unit}" if numbers["voxel_size"] else ""
+    lines = [f"{numbers['file']}: {size} voxels{voxel}"]
+    if numbers["thresholds"]:
+        lines.append(f"grey levels between the phases: {', '.join(f'{t:g}' for t in numbers['thresholds'])}")
+    per = "surface per volume" if len(numbers["shape"]) == 3 else "boundary per area"
+    header = [
+        "phase",
+        "value",
+        "volume fraction",
+        f"{per} [1/{unit}]",
+        f"mean chord [{unit}]",
+        "percolates",
+        "connected",
+    ]
+    return "\n".join([*lines, aligned([header, *(_row(phase) for phase in numbers["phases"])])])
+
+
+def _row(phase: dict[str, Any]) -> list[str]:
+    chords = list(phase["mean_chord_length"].values())
+    return [
+        str(phase["label"]),
+        f"{phase['value']:g}",
+        f"{phase['volume_fraction']:.4f}",
+        f"{phase['specific_surface_area']:.4g}",
+        f"{sum(chords) / len(chords):.4g}",
+        " ".join(axis for axis, yes in phase["percolates"].items() if yes) or "no",
+        f"{phase['connected_fraction']:.3f}",
+    ]

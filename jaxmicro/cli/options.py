@@ -1,0 +1,196 @@
+"""The options of every verb, as frozen dataclasses: their texts are what --help shows.
+
+Plain types only and no import of JAX: the help must appear at once. Verb `train` is run by `jaxmicro.cli.train.run`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+# Options that may be left out; their texts say what happens then.
+MaybeInt = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
+MaybeFloat = Annotated[float | None, arg(metavar="X", help_behavior_hint="")]
+MaybeStr = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
+MaybePath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Of every verb that writes a run folder."""
+
+    out: MaybePath = None
+    """Folder to write; it must not exist yet. Default: runs/VERB-NAME, with a number if that is taken."""
+    seed: int = 0
+    """Number that fixes all random choices: the same seed gives the same result."""
+    quiet: bool = False
+    """Print errors only."""
+    resume: bool = False
+    """Continue the interrupted run in the output folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """How to read an image or a volume."""
+
+    segment: MaybeInt = None
+    """Split a grey image into this many phases by its histogram (multi-Otsu). Leave out for a segmented image."""
+    voxel_size: MaybeFloat = None
+    """Edge of a pixel in --unit. Default: what the file says."""
+    unit: MaybeStr = None
+    """Unit of the voxel size: nm, um, mm ... Default: what the file says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(RunOptions, ImageOptions):
+    """Teach a network the look of a micrograph: the first step towards volumes.
+
+    By default the bundled general prior for the same number of phases is fine-tuned, which takes minutes;
+    --from-scratch starts from nothing and needs several times as long. One fifth of the image is held out to measure
+    the loss on. Ctrl-C keeps what has been learned; --resume goes on with it. Bundled priors: BUNDLED.
+    """
+
+    micrograph: Annotated[Positional[Path], arg(metavar="MICROGRAPH")]
+    """Segmented image (PNG, TIFF, NPY, NPZ, Zarr), or a volume whose planes are used. Grey images need --segment."""
+    phases: MaybeInt = None
+    """Number of phases you expect; another number in the image is an error. Default: as many as the image has."""
+    steps: MaybeInt = None
+    """Training steps. Default: 1500 when fine-tuning, 6000 from scratch."""
+    batch: int = 32
+    """Crops of the image per step."""
+    learning_rate: MaybeFloat = None
+    """Peak step size of the optimiser. Default: 1e-4 when fine-tuning, 4e-4 from scratch."""
+    minutes: MaybeFloat = None
+    """Stop after this many minutes, wherever the training is. Default: no limit."""
+    start: MaybeStr = None
+    """Fine-tune from this prior (name, run folder or .safetensors file) instead of the bundled general one."""
+    from_scratch: bool = False
+    """Start from random weights."""
+    patch: int = 64
+    """Edge in pixels of the training crops, when starting from scratch."""
+    widths: Annotated[tuple[int, ...], arg(metavar="N N ...", help_behavior_hint="")] = ()
+    """Channels of the network at each resolution, when starting from scratch. Default: the usual network."""
+    symmetry: Literal["isotropic", "flips", "none"] = "isotropic"
+    """Crops are turned and mirrored (isotropic), only mirrored (flips), or left as they are (none)."""
+    sample_every: int = 500
+    """Steps between pictures of what has been learned; 0: only at the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a volume is sampled; None leaves the measured default."""
+
+    steps: MaybeInt = None
+    """Time steps of the reverse diffusion; more is slower and finer. Default: 60."""
+    harmonise: MaybeInt = None
+    """Extra rounds at each step in which the three directions come to agree. Default: 2."""
+    periodic: bool = False
+    """Make volumes that continue at their opposite faces."""
+    sampler: Annotated[Literal["ddim", "dpm"] | None, arg(metavar="{ddim,dpm}", help_behavior_hint="")] = None
+    """Step rule: ddim (ancestral), or dpm (second order). Default: ddim."""
+    mode: Annotated[
+        Literal["alternate", "average"] | None, arg(metavar="{alternate,average}", help_behavior_hint="")
+    ] = None
+    """One direction per step, or the mean of all three. Default: alternate."""
+    together: int = 1
+    """Volumes sampled at once: faster on a GPU, and takes more memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(RunOptions, Sampling):
+    """Make 3D volumes whose sections along all three axes look like the micrograph.
+
+    SOURCE is the run folder of 'jaxmicro train', a .safetensors file, or the name of a bundled prior: BUNDLED.
+    Volumes are written as calibrated TIFF (opens as a stack in Fiji) and VTI (ParaView), each as soon as it is ready,
+    with a report that compares them with the micrograph. Ctrl-C keeps finished volumes and the unfinished one's state.
+    """
+
+    source: Annotated[Positional[str], arg(metavar="SOURCE")]
+    """Run folder of 'train', .safetensors file, or name of a bundled prior."""
+    size: Annotated[tuple[int, ...], arg(metavar="N | Z Y X")] = (64,)
+    """Edge of a cube, or three edges z y x, in voxels."""
+    volumes: int = 1
+    """Number of volumes; number i is the same however many you ask for."""
+    fractions: Annotated[tuple[float, ...], arg(metavar="F F ...", help_behavior_hint="")] = ()
+    """Volume fraction of each phase to hold. Default: those of the micrograph."""
+    no_calibrate: bool = False
+    """Leave the volume fractions to the prior instead of holding them."""
+    reference: MaybePath = None
+    """Micrograph for the report. Default: the one the prior was trained on, if it is at hand."""
+    formats: tuple[Literal["tif", "vti", "npz", "zarr"], ...] = ("tif", "vti")
+    """File formats of the volumes."""
+    no_report: bool = False
+    """Write volumes only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure(ImageOptions):
+    """Measure volume fractions, surface areas, chord lengths, percolation, two-point correlation and lineal path.
+
+    Prints a table, or with --json one JSON object and nothing else. Lengths are in the unit of the file, or in voxels
+    where it says none; correlations are estimated from the window, not periodic.
+    """
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """Image or volume: PNG, TIFF, NPY, NPZ, Zarr or VTI."""
+    r_max: MaybeInt = None
+    """Largest distance of the curves, in voxels. Default: 32, or half the shortest edge if that is less."""
+    json: bool = False
+    """Print one JSON object with all numbers and curves."""
+    out: MaybePath = None
+    """Also write a folder with measure.json and pictures: the phases as they were read, and the curves."""
+    quiet: bool = False
+    """Print the result and errors only."""
+    resume: bool = False
+    """Write into --out although it exists, if it holds the same measurement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(RunOptions, ImageOptions):
+    """Compare volumes with the micrograph they should look like, and with a true volume where there is one.
+
+    Two-point correlation and lineal path of the volumes' sections against those of the micrograph, surface areas,
+    percolation, a check that the volumes do not copy the micrograph, and how representative the micrograph itself is.
+    Writes evaluation.json, figures and report.html, one file that opens in any browser.
+    """
+
+    volumes: Annotated[Positional[tuple[Path, ...]], arg(metavar="VOLUME ...")]
+    """Volume files, or run folders of 'reconstruct'."""
+    reference: Path
+    """The micrograph."""
+    true_volume: MaybePath = None
+    """A measured volume of the same material, to compare with in 3D."""
+    r_max: int = 32
+    """Largest distance of the curves, in voxels; at most half the shortest edge is used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(ImageOptions):
+    """Convert a volume or a micrograph: the ending of TARGET says to what.
+
+    .tif: ImageJ stack, calibrated, opens in Fiji. .vti: ParaView. .npz: NumPy. .zarr: chunked, for large volumes.
+    .safetensors: the trained network of a run folder of 'train', in one file. Voxel size and unit travel along.
+    """
+
+    source: Annotated[Positional[Path], arg(metavar="SOURCE")]
+    """Image or volume file, or run folder (then its first volume)."""
+    target: Annotated[Positional[Path], arg(metavar="TARGET")]
+    """File to write."""
+    overwrite: bool = False
+    """Replace TARGET if it exists."""
+    quiet: bool = False
+    """Print errors only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(RunOptions, Sampling):
+    """Reconstruct a fuel-cell electrode in 3D from the bundled micrograph and prior, and compare the two.
+
+    Takes about two minutes on two processor cores and writes a folder with the volume, pictures and report.html.
+    """
+
+    size: Annotated[tuple[int, ...], arg(metavar="N | Z Y X")] = (64,)
+    """Edge of a cube, or three edges z y x, in voxels."""
+    volumes: int = 1
+    """Number of volumes."""

@@ -1,0 +1,111 @@
+"""`jaxmicro reconstruct`: a prior becomes volumes."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxmicro import pipeline
+from jaxmicro.cli.console import Console
+from jaxmicro.cli.evaluate import write_report
+from jaxmicro.cli.inputs import checked_options, three_edges
+from jaxmicro.cli.options import Reconstruct, Sampling
+from jaxmicro.cli.run_folder import RunFolder, open_run_folder
+from jaxmicro.errors import UserError
+from jaxmicro.io import read, write
+from jaxmicro.pipeline import Prior
+from jaxmicro.reconstruct import SamplingConfig
+from jaxmicro.types import Microstructure
+
+
+def run(options: Reconstruct) -> None:
+    """Sample the volumes and write the run folder."""
+    console = Console(quiet=options.quiet)
+    if options.no_calibrate and options.fractions:
+        raise UserError("--fractions and --no-calibrate exclude each other; leave one out")
+    if not options.formats:
+        raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
+    prior = pipeline.load_prior(options.source)
+    reference = find_reference(options.source, prior, options.reference)
+    shape, sampling = three_edges(options.size), sampling_of(options)
+    fractions = None if options.no_calibrate else options.fractions or "micrograph"
+    resolved = pipeline.sampling_config(prior, shape=shape, sampling=sampling)
+    name = Path(options.source).name.removesuffix(".safetensors")
+    folder = open_run_folder(
+        "reconstruct",
+        name,
+        options,
+        out=options.out,
+        resume=options.resume,
+        inputs=[pipeline.prior_path(options.source)],
+        sampling=dataclasses.replace(resolved, shape=shape),
+        fractions=pipeline.held_fractions(prior, fractions),
+        prior=prior.config.to_dict(),
+    )
+    volumes = sample_into(
+        folder,
+        console,
+        prior,
+        count=options.volumes,
+        formats=options.formats,
+        shape=shape,
+        seed=options.seed,
+        fractions=fractions,
+        sampling=sampling,
+        together=options.together,
+    )
+    if not options.no_report:
+        write_report(folder, console, volumes, reference, title=f"Volumes from {name}")
+    console.remark(f"{len(volumes)} volume{'s' * (len(volumes) > 1)} in {folder.path}")
+
+
+def sampling_of(options: Sampling) -> SamplingConfig:
+    """The sampling that the options ask for, for the rest the measured defaults."""
+    given = {name: getattr(options, name) for name in ("steps", "harmonise", "sampler", "mode")}
+    with checked_options():
+        return SamplingConfig(
+            periodic=options.periodic, **{name: value for name, value in given.items() if value is not None}
+        )
+
+
+def sample_into(
+    folder: RunFolder, console: Console, prior: Prior, *, count: int, formats: Sequence[str], **options: Any
+) -> list[Microstructure]:
+    """Make the volumes that the folder does not hold yet; returns all of them, in order.
+
+    `options` go to `pipeline.reconstruct`.
+    """
+
+    def files(number: int) -> list[Path]:
+        return [folder.path / f"volume_{number:03d}.{ending}" for ending in formats]
+
+    def keep(number: int, volume: Microstructure) -> None:
+        for path in files(number):
+            write(path, volume)
+        folder.log("volume", number=number, volume_fractions=volume.volume_fractions)
+
+    pipeline.reconstruct(
+        prior,
+        volumes=count,
+        skip=[number for number in range(count) if all(path.exists() for path in files(number))],
+        on_volume=keep,
+        checkpoint=folder.path / "unfinished.npz",
+        progress=console.progress,
+        **options,
+    )
+    return [read(files(number)[0]) for number in range(count)]
+
+
+def find_reference(source: str, prior: Prior, given: Path | None) -> Microstructure | None:
+    """The micrograph to compare with: the given one, that of the run folder, or the bundled one of the same name."""
+    kept = Path(source) / "micrograph.npz"
+    if given is not None:
+        found = read(given)
+    else:
+        found = read(kept) if kept.is_file() else pipeline.bundled_micrograph(prior)
+    if found is not None and found.phases != prior.config.phases:
+        raise UserError(
+            f"the reference {found.source} has {found.phases} phases, the prior {prior.config.phases}; "
+            "give the micrograph it was trained on"
+        )
+    return found

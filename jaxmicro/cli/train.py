@@ -1,0 +1,129 @@
+"""`jaxmicro train`: a micrograph becomes a prior."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+from jaxmicro import pipeline
+from jaxmicro.cli import figures
+from jaxmicro.cli.console import Console
+from jaxmicro.cli.inputs import checked_options, read_image
+from jaxmicro.cli.options import Train
+from jaxmicro.cli.run_folder import RunFolder, open_run_folder
+from jaxmicro.errors import UserError
+from jaxmicro.io import write
+from jaxmicro.models import PriorConfig, UNetConfig
+from jaxmicro.pipeline import Prior
+from jaxmicro.train import TrainConfig
+from jaxmicro.types import Microstructure
+
+
+def run(options: Train) -> None:
+    """Train and write the run folder."""
+    console = Console(quiet=options.quiet)
+    micrograph = read_image(options.micrograph, options)
+    _check(options, micrograph)
+    start = _start(options, micrograph)
+    config, network = _training(options, start), _network(options, micrograph.phases)
+    network = start.config if start is not None else network
+    pipeline.check_training(micrograph, network)
+    folder = open_run_folder(
+        "train",
+        options.micrograph.stem,
+        options,
+        out=options.out,
+        resume=options.resume,
+        inputs=[options.micrograph],
+        train=config,
+        prior=network.to_dict(),
+    )
+    if (folder.path / "weights.safetensors").exists():
+        console.remark(f"the training in {folder.path} is complete; nothing to do")
+        return
+    _describe(console, start, micrograph, network)
+    keep_micrograph(folder, micrograph, options.micrograph)
+    if micrograph.thresholds:
+        console.remark(f"check the segmentation in {folder.path / 'figures' / 'segmentation.png'}")
+    prior = pipeline.train(
+        micrograph,
+        start=start,
+        config=config,
+        prior_config=network,
+        augment=options.symmetry,
+        out=folder.path,
+        log=lambda record: folder.log("training", **record),
+        on_sample=lambda step, now: _draw_samples(folder, step, now),
+        progress=console.progress,
+    )
+    _finish(folder, console, prior)
+
+
+def keep_micrograph(folder: RunFolder, micrograph: Microstructure, path: Path) -> None:
+    """The image as it was understood, for the volumes to be compared with, and a picture of it."""
+    if not (folder.path / "micrograph.npz").exists():
+        write(folder.file("micrograph.npz"), micrograph)
+    folder.write_figures(figures.of_input(path, micrograph))
+
+
+def _check(options: Train, micrograph: Microstructure) -> None:
+    if options.phases is not None and micrograph.phases != options.phases:
+        raise UserError(
+            f"{options.micrograph} has {micrograph.phases} phases, but --phases says {options.phases}; "
+            "correct the option, or segment the image into that many phases"
+        )
+    if options.from_scratch and options.start is not None:
+        raise UserError("--from-scratch and --start exclude each other; leave one out")
+
+
+def _start(options: Train, micrograph: Microstructure) -> Prior | None:
+    if options.from_scratch:
+        return None
+    return pipeline.load_prior(options.start) if options.start else pipeline.general_prior(micrograph.phases)
+
+
+def _training(options: Train, start: Prior | None) -> TrainConfig:
+    given = {"steps": options.steps, "learning_rate": options.learning_rate}
+    with checked_options():
+        return dataclasses.replace(
+            pipeline.FROM_SCRATCH if start is None else pipeline.FINE_TUNING,
+            batch=options.batch,
+            seed=options.seed,
+            minutes=options.minutes,
+            sample_every=options.sample_every,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+
+
+def _network(options: Train, phases: int) -> PriorConfig:
+    """The network of a training from scratch."""
+    with checked_options():
+        unet = UNetConfig()
+        if options.widths:
+            unet = UNetConfig(widths=options.widths, attention=(False,) * len(options.widths))
+        return PriorConfig(phases=phases, patch=options.patch, unet=unet)
+
+
+def _describe(console: Console, start: Prior | None, micrograph: Microstructure, network: PriorConfig) -> None:
+    fractions = ", ".join(f"{fraction:.3f}" for fraction in micrograph.volume_fractions)
+    size = " x ".join(map(str, micrograph.shape))
+    console.remark(f"{micrograph.source}: {size}, {micrograph.phases} phases with volume fractions {fractions}")
+    if micrograph.thresholds:
+        console.remark(f"grey levels between the phases: {', '.join(f'{t:g}' for t in micrograph.thresholds)}")
+    how = "fine-tuning a trained prior" if start is not None else "training from scratch"
+    console.remark(f"{how}, crops of {network.patch} x {network.patch} pixels")
+
+
+def _draw_samples(folder: RunFolder, step: int, prior: Prior) -> None:
+    images = pipeline.sample_images(prior, count=8)
+    folder.write(f"figures/samples_{step:06d}.png", figures.samples(images, prior.config.phases))
+
+
+def _finish(folder: RunFolder, console: Console, prior: Prior) -> None:
+    folder.write("figures/training.png", figures.training(folder.path / "log.jsonl"))
+    folder.write_json("training.json", prior.record)
+    folder.log("finished", **prior.record)
+    shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # of use only for an unfinished training
+    loss = prior.record.get("validation_loss")
+    remark = f", loss on the held-out part {loss:.4f}" if loss is not None else ""
+    console.remark(f"trained prior in {folder.path}{remark}")
+    console.remark(f"next: jaxmicro reconstruct {folder.path}")

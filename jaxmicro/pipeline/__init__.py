@@ -1,0 +1,50 @@
+"""The stages joined: what the command line does, as Python functions.
+
+    micrograph = read("electrode.png", voxel_size=65.0, unit="nm")
+    prior = train(micrograph, out="runs/electrode")
+    volumes = reconstruct(prior, shape=(64, 64, 64), volumes=2)
+    report = evaluate(volumes, micrograph)
+    write("electrode.vti", volumes[0])
+
+Progress goes to a function `progress(stage, done, total, note)`; without one, nothing is printed.
+"""
+
+from jaxmicro.io import read, write
+from jaxmicro.pipeline.numbers import evaluate, measure
+from jaxmicro.pipeline.prior import (
+    Material,
+    Prior,
+    Progress,
+    bundled,
+    bundled_micrograph,
+    general_prior,
+    load_prior,
+    prior_path,
+    save_prior,
+)
+from jaxmicro.pipeline.training import FINE_TUNING, FROM_SCRATCH, check_training, sample_images, train
+from jaxmicro.pipeline.volumes import held_fractions, reconstruct, sampling_config
+
+__all__ = [
+    "FINE_TUNING",
+    "FROM_SCRATCH",
+    "Material",
+    "Prior",
+    "Progress",
+    "bundled",
+    "bundled_micrograph",
+    "check_training",
+    "evaluate",
+    "general_prior",
+    "held_fractions",
+    "load_prior",
+    "measure",
+    "prior_path",
+    "read",
+    "reconstruct",
+    "sample_images",
+    "sampling_config",
+    "save_prior",
+    "train",
+    "write",
+]

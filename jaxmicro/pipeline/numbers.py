@@ -1,0 +1,75 @@
+"""From images and volumes to numbers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxmicro import descriptors
+from jaxmicro.errors import UserError
+from jaxmicro.evaluate import compare
+from jaxmicro.types import Microstructure
+
+
+def evaluate(
+    volumes: Sequence[Microstructure],
+    reference: Microstructure,
+    *,
+    true_volume: Microstructure | None = None,
+    r_max: int = 32,
+) -> dict[str, Any]:
+    """How close volumes are to their micrograph, and to a true volume if there is one; see `evaluate.compare`."""
+    return compare(volumes, reference, true_volume=true_volume, r_max=r_max)
+
+
+def measure(structure: Microstructure, *, r_max: int = 32) -> dict[str, Any]:
+    """The descriptors of an image or a volume as plain numbers, ready for JSON.
+
+    Lengths and areas are in the unit of the voxel size, or in voxels when it is unknown; curves run over r = 0..r_max
+    voxels and are estimated from the window (not periodic).
+
+    Raises:
+        UserError: r_max does not fit the image.
+    """
+    shortest = min(structure.shape)
+    if not 1 <= r_max < shortest:
+        raise UserError(f"r_max is {r_max} voxels; the shortest edge has {shortest}: choose 1 to {shortest - 1}")
+    size = structure.voxel_size or 1.0
+    axes = "zyx"[-structure.labels.ndim :]
+    fractions = jax.nn.one_hot(structure.labels, structure.phases)
+    relative_area = descriptors.relative_surface_area(fractions)
+    return {
+        "source": structure.source,
+        "shape": list(structure.shape),
+        "voxel_size": structure.voxel_size,
+        "unit": structure.unit if structure.voxel_size else "voxel",
+        "thresholds": list(structure.thresholds),
+        "r_max": r_max,
+        "phases": [
+            {
+                "label": label,
+                "value": structure.values[label],
+                "volume_fraction": structure.volume_fractions[label],
+                "relative_surface_area": float(relative_area[label]),
+                **_measure_phase(structure.labels == label, axes, size, r_max),
+            }
+            for label in range(structure.phases)
+        ],
+    }
+
+
+def _measure_phase(phase: np.ndarray, axes: str, size: float, r_max: int) -> dict[str, Any]:
+    def along(measured: Callable[[int], Any]) -> dict[str, Any]:
+        return {name: measured(axis) for axis, name in enumerate(axes)}
+
+    return {
+        "specific_surface_area": float(descriptors.crofton_surface_area(phase, voxel_size=size)),
+        "specific_surface_area_faces": float(descriptors.specific_surface_area(phase, voxel_size=size)),
+        "mean_chord_length": along(lambda axis: size * descriptors.mean_chord_length(phase, axis=axis)),
+        "percolates": along(lambda axis: bool(descriptors.percolation(phase, axis))),
+        "percolating_fraction": along(lambda axis: descriptors.percolating_fraction(phase, axis=axis)),
+        "connected_fraction": descriptors.connected_fraction(phase),
+        "two_point": np.asarray(descriptors.radial_two_point(phase, r_max=r_max)).tolist(),
+        "lineal_path": along(lambda axis: np.asarray(descriptors.lineal_path(phase, axis=axis, r_max=r_max)).tolist()),
+    }

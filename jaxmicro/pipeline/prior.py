@@ -1,0 +1,126 @@
+"""Trained priors, and where they are kept."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxmicro import models
+from jaxmicro.errors import UserError
+from jaxmicro.io import read
+from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
+from jaxmicro.models import PriorConfig
+from jaxmicro.types import Microstructure
+
+Progress = Callable[[str, int, int, str], None]  # stage, done, total, note
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a trained prior remembers of its micrograph, so that volumes carry it on."""
+
+    values: tuple[float, ...]  # grey level of each phase in the file
+    volume_fractions: tuple[float, ...]
+    voxel_size: float | None = None
+    unit: str | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A trained 2D prior: network, parameters, material, and how it was trained."""
+
+    config: PriorConfig
+    params: Any
+    material: Material | None = None  # None for a general prior
+    record: dict = dataclasses.field(default_factory=dict)  # data, seed, steps, wall time, validation loss
+
+
+def material_of(micrograph: Microstructure) -> Material:
+    """The part of a micrograph that travels with its prior."""
+    return Material(
+        micrograph.values, micrograph.volume_fractions, micrograph.voxel_size, micrograph.unit, micrograph.source
+    )
+
+
+def bundled() -> dict[str, Path]:
+    """Names and files of the priors that come with jaxmicro."""
+    folder = Path(str(files("jaxmicro") / "weights"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def save_prior(path: Path | str, prior: Prior) -> None:
+    """Write a prior as one safetensors file with its configuration inside."""
+    config = {"prior": prior.config.to_dict(), "record": prior.record}
+    if prior.material is not None:
+        config["material"] = dataclasses.asdict(prior.material)
+    save_weights(Path(path), prior.params, config)
+
+
+def load_prior(source: Path | str) -> Prior:
+    """A prior from a run folder of `train`, a .safetensors file, or the name of a bundled one.
+
+    Raises:
+        UserError: there is none, or the file is not a prior of jaxmicro.
+    """
+    path = prior_path(source)
+    params, config = load_weights(path)
+    try:
+        prior = PriorConfig.from_dict(config["prior"])
+        material = _material_from_dict(config["material"]) if config.get("material") else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} holds no prior of this version of jaxmicro ({error}); train it again") from None
+    return Prior(prior, _checked_params(params, prior, path), material, config.get("record", {}))
+
+
+def general_prior(phases: int) -> Prior | None:
+    """The bundled prior for media of this many phases, to fine-tune from; None if there is none."""
+    name = f"general_{phases}phase"
+    return load_prior(name) if name in bundled() else None
+
+
+def bundled_micrograph(prior: Prior) -> Microstructure | None:
+    """The micrograph that a bundled prior was trained on; None if it does not come with jaxmicro."""
+    if prior.material is None or not prior.material.source:
+        return None
+    path = Path(str(files("jaxmicro") / "assets" / prior.material.source))
+    if not path.is_file():
+        return None
+    return read(path, voxel_size=prior.material.voxel_size, unit=prior.material.unit)
+
+
+def prior_path(source: Path | str) -> Path:
+    """The file of a prior: that of a run folder, the file itself, or the bundled one of this name."""
+    path = Path(source)
+    if path.is_dir():
+        weights = path / "weights.safetensors"
+        if not weights.is_file():
+            raise UserError(
+                f"{path} holds no trained prior (weights.safetensors); if its training was interrupted, finish it with "
+                "jaxmicro train --resume"
+            )
+        return weights
+    if path.is_file():
+        return path
+    if str(source) in bundled():
+        return bundled()[str(source)]
+    names = ", ".join(bundled()) or "none"
+    raise UserError(
+        f"no prior {str(source)!r}: it is no run folder of 'jaxmicro train', no .safetensors file and no bundled prior "
+        f"(these are: {names})"
+    )
+
+
+def _material_from_dict(data: dict) -> Material:
+    return Material(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+
+def _checked_params(params: Any, config: PriorConfig, path: Path) -> Any:
+    """The parameters, if they are those of this network."""
+    check_weights(params, jax.eval_shape(lambda: models.init(config, jax.random.key(0))), source=path)
+    return jax.tree.map(jnp.asarray, params)

@@ -1,0 +1,208 @@
+"""From a prior to volumes."""
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmicro import models
+from jaxmicro.errors import UserError
+from jaxmicro.models import PriorConfig
+from jaxmicro.pipeline.prior import Prior, Progress
+from jaxmicro.reconstruct import SamplingConfig, SamplingState, advance, init_state, labels_of
+from jaxmicro.types import Microstructure
+
+
+def reconstruct(
+    prior: Prior,
+    *,
+    shape: Sequence[int] = (64, 64, 64),
+    volumes: int = 1,
+    seed: int = 0,
+    fractions: Sequence[float] | Literal["micrograph"] | None = "micrograph",
+    sampling: SamplingConfig | None = None,
+    together: int = 1,
+    skip: Sequence[int] = (),
+    on_volume: Callable[[int, Microstructure], None] | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Microstructure]:
+    """Volumes whose sections look like the micrograph the prior was trained on.
+
+    Volume i depends on (seed, i) only: it is the same whatever the number of volumes.
+
+    Args:
+        shape: voxels along z, y, x.
+        fractions: volume fractions to hold while sampling: the micrograph's, given ones, or None to leave them free.
+        sampling: everything else about the sampling; its shape is replaced by `shape`.
+        together: volumes sampled at once; more is faster on an accelerator and takes more memory.
+        skip: numbers of volumes not to make, because they exist already.
+        on_volume: called with the number and the volume as soon as each is ready.
+        checkpoint: file that keeps the unfinished volumes when sampling is interrupted, and from which it goes on.
+    Returns:
+        The volumes made, in order, with the voxel size and unit of the micrograph.
+    Raises:
+        UserError: a shape, number of fractions or other option that cannot be.
+    """
+    config = sampling_config(prior, shape=shape, sampling=sampling)
+    target = held_fractions(prior, fractions)
+    if volumes < 1 or together < 1:
+        raise UserError(f"volumes is {volumes} and together is {together}; both must be at least 1")
+    numbers = [number for number in range(volumes) if number not in set(skip)]
+    made = []
+    for first in range(0, len(numbers), together):
+        group = numbers[first : first + together]
+        report = _stage(progress, f"sampling volume {group[0] + 1} of {volumes}")
+        for number, labels in zip(group, _sample(prior, config, target, seed, group, checkpoint, report), strict=True):
+            volume = _as_microstructure(labels[tuple(slice(edge) for edge in shape)], prior)
+            made.append(volume)
+            if on_volume is not None:
+                on_volume(number, volume)
+    return made
+
+
+def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingConfig | None = None) -> SamplingConfig:
+    """The sampling of volumes of `shape`, the edges rounded up to what the network can take (the rest is cut off).
+
+    Raises:
+        UserError: edges that are not three positive numbers, or a periodic volume whose edges need rounding.
+    """
+    sampling = sampling or SamplingConfig()
+    if len(shape) != 3 or min(shape) < 1:
+        raise UserError(f"the size is {' x '.join(map(str, shape))}; expected three positive edges z y x, in voxels")
+    factor = prior.config.unet.factor
+    padded = tuple(-(-edge // factor) * factor for edge in shape)
+    if sampling.periodic and padded != tuple(shape):
+        raise UserError(
+            f"a periodic volume needs edges that are multiples of {factor}, found {' x '.join(map(str, shape))}; "
+            f"use {' '.join(map(str, padded))}"
+        )
+    return dataclasses.replace(sampling, shape=padded)
+
+
+def held_fractions(prior: Prior, fractions: Sequence[float] | Literal["micrograph"] | None) -> tuple[float, ...] | None:
+    """The volume fractions to hold, checked; None for free ones."""
+    if fractions is None or (fractions == "micrograph" and prior.material is None):
+        return None
+    if isinstance(fractions, str):
+        return prior.material.volume_fractions if prior.material else None
+    if len(fractions) != prior.config.phases:
+        raise UserError(
+            f"{len(fractions)} volume fractions given, but the prior has {prior.config.phases} phases; "
+            "give one for each"
+        )
+    total = math.fsum(fractions)
+    if min(fractions) < 0 or abs(total - 1) > 0.01:
+        raise UserError(
+            f"volume fractions must be positive and sum to 1; {' '.join(map(str, fractions))} sum to {total:g}"
+        )
+    return tuple(fraction / total for fraction in fractions)
+
+
+def _as_microstructure(labels: np.ndarray, prior: Prior) -> Microstructure:
+    known = prior.material
+    if known is None:
+        return Microstructure(labels, tuple(map(float, range(prior.config.phases))))
+    return Microstructure(labels, known.values, known.voxel_size, known.unit)
+
+
+def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None]:
+    if progress is None:
+        return lambda done, total: None
+    return lambda done, total: progress(stage, done, total, "")
+
+
+@functools.partial(jax.jit, static_argnames=("prior", "sampling"))
+def _advance(params, states, keys, fractions, start, stop, *, prior: PriorConfig, sampling: SamplingConfig):
+    """`reconstruct.advance` of several volumes at once. Module-level, so that equal calls share one compilation.
+
+    The states are not donated: when an interruption falls into a call, those before it are still there to be saved.
+    """
+    denoise = models.denoiser(prior, params)
+
+    def one(state, key):
+        return advance(denoise, state, start, stop, config=sampling, key=key, fractions=fractions)
+
+    if len(keys) > 1:
+        return jax.vmap(one)(states, keys)
+    one_state = one(jax.tree.map(lambda leaf: leaf[0], states), keys[0])  # no batching rules for the usual case
+    return jax.tree.map(lambda leaf: leaf[None], one_state)
+
+
+class _Unfinished(NamedTuple):
+    """Volumes in the middle of their sampling."""
+
+    done: int  # evaluations
+    states: SamplingState  # with a leading axis over the volumes
+
+
+def _sample(
+    prior: Prior,
+    config: SamplingConfig,
+    fractions: tuple[float, ...] | None,
+    seed: int,
+    group: Sequence[int],
+    checkpoint: Path | None,
+    report: Callable[[int, int], None],
+) -> np.ndarray:
+    """Labels "v z y x" of the volumes numbered `group`."""
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.asarray(group))
+    identity = json.dumps([dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict()])
+    now = _load_unfinished(checkpoint, identity)
+    if now is None:
+        now = _Unfinished(0, jax.vmap(lambda key: init_state(config, prior.config.phases, key=key))(keys))
+    target = None if fractions is None else jnp.asarray(fractions, jnp.float32)
+    saved = time.monotonic()
+    try:
+        while now.done < config.evaluations:
+            report(now.done, config.evaluations)
+            stop = min(now.done + config.harmonise + 1, config.evaluations)
+            states = _advance(
+                prior.params, now.states, keys, target, now.done, stop, prior=prior.config, sampling=config
+            )
+            now = _Unfinished(stop, jax.block_until_ready(states))
+            if checkpoint is not None and time.monotonic() - saved > 60:
+                _save_unfinished(checkpoint, identity, now)
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        if checkpoint is not None:
+            _save_unfinished(checkpoint, identity, now)
+        raise
+    report(config.evaluations, config.evaluations)
+    labels = np.asarray(jax.vmap(labels_of)(now.states))
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return labels
+
+
+def _save_unfinished(path: Path, identity: str, now: _Unfinished) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, identity=np.array(identity), done=now.done, x_t=now.states.x_t, x0_hat=now.states.x0_hat)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _load_unfinished(path: Path | None, identity: str) -> _Unfinished | None:
+    """What `_save_unfinished` wrote for the same work; None if there is nothing of use."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["identity"]) != identity:
+                return None
+            return _Unfinished(int(data["done"]), SamplingState(jnp.asarray(data["x_t"]), jnp.asarray(data["x0_hat"])))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
