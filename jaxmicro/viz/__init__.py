@@ -1,0 +1,32 @@
+"""Figures: arrays and reports in, matplotlib figures out; `png` turns a figure into the content of a file."""
+
+from jaxmicro.viz.curves import (
+    correlation_curves,
+    direction_curves,
+    error_summary,
+    memorisation_figure,
+    true_volume_curves,
+)
+from jaxmicro.viz.rendering import cube_image, surface_image, volume_rendering
+from jaxmicro.viz.slices import sample_grid, segmentation_check, slice_panel
+from jaxmicro.viz.style import paint, phase_colours, pixels, png
+from jaxmicro.viz.training import training_curves
+
+__all__ = [
+    "correlation_curves",
+    "cube_image",
+    "direction_curves",
+    "error_summary",
+    "memorisation_figure",
+    "paint",
+    "phase_colours",
+    "pixels",
+    "png",
+    "sample_grid",
+    "segmentation_check",
+    "slice_panel",
+    "surface_image",
+    "training_curves",
+    "true_volume_curves",
+    "volume_rendering",
+]

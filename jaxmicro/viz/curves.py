@@ -1,0 +1,181 @@
+"""Figures of an evaluation report: correlation functions, directions, errors, memorisation.
+
+All take the dictionary that `evaluate.compare` returns.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxmicro.viz.style import INK, STYLE, length_unit, new_figure, phase_colours, phase_names
+
+_FUNCTIONS = (("two_point", "two-point correlation $S_2(r)$"), ("lineal_path", "lineal path $L(r)$"))
+_DASHES = {"z": "-", "y": "--", "x": ":"}
+_MEASURES = (
+    ("two_point", "$S_2$ error rate"),
+    ("lineal_path", "lineal path error rate"),
+    ("surface_area", "surface area error"),
+    ("volume_fraction", "volume fraction error"),
+)
+
+
+@rc_context(STYLE)
+def correlation_curves(report: dict, *, names: Sequence[str] | None = None) -> Figure:
+    """S2 and lineal path of the planes of the volumes against the micrograph, one column per phase.
+
+    Shaded in colour: one standard deviation over the volumes. Shaded grey: the scatter over 64 x 64 crops of the
+    micrograph, which is what any one field of view of that size would show.
+    """
+    return _curve_grid(report, report["phases"], report["reference"]["shape"], names, "volumes", None)
+
+
+@rc_context(STYLE)
+def true_volume_curves(report: dict, *, names: Sequence[str] | None = None) -> Figure:
+    """S2 and lineal path in 3D against the true volume; grey: the range of sub-volumes of the true volume."""
+    truth = report["true_volume"]
+    return _curve_grid(report, truth["phases"], truth["shape"], names, "volumes, 3D", "yardstick")
+
+
+@rc_context(STYLE)
+def direction_curves(report: dict, *, names: Sequence[str] | None = None) -> Figure:
+    """S2 and lineal path along z, y and x of the volumes, and along y and x of the micrograph (isotropy)."""
+    r, unit = _distances(report)
+    phases = report["phases"]
+    figure, grid = _grid(len(phases), unit)
+    for p, (column, colour) in enumerate(zip(grid.T, phase_colours(len(phases)), strict=True)):
+        column[0].set_title(phase_names(len(phases), names)[p])
+        for ax, (name, _) in zip(column, _FUNCTIONS, strict=True):
+            curve = phases[p][name]
+            for axis, values in curve["reference_directions"].items():
+                ax.plot(r, values, color=INK, linestyle=_DASHES[axis], linewidth=1.2, label=f"micrograph, {axis}")
+            for axis, values in curve["directions"].items():
+                ax.plot(r, values, color=colour, linestyle=_DASHES[axis], label=f"volumes, {axis}")
+    _finish(grid)
+    return figure
+
+
+@rc_context(STYLE)
+def error_summary(report: dict, *, names: Sequence[str] | None = None) -> Figure:
+    """Errors against the micrograph per phase: bars for the mean of the volumes, dots for each volume."""
+    phases = report["phases"]
+    labels, colours = phase_names(len(phases), names), phase_colours(len(phases))
+    figure = new_figure(2.9 * len(_MEASURES), 3.2)
+    for ax, (name, title) in zip(figure.subplots(1, len(_MEASURES)), _MEASURES, strict=True):
+        for p, phase in enumerate(phases):
+            mean, each = _errors(phase[name])
+            ax.bar(p, mean, color=colours[p], width=0.62, zorder=1)
+            offsets = np.linspace(-0.2, 0.2, len(each)) if len(each) > 1 else np.zeros(1)
+            ax.scatter(p + offsets, each, s=14, facecolor="white", edgecolor=INK, linewidth=0.8, zorder=3)
+            _quarter_line(ax, p, report, name)
+        ax.set(title=title, ylabel="percent" if name == "two_point" else "", xticks=range(len(phases)))
+        ax.set_xticklabels(
+            [f"{label}\n{_errors(phase[name])[0]:.2g} %" for label, phase in zip(labels, phases, strict=True)]
+        )
+        ax.set_ylim(0, max(1.0, ax.get_ylim()[1]))
+    handles = [
+        figure.axes[0].scatter([], [], s=14, facecolor="white", edgecolor=INK, label="each volume"),
+    ]
+    if report.get("representativity"):
+        handles += figure.axes[0].plot([], [], color=INK, linestyle="--", label="quarters of the micrograph (largest)")
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+@rc_context(STYLE)
+def memorisation_figure(report: dict) -> Figure:
+    """Distance of generated patches to their nearest crop of the micrograph, beside that within the micrograph."""
+    found = report["memorisation"]
+    figure = new_figure(8, 2.6)
+    ax = figure.subplots()
+    groups = (
+        ("generated planes", found["generated"], "#BB5566"),
+        ("micrograph against itself", found["micrograph"], INK),
+    )
+    for row, (_, distances, colour) in enumerate(groups):
+        wobble = 0.12 * np.sin(2.4 * np.arange(len(distances)))  # so that equal distances do not hide each other
+        ax.scatter(distances, row + wobble, s=26, color=colour, alpha=0.8, linewidth=0)
+    ax.axvline(found["yardstick"] / 2, color=INK, linestyle="--", linewidth=1)
+    ax.text(found["yardstick"] / 2 - 0.01, 0.5, "copies lie left\nof this line", ha="right", va="center", fontsize=9)
+    ax.set(yticks=[0, 1], ylim=(1.65, -0.5), xlim=(0, max(1.0, *found["generated"], *found["micrograph"])))
+    ax.set_yticklabels([name for name, _, _ in groups])
+    ax.set_xlabel("distance to the nearest crop of the micrograph (0 copy, 1 unrelated)")
+    return figure
+
+
+def _curve_grid(
+    report: dict, phases: list[dict], shape: list[int], names: Sequence[str] | None, made: str, band: str | None
+) -> Figure:
+    r, unit = _distances(report)
+    count = report["volumes"]
+    original = ("micrograph " if len(shape) == 2 else "true volume ") + " x ".join(map(str, shape))
+    figure, grid = _grid(len(phases), unit)
+    for p, (column, colour) in enumerate(zip(grid.T, phase_colours(len(phases)), strict=True)):
+        column[0].set_title(phase_names(len(phases), names)[p])
+        for ax, (name, _) in zip(column, _FUNCTIONS, strict=True):
+            curve = phases[p][name]
+            _reference_band(ax, r, curve, phases[p], name, band)
+            mean, spread = np.array(curve["mean"]), np.array(curve["std"])
+            ax.fill_between(r, mean - spread, mean + spread, color=colour, alpha=0.3, linewidth=0)
+            ax.plot(r, mean, color=colour, linewidth=2.6, label=f"{count} {made}" if count > 1 else made[:6] + made[7:])
+            ax.plot(r, curve["reference"], color=INK, linestyle=(0, (4, 2)), linewidth=1.5, label=original)
+            note = f"error rate {curve['error_rate']:.2g} %"
+            if "shape_error" in curve:
+                note += f"\nshape error {curve['shape_error']:.2g}"
+            ax.text(0.97, 0.60, note, transform=ax.transAxes, ha="right", va="top", fontsize=9)
+    _finish(grid)
+    return figure
+
+
+def _reference_band(ax: Axes, r: np.ndarray, curve: dict, phase: dict, name: str, band: str | None) -> None:
+    """The natural scatter of the original: sub-volumes of the true volume, or crops of the micrograph."""
+    if band and phase.get(band):
+        parts = np.array(phase[band][name]["volumes"])
+        ax.fill_between(r, parts.min(0), parts.max(0), color="0.8", linewidth=0, label="its sub-volumes (range)")
+    elif not band and curve.get("reference_crops_std"):
+        centre, scatter = np.array(curve["reference"]), np.array(curve["reference_crops_std"])
+        ax.fill_between(r, np.maximum(centre - scatter, 0), centre + scatter, color="0.88", linewidth=0,
+                        label="its 64 x 64 crops (1 sd)")  # fmt: skip
+
+
+def _grid(phases: int, unit: str) -> tuple[Figure, np.ndarray]:
+    figure = new_figure(max(3.6 * phases, 6), 6.2)
+    grid = figure.subplots(2, phases, squeeze=False, sharex=True)
+    for row, (_, label) in zip(grid, _FUNCTIONS, strict=True):
+        row[0].set_ylabel(label)
+        for ax in row:
+            ax.margins(x=0)
+    for ax in grid[-1]:
+        ax.set_xlabel(f"distance $r$ ({unit})")
+    return figure, grid
+
+
+def _finish(grid: np.ndarray) -> None:
+    for row in grid:  # one scale for all phases of a function
+        top = max(ax.get_ylim()[1] for ax in row)
+        for ax in row:
+            ax.set_ylim(0, top)
+    grid[0, -1].legend(loc="upper right")
+
+
+def _distances(report: dict) -> tuple[np.ndarray, str]:
+    edge, unit = length_unit(report["voxel_size"], report["unit"])
+    return np.array(report["r"]) * edge, unit
+
+
+def _errors(measure: dict) -> tuple[float, list[float]]:
+    if "error_rate" in measure:
+        return measure["error_rate"], measure["error_rate_volumes"]
+    if not measure["reference"]:
+        return 0.0, []
+    return measure["error_percent"], [100 * abs(v / measure["reference"] - 1) for v in measure["volumes"]]
+
+
+def _quarter_line(ax: Axes, p: int, report: dict, name: str) -> None:
+    found = report.get("representativity")
+    if found and f"{name}_quarters" in found[p]:
+        ax.plot(
+            [p - 0.4, p + 0.4], [found[p][f"{name}_quarters"]] * 2, color=INK, linestyle="--", linewidth=1.2, zorder=2
+        )

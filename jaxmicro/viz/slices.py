@@ -1,0 +1,149 @@
+"""Pictures of planes: a volume on its three axes beside the micrograph, samples, and the check of a segmentation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Integer, Shaped
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from jaxmicro.viz.style import (
+    INK,
+    STYLE,
+    new_figure,
+    phase_colours,
+    phase_legend,
+    phase_names,
+    scale_bar,
+    show_labels,
+)
+
+_DEPTHS = (0.25, 0.5, 0.75)
+_IN_PLANE = (("x", "y"), ("x", "z"), ("y", "z"))  # horizontal and vertical direction of the planes normal to z, y, x
+
+
+@rc_context(STYLE)
+def slice_panel(
+    volume: Integer[np.ndarray, "z y x"],
+    *,
+    micrograph: Integer[np.ndarray, "h w"] | None = None,
+    phases: int | None = None,
+    voxel_size: float | None = None,
+    unit: str | None = None,
+    depths: Sequence[float] = _DEPTHS,
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """Planes of a volume normal to z, y and x, beside crops of the micrograph at the same scale.
+
+    Args:
+        volume: phase labels.
+        micrograph: labels of the image it was made from; one crop of the size of a plane stands beside each row of
+            planes.
+        phases: number of phases; by default as many as the labels show.
+        voxel_size: edge of a voxel in `unit`; None: the scale bar counts voxels.
+        unit: "nm", "um", ...
+        depths: one row of planes for each relative depth, 0..1.
+        names: names of the phases for the legend.
+    Returns:
+        a figure with one row per depth.
+    """
+    phases = phases or 1 + int(max(volume.max(), 0 if micrograph is None else micrograph.max()))
+    columns = 3 + (micrograph is not None)
+    aspect = np.max([(volume.shape[1] / volume.shape[2]), (volume.shape[0] / volume.shape[2])])
+    figure = new_figure(2.5 * columns, 2.5 * aspect * len(depths) + 0.75)
+    grid = figure.subplots(len(depths), columns, squeeze=False)
+    for row, depth in zip(grid, depths, strict=True):
+        axes = list(row)
+        if micrograph is not None:
+            show_labels(axes[0], _crop(micrograph, volume.shape, depth), phases)
+            scale_bar(axes[0], min(volume.shape[2], micrograph.shape[1]), voxel_size, unit)
+        for axis, ax in enumerate(axes[-3:]):
+            _plane(ax, volume, axis, depth, phases)
+            if micrograph is None and axis == 0:
+                scale_bar(ax, volume.shape[2], voxel_size, unit)
+    titles = ["micrograph (crop)"] * (columns - 3) + [f"plane normal to {a}" for a in "zyx"]
+    for ax, title in zip(grid[0], titles, strict=True):
+        ax.set_title(title)
+    phase_legend(figure, phases, _with_fractions(volume, phases, names))
+    return figure
+
+
+@rc_context(STYLE)
+def sample_grid(
+    images: Integer[np.ndarray, "n h w"], phases: int, *, columns: int = 8, title: str | None = None
+) -> Figure:
+    """Many small images of phases side by side, such as samples during training."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    figure = new_figure(1.3 * columns, 1.3 * rows * images.shape[1] / images.shape[2] + (0.4 if title else 0.1))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for ax in grid.ravel()[len(images) :]:
+        ax.set_axis_off()
+    for ax, image in zip(grid.ravel(), images, strict=False):
+        show_labels(ax, image, phases)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+@rc_context(STYLE)
+def segmentation_check(
+    grey: Shaped[np.ndarray, "h w"],
+    labels: Integer[np.ndarray, "h w"],
+    thresholds: Sequence[float],
+    *,
+    voxel_size: float | None = None,
+    unit: str | None = None,
+) -> Figure:
+    """The grey image, its histogram with the thresholds, and the phases they make, to be judged by eye.
+
+    Args:
+        grey: grey levels.
+        labels: phase of each pixel.
+        thresholds: grey levels between the phases, in order.
+        voxel_size: edge of a pixel in `unit`.
+        unit: "nm", "um", ...
+    """
+    phases = len(thresholds) + 1
+    figure = new_figure(12, 4.2)
+    left, middle, right = figure.subplots(1, 3)
+    left.imshow(grey, cmap="gray", interpolation="nearest", extent=(0, grey.shape[1], grey.shape[0], 0))
+    left.set(title="grey image", xticks=[], yticks=[])
+    scale_bar(left, grey.shape[1], voxel_size, unit)
+    counts, edges = np.histogram(grey, bins=min(256, len(np.unique(grey))))
+    centres = (edges[1:] + edges[:-1]) / 2
+    phase_of_bin = np.searchsorted(thresholds, centres)
+    for p, colour in enumerate(phase_colours(phases)):
+        chosen = phase_of_bin == p
+        middle.bar(centres[chosen], counts[chosen], width=np.diff(edges)[chosen], color=colour)
+    for threshold in thresholds:
+        middle.axvline(threshold, color=INK, linewidth=1, linestyle="--")
+        middle.text(threshold, 1.0, f" {threshold:.4g}", transform=middle.get_xaxis_transform(), va="top", fontsize=9)
+    middle.set(title="histogram and thresholds", xlabel="grey level", ylabel="pixels")
+    show_labels(right, labels, phases)
+    right.set_title("phases")
+    phase_legend(figure, phases, _with_fractions(labels, phases, None))
+    return figure
+
+
+def _plane(ax, volume: np.ndarray, axis: int, depth: float, phases: int) -> None:
+    index = min(int(depth * volume.shape[axis]), volume.shape[axis] - 1)
+    show_labels(ax, np.take(volume, index, axis=axis), phases)
+    across, down = _IN_PLANE[axis]
+    ax.set_xlabel(f"{across} →", fontsize=8, labelpad=1)
+    ax.set_ylabel(f"← {down}", fontsize=8, labelpad=1)
+    ax.text(
+        0.97, 0.97, f"{'zyx'[axis]} = {index}", transform=ax.transAxes, ha="right", va="top", fontsize=8,
+        bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1.5},
+    )  # fmt: skip
+
+
+def _crop(image: np.ndarray, shape: tuple[int, ...], depth: float) -> np.ndarray:
+    h, w = min(shape[1], image.shape[0]), min(shape[2], image.shape[1])
+    top, left = int(depth * (image.shape[0] - h)), int((1 - depth) * (image.shape[1] - w))
+    return image[top : top + h, left : left + w]
+
+
+def _with_fractions(labels: np.ndarray, phases: int, names: Sequence[str] | None) -> list[str]:
+    shares = np.bincount(labels.ravel(), minlength=phases) / labels.size
+    return [f"{name} ({100 * share:.1f} %)" for name, share in zip(phase_names(phases, names), shares, strict=True)]

@@ -1,0 +1,144 @@
+"""One look for all figures: phase colours, lengths, scale bars, and the way to a PNG file.
+
+Figures are made without pyplot: no windows, no global state, the Agg backend only.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Integer, UInt8
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+# Safe for colour-blind readers and rising in lightness, so that the order of phases survives a grey print: P. Tol's
+# high-contrast set, then colours of his bright set.
+_COLOURS = ("#004488", "#BB5566", "#DDAA33", "#66CCEE", "#228833", "#AA3377", "#CCBB44", "#BBBBBB")
+_TWO_COLOURS = ("#004488", "#DDAA33")
+INK = "#222222"
+_NEXT = {"nm": "µm", "µm": "mm", "mm": "m"}  # a thousand times larger
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.facecolor": "white",
+    "lines.linewidth": 2.0,
+}
+
+
+def phase_colours(phases: int) -> list[str]:
+    """Colour of each phase, the same in every figure; they repeat beyond eight phases."""
+    if phases == 2:
+        return list(_TWO_COLOURS)
+    return [_COLOURS[p % len(_COLOURS)] for p in range(phases)]
+
+
+def paint(labels: Integer[np.ndarray, "*grid"], phases: int) -> Float[np.ndarray, "*grid 3"]:
+    """Red, green, blue of each voxel, 0..1."""
+    return np.array([to_rgb(c) for c in phase_colours(phases)])[labels]
+
+
+def phase_names(phases: int, names: Sequence[str] | None = None) -> list[str]:
+    """Names for a legend: those given, else "phase 0", "phase 1", ..."""
+    return list(names) if names else [f"phase {p}" for p in range(phases)]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Empty figure of a size in inches that arranges its own margins."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png(figure: Figure, *, dpi: int = 150) -> bytes:
+    """The figure as the content of a PNG file; `dpi` dots per inch."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def pixels(figure: Figure, *, dpi: int = 100) -> UInt8[np.ndarray, "h w 4"]:
+    """The figure as an array of red, green, blue, alpha."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())
+
+
+def length_unit(voxel_size: float | None, unit: str | None) -> tuple[float, str]:
+    """Length of a voxel edge and the unit to write on an axis; (1, "voxels") when unknown."""
+    if voxel_size is None:
+        return 1.0, "voxels"
+    return float(voxel_size), {"um": "µm", "micron": "µm", "A": "Å", None: "units"}.get(unit, str(unit))
+
+
+def length_text(length: float, unit: str) -> str:
+    """A length for a label, to three digits, in the next larger unit from 1000 on.
+
+    >>> length_text(4160.0, "nm"), length_text(64.0, "voxels")
+    ('4.16 µm', '64 voxels')
+    """
+    while length >= 1000 and unit in _NEXT:
+        length, unit = length / 1000, _NEXT[unit]
+    return f"{length:.3g} {unit}" if length < 1000 else f"{length:.0f} {unit}"
+
+
+def round_length(length: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten that is not above `length`.
+
+    >>> round_length(37.0), round_length(0.6)
+    (20.0, 0.5)
+    """
+    decade = 10.0 ** math.floor(math.log10(length) + 1e-9)
+    return max(step * decade for step in (1, 2, 5) if step * decade <= length * (1 + 1e-9))
+
+
+def scale_bar(ax: Axes, width: int, voxel_size: float | None, unit: str | None) -> None:
+    """Scale bar in the lower left corner of an image that is `width` pixels wide and drawn by `show_labels`."""
+    edge, name = length_unit(voxel_size, unit)
+    length = round_length(width * edge / 3)
+    bar, height, margin = length / edge, ax.get_ylim()[0], width * 0.04
+    box = (margin, height - margin - width * 0.14)
+    ax.add_patch(Rectangle(box, bar + 2 * margin, width * 0.14, facecolor="white", alpha=0.85, linewidth=0))
+    ax.add_patch(Rectangle((box[0] + margin, box[1] + width * 0.105), bar, width * 0.018, facecolor=INK, linewidth=0))
+    ax.text(
+        box[0] + margin + bar / 2,
+        box[1] + width * 0.09,
+        length_text(length, name),
+        ha="center",
+        va="bottom",
+        fontsize=8,
+    )
+
+
+def show_labels(ax: Axes, labels: Integer[np.ndarray, "h w"], phases: int) -> None:
+    """Draw an image of phases pixel by pixel, in a thin frame, without ticks; row 0 at the top."""
+    ax.imshow(paint(labels, phases), interpolation="nearest", extent=(0, labels.shape[1], labels.shape[0], 0))
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set(visible=True, color=INK, linewidth=0.8)
+
+
+def phase_legend(figure: Figure, phases: int, labels: Sequence[str]) -> None:
+    """Legend of the phase colours below the figure."""
+    handles = [
+        Patch(facecolor=c, edgecolor=INK, linewidth=0.5, label=label)
+        for c, label in zip(phase_colours(phases), labels, strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(phases, 4), handlelength=1.2, handleheight=1.0)

@@ -1,0 +1,55 @@
+"""Learning curves from the records of a training log."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from jaxmicro.viz.style import INK, STYLE, new_figure
+
+_COLOURS = {"loss": "#004488", "validation_loss": "#BB5566"}
+_WINDOW = 0.02  # share of the records that the running mean takes
+
+
+@rc_context(STYLE)
+def training_curves(records: Sequence[dict]) -> Figure:
+    """Loss against step, and the validation loss where it was measured.
+
+    Args:
+        records: rows of a training log; those with "step" and "loss" or "validation_loss" are drawn, others passed
+            over.
+    Returns:
+        a figure; the thin line is the loss of each record, the thick one a running mean.
+    """
+    figure = new_figure(7, 4)
+    ax = figure.subplots()
+    lowest, largest = np.inf, 0.0
+    for name, colour in _COLOURS.items():
+        rows = [(r["step"], r[name]) for r in records if "step" in r and isinstance(r.get(name), int | float)]
+        if not rows:
+            continue
+        step, value = np.array(sorted(rows), float).T
+        value = np.where(np.isfinite(value), value, np.nan)
+        if name == "loss":
+            ax.plot(step, value, color=colour, linewidth=0.8, alpha=0.35)
+            ax.plot(step, _running_mean(value), color=colour, label="training")
+        else:
+            ax.plot(step, value, color=colour, marker="o", markersize=4, label="validation")
+        if np.isfinite(value).any():
+            lowest, largest = min(lowest, np.nanmin(value)), max(largest, np.nanmax(value))
+    if lowest < np.inf:
+        ax.legend()
+    else:
+        ax.text(0.5, 0.5, "no loss recorded yet", transform=ax.transAxes, ha="center", color=INK)
+    if 0 < lowest < largest / 5:
+        ax.set_yscale("log")
+    ax.set(xlabel="step", ylabel="loss")
+    return figure
+
+
+def _running_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over a window that shrinks towards both ends; NaN is passed over."""
+    half = int(len(values) * _WINDOW / 2)
+    return np.array([np.nanmean(w) if np.isfinite(w).any() else np.nan
+                     for w in (values[max(0, i - half) : i + half + 1] for i in range(len(values)))])  # fmt: skip
