@@ -8,7 +8,8 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from orbax.checkpoint import v1 as ocp
 
 from jaxmicro.errors import UserError
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every save at "info" and some at "warning"
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every save, and the traces of errors it also raises
 
 FORMAT = "jaxmicro-weights-1"
 
@@ -36,9 +37,10 @@ class Checkpoints:
         """`config` is stored with each checkpoint; one of another config is refused by `restore`."""
         self._directory = Path(directory).absolute()
         self._config = None if config is None else json.loads(json.dumps(config))
+        latest: Any = ocp.training.preservation_policies.LatestN(keep)  # Orbax's own types disagree about it
         self._manager = ocp.training.Checkpointer(
-            self._directory,
-            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            str(self._directory),
+            preservation_policy=latest,
             cleanup_tmp_directories=True,
         )
 
@@ -48,9 +50,13 @@ class Checkpoints:
         return tuple(checkpoint.step for checkpoint in self._manager.checkpoints)
 
     def save(self, step: int, state: Any, position: Any = None) -> None:
-        """Store `state` (a tree of arrays, copied before this returns) and the position of the data (JSON or bytes)."""
+        """Store `state` (a tree of arrays, copied before this returns) and the position of the data (JSON or bytes).
+
+        Errors: OSError when this save or the one before it could not be written (disk full); also `wait` and `close`.
+        """
         beside = {"position": _to_json(position), "config": self._config}
-        self._manager.save_checkpointables_async(step, {"state": state, "beside": beside}, force=True)
+        with _disk_errors(self._directory):
+            self._manager.save_checkpointables_async(step, {"state": state, "beside": beside}, force=True)
 
     def restore(self, like: Any) -> tuple[Any, Any] | None:
         """The last checkpoint as (state, position), or None when there is none.
@@ -81,17 +87,21 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Return when every save is complete."""
-        self._manager.wait()
+        with _disk_errors(self._directory):
+            self._manager.wait()
 
     def close(self) -> None:
         """Wait for the saves and release the folder."""
-        self._manager.close()
+        with _disk_errors(self._directory):
+            self._manager.close()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        failed = kind is not None and issubclass(kind, Exception)  # Ctrl-C is no failure: its save must succeed
+        with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
+            self.close()
 
 
 def save_weights(path: str | Path, params: Mapping[str, Any], config: Mapping[str, Any], *, half: bool = False) -> None:
@@ -183,6 +193,18 @@ def _compare(where: Path, found: Any, expected: Any) -> None:
     differing = [k for k in sorted(found.keys() | expected.keys()) if found.get(k) != expected.get(k)]
     shown = ", ".join(f"{k} {found.get(k)!r} instead of {expected.get(k)!r}" for k in differing[:3])
     raise UserError(f"{where} was made with another configuration: {shown}; use that one, or start in a new folder")
+
+
+@contextlib.contextmanager
+def _disk_errors(directory: Path) -> Iterator[None]:
+    """Raise what TensorStore reports of the file system as the OSError that it is."""
+    try:
+        yield
+    except ValueError as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(directory)) from error
 
 
 def _to_json(position: Any) -> Any:

@@ -75,22 +75,27 @@ def fit(
         clock: seconds.
     Errors: NonFiniteLoss, raised at the next log or save; a state that is not finite is never saved. KeyboardInterrupt
         (Ctrl-C or SIGTERM) is raised between two updates, after saving.
+
+    With several processes every one must reach the same step: no `minutes`, and stop all of them together.
     """
     mesh = mesh or parallel.make_mesh()
     whole, split = parallel.replicated(mesh), parallel.batch_sharded(mesh)
     update = jax.jit(make_update(loss, config), in_shardings=(whole, split), out_shardings=whole, donate_argnums=0)
-    state, position, saved_step = _start(params, config, mesh, batches, restore)
     validate = _validator(loss, validation, mesh)
-    meter = _Meter(config, int(state.step), clock)
+    state, position, saved_step = _start(params, config, mesh, batches, restore)
+    step, last = int(state.step), False
+    meter = _Meter(config, step, clock)
 
-    def checkpoint():
+    def due(every: int) -> bool:
+        return last or (every > 0 and step % every == 0)
+
+    def checkpoint() -> None:
         nonlocal saved_step
         _raise_if_not_finite(state)
         if save is not None and step != saved_step:
             save(step, state, position)
             saved_step = step
 
-    step = int(state.step)
     with _deferred_interrupt() as interrupted:
         try:
             upcoming = _take(batches, config, mesh) if step < config.steps else None
@@ -100,17 +105,17 @@ def fit(
                 step, position = step + 1, position_after
                 last = step == config.steps or meter.time_is_up()
                 meter.add(step, metrics)
-                if last or step % config.log_every == 0:
+                if any(map(due, (config.log_every, config.evaluate_every, config.sample_every))):
                     _raise_if_not_finite(state)
+                if due(config.log_every):
                     _lead_only(log, meter.record())
-                if progress is not None and (last or meter.progress_is_due()):
-                    _lead_only(progress, meter.progress())
-                if validation and (last or step % config.evaluate_every == 0):
+                if validation and due(config.evaluate_every):
                     _lead_only(log, {"step": step} | validate(state.ema))
-                if on_sample is not None and (last or (config.sample_every and step % config.sample_every == 0)):
-                    _raise_if_not_finite(state)
+                if meter.progress_is_due() or last:
+                    _lead_only(progress, meter.progress())
+                if due(config.sample_every):
                     _lead_only(on_sample, step, state.ema)
-                if last or step % config.save_every == 0:
+                if due(config.save_every):
                     checkpoint()
                 if interrupted():
                     raise KeyboardInterrupt

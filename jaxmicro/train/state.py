@@ -37,7 +37,7 @@ class TrainConfig:
     log_every: int = 50  # updates between log records
     save_every: int = 1000  # updates between checkpoints
     evaluate_every: int = 1000  # updates between validations
-    sample_every: int = 0  # updates between sample figures; 0: none
+    sample_every: int = 0  # updates between sample figures; 0: only at the end
     minutes: float | None = None  # wall-clock limit of this run; None: no limit
 
     def __post_init__(self):

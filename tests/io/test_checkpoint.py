@@ -1,4 +1,5 @@
 import json
+import resource
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +92,23 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, other):
         checkpoints.wait()
         with pytest.raises(UserError, match="does not fit this model"):
             checkpoints.restore(other)
+
+
+def test_a_full_disk_is_an_os_error_and_the_earlier_checkpoint_stays(tmp_path):
+    noise = {"w": jnp.asarray(np.random.default_rng(0).normal(size=300_000))}  # cannot be compressed: a megabyte
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, noise)
+        checkpoints.wait()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))  # no file may grow beyond 100 kB
+        try:
+            with pytest.raises(OSError, match=r"File too large: .*"):
+                checkpoints.save(2, noise)
+                checkpoints.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps == (1,) and same(checkpoints.restore(noise)[0], noise)
 
 
 # Published weights

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from train import toy
 
-from jaxmicro import parallel
 from jaxmicro.errors import UserError
 from jaxmicro.train import NonFiniteLoss, fit
 
@@ -169,12 +168,3 @@ def test_a_time_limit_ends_the_run_early_and_saves_it():
 def test_batches_of_another_size_than_the_config_says_are_refused():
     with pytest.raises(UserError, match="batches of 4.*asks for 8"):
         fit(toy.loss, toy.params(), toy.Points(4), toy.config())
-
-
-def test_a_batch_that_the_devices_cannot_share_is_refused():
-    mesh = parallel.make_mesh()
-    assert parallel.shard_batch({"x": np.zeros((8, 2))}, mesh)["x"].shape == (8, 2)
-    if mesh.size == 1:
-        pytest.skip("one device takes any batch")
-    with pytest.raises(UserError, match="multiple"):
-        parallel.shard_batch({"x": np.zeros((mesh.size + 1, 2))}, mesh)

@@ -62,7 +62,7 @@ def main(folder: str) -> None:
     with Checkpoints(f"{folder}/checkpoints", keep=2) as checkpoints:
         start = checkpoints.steps
         print("from", start[-1] if start else 0, flush=True)
-        state = fit(loss, params(), Points(), config(steps=400, save_every=10), save=save, restore=checkpoints.restore)
+        state = fit(loss, params(), Points(), config(steps=240, save_every=10), save=save, restore=checkpoints.restore)
     np.savez(f"{folder}/last.npz", *jax.device_get(jax.tree.leaves(state)))
     print("devices", jax.device_count(), flush=True)
 
