@@ -1,0 +1,80 @@
+"""Every model: its data, what it starts from, how long it trains."""
+
+from dataclasses import dataclass, replace
+
+from jaxmicro.models import PriorConfig, UNetConfig
+from jaxmicro.pipeline import FINE_TUNING, FROM_SCRATCH
+from jaxmicro.train import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One model."""
+
+    data: str  # key of `media.sources`
+    phases: int
+    start: str | None  # recipe to fine-tune; None: from scratch
+    steps: int  # updates
+    batch: int = 32  # crops per update
+    seed: int = 0  # of the crops, the noise and (from scratch) the initial parameters
+    publish_as: str | None = None  # name among the weights that come with jaxmicro; None: not bundled
+
+
+# Steps, in one place. One update of 32 crops takes 0.3 s on two CPU cores.
+PRIOR, LONG, SHORT = 1800, 900, 600
+
+RECIPES: dict[str, Recipe] = {
+    # General priors. They see none of the five evaluated materials: see README.md.
+    "prior2": Recipe(data="general2", phases=2, start=None, steps=PRIOR, publish_as="general_2phase"),
+    "prior3": Recipe(data="general3", phases=3, start=None, steps=PRIOR, publish_as="general_3phase"),
+    # One micrograph each.
+    "sofc": Recipe(data="sofc", phases=3, start="prior3", steps=LONG, publish_as="sofc"),
+    "nmc": Recipe(data="nmc", phases=3, start="prior3", steps=LONG),
+    "composite": Recipe(data="composite", phases=3, start="prior3", steps=SHORT),
+    "carbonate": Recipe(data="carbonate", phases=2, start="prior2", steps=SHORT, publish_as="carbonate"),
+    "berea": Recipe(data="berea", phases=2, start="prior2", steps=SHORT),
+    # Planes along three axes of the first part of a true volume; the last 128 planes along z are never seen.
+    "berea3d": Recipe(data="berea3d", phases=2, start="prior2", steps=LONG),
+    "nmc3d": Recipe(data="nmc3d", phases=3, start="prior3", steps=LONG),
+    # P-Micro3Diff cases I and II.
+    "spheres": Recipe(data="spheres", phases=2, start="prior2", steps=SHORT),
+    "grains": Recipe(data="grains", phases=2, start="prior2", steps=SHORT),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsConfig:
+    """What all recipes share."""
+
+    from_scratch: TrainConfig = replace(FROM_SCRATCH, ema_decay=0.995, save_every=100, evaluate_every=100)
+    fine_tuning: TrainConfig = replace(FINE_TUNING, save_every=100, evaluate_every=100)
+    unet: UNetConfig = UNetConfig()
+    patch: int = 64  # edge of the crops, pixels
+    validation: float = 0.2  # share of each source that is held out
+    media_count: int = 400  # synthetic images in the data of a general prior
+    media_size: int = 128  # their edge, pixels
+    grain_images: int = 300  # of P-Micro3Diff case II
+    synthetic_share: float = 0.6  # of the crops of a general prior; the rest is real, each file as often as another
+
+    def training(self, recipe: Recipe) -> TrainConfig:
+        """Pace of one recipe."""
+        base = self.from_scratch if recipe.start is None else self.fine_tuning
+        return replace(base, steps=recipe.steps, batch=recipe.batch, seed=recipe.seed)
+
+    def network(self, recipe: Recipe) -> PriorConfig:
+        """Network of a recipe that starts from scratch."""
+        return PriorConfig(phases=recipe.phases, patch=self.patch, unet=self.unet)
+
+
+def smoke() -> tuple[WeightsConfig, dict[str, Recipe]]:
+    """A tiny network and two updates, to run all of the code in seconds."""
+    config = WeightsConfig(
+        from_scratch=TrainConfig(steps=2, warmup=1),
+        fine_tuning=TrainConfig(steps=2, warmup=1),
+        unet=UNetConfig(widths=(8, 8), embedding=16),
+        patch=32,
+        media_count=2,
+        grain_images=5,
+    )
+    recipes = {name: replace(recipe, steps=2, batch=4) for name, recipe in RECIPES.items()}
+    return config, recipes

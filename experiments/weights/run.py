@@ -1,0 +1,191 @@
+"""Train the models of the studies and the bundled weights: `python -m experiments.weights.run NAME... | --all`.
+
+A model that is finished is skipped, an unfinished one goes on where it stopped, and one that a model starts from is
+trained first.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from experiments.machine import describe
+from experiments.tables import markdown_table, read_rows, replace_rows, write_table
+from experiments.weights.config import RECIPES, Recipe, WeightsConfig, smoke
+from experiments.weights.media import Mixture, as_mixture, sources
+from jaxmicro import models, pipeline
+from jaxmicro.data import CropConfig, crop_batches
+from jaxmicro.io.checkpoint import Checkpoints, load_weights, save_weights
+from jaxmicro.pipeline import Prior
+from jaxmicro.train import Progress as TrainProgress
+from jaxmicro.train import TrainConfig, fit
+
+HERE = Path(__file__).parent
+OUT = Path("runs/weights")
+BUNDLED = Path(pipeline.__file__).parents[1] / "weights"
+VALIDATION_BATCHES = 8
+PROGRESS_SECONDS = 30.0
+
+COLUMNS = {
+    "model": "Model", "data": "Data", "start": "From", "phases": "Phases", "steps": "Steps", "batch": "Batch",
+    "learning_rate": "Learning rate", "seed": "Seed", "loss_before": "Loss before", "validation_loss": "Loss after",
+    "disjoint": "Held out", "wall_s": "Time (s)", "device": "On",
+}  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what is asked for, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}")
+    parser.add_argument("--all", action="store_true", help="every model")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the runs (default {OUT})")
+    parser.add_argument("--publish", action="store_true", help="copy the models to be bundled into the package")
+    parser.add_argument(
+        "--smoke", action="store_true", help="a tiny network, two updates; results go to the out folder"
+    )
+    options = parser.parse_args(arguments)
+    config, recipes = smoke() if options.smoke else (WeightsConfig(), RECIPES)
+    names = list(recipes) if options.all else options.names
+    unknown = [name for name in names if name not in recipes]
+    if unknown:
+        parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(recipes)}")
+    results = options.out / "results.csv" if options.smoke else HERE / "results.csv"
+    for name in names:
+        trained(name, config, recipes, options.out, results)
+    if options.publish and not options.smoke:
+        publish(recipes, options.out)
+    if not options.smoke and read_rows(results):
+        write_table(HERE / "README.md", "table", markdown_table(read_rows(results), COLUMNS))
+
+
+def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: Path, results: Path) -> Prior:
+    """The finished model, trained now if it is not there; adds its row to the results."""
+    folder, recipe = out / name, recipes[name]
+    if (folder / "weights.safetensors").is_file():
+        return pipeline.load_prior(folder)
+    start = trained(recipe.start, config, recipes, out, results) if recipe.start else None
+    folder.mkdir(parents=True, exist_ok=True)
+    data, train = sources(recipe, config), config.training(recipe)
+    log = functools.partial(_append, folder / "log.jsonl")
+    began = time.monotonic()
+    try:
+        if isinstance(data, Mixture):
+            prior = train_mixture(data, start, config.network(recipe), train, folder, log)
+        else:
+            prior = pipeline.train(
+                data, start=start, config=train, prior_config=config.network(recipe),
+                validation=config.validation, out=folder, log=log, progress=_printer(name),
+            )  # fmt: skip
+    finally:
+        _append(folder / "time.jsonl", {"seconds": time.monotonic() - began})
+    row = {
+        "model": name,
+        "data": data.description if isinstance(data, Mixture) else data.source,
+        "start": recipe.start or "scratch",
+        "phases": recipe.phases,
+        "steps": train.steps,
+        "batch": train.batch,
+        "learning_rate": train.learning_rate,
+        "seed": train.seed,
+        "loss_before": None if start is None else validation_loss(start, data, config, train),
+        "validation_loss": validation_loss(prior, data, config, train),
+        "disjoint": "yes" if prior.record["disjoint_validation"] else "no",
+        "wall_s": round(sum(entry["seconds"] for entry in _entries(folder / "time.jsonl"))),
+        **describe(),
+    }
+    replace_rows(results, [row], key=["model"])
+    return prior
+
+
+def train_mixture(
+    data: Mixture, start: Prior | None, network: models.PriorConfig, config: TrainConfig, folder: Path, log
+) -> Prior:
+    """A prior of several sources, as `pipeline.train` does it for one."""
+    network = network if start is None else start.config
+    params = models.init(network, jax.random.key(config.seed)) if start is None else start.params
+    crops = CropConfig(patch=network.patch, batch=config.batch, seed=config.seed)
+    identity = {"train": dataclasses.asdict(config), "prior": network.to_dict(), "data": data.description}
+    tell = _printer(folder.name)
+
+    def progress(now: TrainProgress) -> None:
+        tell("training", now.step, now.steps, f"loss {now.loss:.4f}")
+
+    with Checkpoints(folder / "checkpoints", config=identity) as checkpoints:
+        state = fit(
+            functools.partial(models.loss, network),
+            params,
+            crop_batches(data.train, crops, weights=data.weights),
+            config,
+            save=checkpoints.save,
+            restore=checkpoints.restore,
+            log=log,
+            progress=progress,
+            validation=_held_out(data, network.patch, config),
+        )
+    record = {"data": data.description, "steps": config.steps, "seed": config.seed, "disjoint_validation": True}
+    prior = Prior(network, jax.device_get(state.ema), data.material, record)
+    pipeline.save_prior(folder / "weights.safetensors", prior)
+    return prior
+
+
+def validation_loss(prior: Prior, data, config: WeightsConfig, train: TrainConfig) -> float:
+    """Cross-entropy in nats per pixel on held-out crops, with fixed crops and noise: comparable between models."""
+    data = as_mixture(data, config)
+    loss = jax.jit(functools.partial(models.loss, prior.config))
+    batches = _held_out(data, prior.config.patch, train)
+    losses = [float(loss(prior.params, batch, jax.random.key(i))[0]) for i, batch in enumerate(batches)]
+    return sum(losses) / len(losses)
+
+
+def publish(recipes: dict[str, Recipe], out: Path) -> None:
+    """Copy the models that are to be bundled into the package, in half precision."""
+    for name, recipe in recipes.items():
+        weights = out / name / "weights.safetensors"
+        if recipe.publish_as is None:
+            continue
+        if not weights.is_file():
+            print(f"{name} is not trained yet, so {recipe.publish_as} is not published", file=sys.stderr)
+            continue
+        params, saved = load_weights(weights)
+        BUNDLED.mkdir(exist_ok=True)
+        target = BUNDLED / f"{recipe.publish_as}.safetensors"
+        save_weights(target, params, saved, half=True)
+        print(f"{target}: {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+
+
+def _held_out(data: Mixture, patch: int, train: TrainConfig) -> list:
+    crops = CropConfig(patch=patch, batch=train.batch, seed=train.seed + 1)
+    batches = crop_batches(data.validation, crops, weights=data.weights)
+    return [next(batches) for _ in range(VALIDATION_BATCHES)]
+
+
+def _printer(name: str):
+    """Progress on standard error, every half minute."""
+    last = time.monotonic()
+
+    def tell(stage: str, done: int, total: int, note: str) -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            print(f"{name}: {stage} {done}/{total} {note}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _append(path: Path, entry: dict) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def _entries(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+if __name__ == "__main__":
+    main()
