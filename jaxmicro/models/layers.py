@@ -1,0 +1,90 @@
+"""Blocks of the networks. The number of spatial dimensions (2 or 3) is a parameter of each."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def space_to_depth(x: Float[Array, "n *spatial c"], factor: int) -> Float[Array, "n *coarse d"]:
+    """Fold each factor^d block of pixels into channels; exact, nothing is lost.
+
+    >>> space_to_depth(jnp.zeros((1, 8, 8, 3)), 4).shape
+    (1, 2, 2, 48)
+    """
+    n, *spatial, c = x.shape
+    dims = len(spatial)
+    x = x.reshape(n, *(size for edge in spatial for size in (edge // factor, factor)), c)
+    x = x.transpose(0, *range(1, 2 * dims, 2), *range(2, 2 * dims + 1, 2), 2 * dims + 1)
+    return x.reshape(n, *(edge // factor for edge in spatial), factor**dims * c)
+
+
+def depth_to_space(x: Float[Array, "n *coarse d"], factor: int) -> Float[Array, "n *spatial c"]:
+    """Inverse of `space_to_depth`."""
+    n, *coarse, d = x.shape
+    dims = len(coarse)
+    x = x.reshape(n, *coarse, *(factor,) * dims, d // factor**dims)
+    x = x.transpose(0, *(axis for i in range(dims) for axis in (1 + i, 1 + dims + i)), 2 * dims + 1)
+    return x.reshape(n, *(edge * factor for edge in coarse), d // factor**dims)
+
+
+def fourier_features(t: Float[Array, " n"], features: int, *, period: float = 40.0) -> Float[Array, "n f"]:
+    """Sine and cosine features of a scalar, from one wave in `period` to features / 2 waves (Vaswani et al. 2017)."""
+    frequency = 2 * math.pi / period * 2.0 ** jnp.linspace(0.0, 5.0, features // 2)
+    angle = t[:, None] * frequency[None, :]
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
+def conv(features: int, dims: int, *, size: int = 3, stride: int = 1, zero: bool = False, name: str | None = None):
+    """A convolution over `dims` spatial dimensions; `zero` starts it at zero, so that its branch starts as nothing."""
+    init = nn.initializers.zeros_init() if zero else nn.initializers.lecun_normal()
+    return nn.Conv(features, (size,) * dims, strides=stride, kernel_init=init, name=name)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with a time-dependent scale and shift between them (Dhariwal & Nichol 2021).
+
+    Normalisation is over channels at each pixel, so that the block is local: a pixel far from the edge of a tile
+    has the same output whatever the size of the tile.
+    """
+
+    features: int
+    dims: int = 2
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n *spatial c"], emb: Float[Array, "n e"]) -> Float[Array, "n *spatial d"]:
+        h = conv(self.features, self.dims)(nn.swish(nn.RMSNorm()(x)))
+        scale, shift = jnp.split(nn.Dense(2 * self.features, kernel_init=nn.initializers.zeros_init())(emb), 2, axis=-1)
+        scale, shift = (jnp.expand_dims(v, tuple(range(1, 1 + self.dims))) for v in (scale, shift))
+        h = nn.RMSNorm()(h) * (1 + scale) + shift
+        h = conv(self.features, self.dims, zero=True)(nn.swish(h))
+        if x.shape[-1] != self.features:
+            x = conv(self.features, self.dims, size=1)(x)
+        return x + h
+
+
+class SelfAttention(nn.Module):
+    """Attention among all pixels of a sample, with a skip connection."""
+
+    heads: int = 4
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n *spatial c"]) -> Float[Array, "n *spatial c"]:
+        n, *spatial, c = x.shape
+        tokens = nn.RMSNorm()(x).reshape(n, math.prod(spatial), c)
+        out = nn.MultiHeadAttention(num_heads=self.heads, out_kernel_init=nn.initializers.zeros_init())(tokens)
+        return x + out.reshape(x.shape)
+
+
+def upsample(x: Float[Array, "n *spatial c"]) -> Float[Array, "n *fine c"]:
+    """Nearest-neighbour interpolation by a factor of two."""
+    for axis in range(1, x.ndim - 1):
+        x = jnp.repeat(x, 2, axis=axis)
+    return x
+
+
+def parameter_count(params) -> int:
+    """Number of scalars in a parameter tree."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,111 @@
+"""The 2D prior: a network, what it predicts, and its loss.
+
+x in {-1, 1}^p is the one-hot phase of each pixel, x_t = alpha x + sigma eps. Two ways to predict:
+
+- "categorical": the network gives *context logits*; the likelihood of the pixel's own noisy value is exact and is added,
+  p(phase | x_t) = softmax(net(x_t) + 2 alpha / sigma^2 x_t), since |x_t - alpha x|^2 / (2 sigma^2) differs between two
+  phases a, b by -2 alpha (x_t[a] - x_t[b]) / sigma^2. Trained by cross-entropy.
+- "epsilon": the network gives the noise (Ho et al. 2020; P-Micro3Diff eq. 15). Trained by squared error.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from jaxmicro.models.unet import UNet, UNetConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorConfig:
+    """What a checkpoint needs to be used again."""
+
+    phases: int  # number of phases
+    patch: int = 64  # edge of the training crops in pixels
+    prediction: str = "categorical"  # or "epsilon"
+    log_snr_range: tuple[float, float] = (-6.0, 3.0)  # noise levels seen in training, uniform; all is decided there
+    unet: UNetConfig = UNetConfig()
+
+    def __post_init__(self):
+        if self.phases < 2:
+            raise ValueError(f"a prior needs at least 2 phases, got {self.phases}")
+        if self.prediction not in ("categorical", "epsilon"):
+            raise ValueError(f"prediction is {self.prediction!r}, expected 'categorical' or 'epsilon'")
+        if self.patch % self.unet.factor:
+            raise ValueError(f"patch edge {self.patch} is not a multiple of the network's factor {self.unet.factor}")
+
+    def to_dict(self) -> dict:
+        """Plain numbers, strings and lists, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict) -> "PriorConfig":
+        """Inverse of `to_dict`; an unknown field is a TypeError."""
+        unet = {k: tuple(v) if isinstance(v, list) else v for k, v in data["unet"].items()}
+        rest = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "unet"}
+        return cls(unet=UNetConfig(**unet), **rest)
+
+
+def init(config: PriorConfig, key: jax.Array) -> dict:
+    """Fresh parameters, a plain nested dict of float32 arrays."""
+    x = jnp.zeros((1,) + (config.unet.factor,) * config.unet.dims + (config.phases,))
+    return UNet(config.unet, config.phases).init(key, x, jnp.zeros(1))["params"]
+
+
+def spread(log_snr: Float[Array, " n"], ndim: int) -> Float[Array, "n ..."]:
+    """One value per sample, shaped to multiply arrays of `ndim` dimensions."""
+    return log_snr.reshape(log_snr.shape + (1,) * (ndim - 1))
+
+
+def context_logits(config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]):
+    """The network as it is: logits (categorical) or noise (epsilon)."""
+    return UNet(config.unet, config.phases).apply({"params": params}, x_t, log_snr)
+
+
+def posterior_logits(
+    config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]
+) -> Float[Array, "n *grid p"]:
+    """Logits of p(phase | x_t): the context's plus the exact likelihood of the pixel itself."""
+    lam = spread(log_snr, x_t.ndim)
+    alpha, variance = jnp.sqrt(jax.nn.sigmoid(lam)), jax.nn.sigmoid(-lam)
+    return context_logits(config, params, x_t, log_snr) + 2 * alpha / variance * x_t
+
+
+def denoiser(config: PriorConfig, params):
+    """The `Denoiser` of a trained prior: (x_t, log_snr) -> the mean of x_0 in [-1, 1]^p (not clipped for "epsilon")."""
+
+    def categorical(x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]) -> Float[Array, "n *grid p"]:
+        return 2 * jax.nn.softmax(posterior_logits(config, params, x_t, log_snr), axis=-1) - 1
+
+    def epsilon(x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]) -> Float[Array, "n *grid p"]:
+        lam = spread(log_snr, x_t.ndim)
+        eps_hat = context_logits(config, params, x_t, log_snr)
+        return (x_t - jnp.sqrt(jax.nn.sigmoid(-lam)) * eps_hat) / jnp.sqrt(jax.nn.sigmoid(lam))
+
+    return categorical if config.prediction == "categorical" else epsilon
+
+
+def loss(
+    config: PriorConfig, params, labels: UInt8[Array, "n *grid"], key: jax.Array
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Mean over crops, pixels and noise levels (uniform in log SNR, stratified over the batch).
+
+    Categorical: cross-entropy in nats per pixel; it falls from log p at pure noise to 0 at none.
+    """
+    n = labels.shape[0]
+    time_key, noise_key = jax.random.split(key)
+    low, high = config.log_snr_range
+    u = (jnp.arange(n) + jax.random.uniform(time_key, (n,))) / n  # stratified: one level from each n-th of the range
+    log_snr = low + (high - low) * u
+    lam = spread(log_snr, labels.ndim + 1)
+    x = 2 * jax.nn.one_hot(labels, config.phases) - 1
+    eps = jax.random.normal(noise_key, x.shape)
+    x_t = jnp.sqrt(jax.nn.sigmoid(lam)) * x + jnp.sqrt(jax.nn.sigmoid(-lam)) * eps
+    if config.prediction == "epsilon":
+        value = jnp.mean((context_logits(config, params, x_t, log_snr) - eps) ** 2)
+        return value, {"squared_error": value}
+    log_p = jax.nn.log_softmax(posterior_logits(config, params, x_t, log_snr), axis=-1)
+    value = -jnp.mean(jnp.sum(log_p * (x + 1) / 2, axis=-1))
+    return value, {"cross_entropy": value}

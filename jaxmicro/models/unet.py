@@ -1,0 +1,74 @@
+"""U-Net over space-to-depth pixels: (x_t, log SNR) -> one output per pixel and channel."""
+
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxmicro.models.layers import (
+    ResidualBlock,
+    SelfAttention,
+    conv,
+    depth_to_space,
+    fourier_features,
+    space_to_depth,
+    upsample,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """Shape of a U-Net. The edge of its input must be a multiple of `factor`."""
+
+    patch: int = 2  # edge of the pixel blocks folded into channels at the input (1: none, as in a latent space)
+    widths: tuple[int, ...] = (32, 64, 128)  # channels at each resolution, finest first
+    blocks: int = 1  # residual blocks per resolution, on the way down and again on the way up
+    attention: tuple[bool, ...] = ()  # self-attention at each resolution, () for none; ties the net to its training size
+    embedding: int = 128  # width of the log-SNR embedding
+    dims: int = 2  # spatial dimensions
+
+    def __post_init__(self):
+        if self.attention and len(self.attention) != len(self.widths):
+            raise ValueError(f"attention has {len(self.attention)} entries, widths has {len(self.widths)}: give one each")
+        if self.dims not in (2, 3):
+            raise ValueError(f"dims is {self.dims}, expected 2 or 3")
+
+    @property
+    def factor(self) -> int:
+        """The input's edge must be a multiple of this."""
+        return self.patch * 2 ** (len(self.widths) - 1)
+
+
+class UNet(nn.Module):
+    """Residual U-Net conditioned on log SNR; without attention it is fully convolutional, so any edge will do."""
+
+    config: UNetConfig
+    channels: int  # of the output
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n *spatial c"], log_snr: Float[Array, " n"]) -> Float[Array, "n *spatial d"]:
+        cfg = self.config
+        emb = nn.Dense(cfg.embedding)(fourier_features(log_snr, cfg.embedding))
+        emb = nn.swish(nn.Dense(cfg.embedding)(nn.swish(emb)))
+        h = conv(cfg.widths[0], cfg.dims)(space_to_depth(x, cfg.patch))
+        skips = []
+        for level, width in enumerate(cfg.widths):
+            if level:
+                h = conv(width, cfg.dims, stride=2)(h)
+            for _ in range(cfg.blocks):
+                h = self._block(h, emb, level)
+                skips.append(h)
+        h = ResidualBlock(cfg.widths[-1], cfg.dims)(h, emb)
+        for level in reversed(range(len(cfg.widths))):
+            if level < len(cfg.widths) - 1:
+                h = upsample(conv(cfg.widths[level], cfg.dims, size=1)(h))
+            for _ in range(cfg.blocks):
+                h = self._block(jnp.concatenate([h, skips.pop()], axis=-1), emb, level)
+        h = nn.swish(nn.RMSNorm()(h))
+        h = conv(cfg.patch**cfg.dims * self.channels, cfg.dims, zero=True)(h)
+        return depth_to_space(h, cfg.patch)
+
+    def _block(self, h, emb, level: int):
+        h = ResidualBlock(self.config.widths[level], self.config.dims)(h, emb)
+        return SelfAttention()(h) if self.config.attention and self.config.attention[level] else h

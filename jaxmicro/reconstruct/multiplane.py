@@ -1,0 +1,142 @@
+"""Multi-plane denoising: a 2D denoiser applied to the planes of a volume along its three axes (P-Micro3Diff, P-MicroLad).
+
+The whole reverse process is one compiled loop over *evaluations*. Evaluation i denoises the planes normal to axis i mod 3
+("alternate") or to all three ("average") from log SNR t to s; the harmonising evaluations of a time step (P-Micro3Diff
+Fig. 16) renoise from s back to t (eq. 21) and denoise again. `advance` runs any stretch of evaluations with the same program, so
+that long work can show progress, stop, and go on with the same result: the noise of evaluation i depends on (key, i) only.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, UInt8
+
+from jaxmicro.diffusion import Denoiser, StepInput, ddim_step, ddpm_times, dpm_solver_step, log_snr_times, renoise
+from jaxmicro.planes import put_planes, take_planes
+from jaxmicro.reconstruct.calibrate import calibrate_fractions
+from jaxmicro.reconstruct.tiles import denoise_tiled
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How a volume is sampled. The defaults are those that measured best (experiments/sampling)."""
+
+    shape: tuple[int, int, int] = (64, 64, 64)  # voxels along z, y, x
+    steps: int = 60  # time steps
+    harmonise: int = 2  # n_h, extra renoise-denoise cycles at each time step
+    mode: str = "alternate"  # planes of one axis per evaluation, or "average" of the three axes' predictions
+    sampler: str = "ddim"  # or "dpm" (second order)
+    eta: float = 1.0  # 1: stochastic (ancestral), 0: deterministic
+    times: str = "log_snr"  # spacing of the time steps: even in log SNR, or "ddpm": even in the time of linear beta
+    log_snr_range: tuple[float, float] = (-5.5, 2.5)  # first and last noise level of times="log_snr"
+    calibrate_range: tuple[float, float] = (0.0, 1.0)  # part of the process in which volume fractions are held
+    periodic: bool = False  # the volume continues at its opposite face
+    tile: int = 128  # largest edge in pixels that the network sees; larger planes are cut into blended tiles
+    overlap: int = 32  # least overlap of neighbouring tiles in pixels
+    batch: int = 16  # planes (or tiles) in the network at once; bounds the memory
+
+    def __post_init__(self):
+        if self.mode not in ("alternate", "average"):
+            raise ValueError(f"mode is {self.mode!r}, expected 'alternate' or 'average'")
+        if self.sampler not in ("ddim", "dpm"):
+            raise ValueError(f"sampler is {self.sampler!r}, expected 'ddim' or 'dpm'")
+        if self.times not in ("log_snr", "ddpm"):
+            raise ValueError(f"times is {self.times!r}, expected 'log_snr' or 'ddpm'")
+        if self.steps < 1 or self.harmonise < 0:
+            raise ValueError(f"steps is {self.steps} (at least 1), harmonise is {self.harmonise} (at least 0)")
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise ValueError(f"shape is {self.shape}, expected three positive edges z y x")
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta is {self.eta}, expected 0 (deterministic) to 1 (ancestral)")
+
+    @property
+    def evaluations(self) -> int:
+        """Number of turns of the loop."""
+        return self.steps * (self.harmonise + 1)
+
+
+class SamplingState(NamedTuple):
+    """Everything the reverse process carries from one evaluation to the next."""
+
+    x_t: Float[Array, "z y x c"]
+    x0_hat: Float[Array, "z y x c"]  # last prediction of the clean volume
+
+
+def init_state(config: SamplingConfig, channels: int, *, key: jax.Array) -> SamplingState:
+    """Pure noise."""
+    noise = jax.random.normal(jax.random.fold_in(key, 0), (*config.shape, channels))
+    return SamplingState(noise, jnp.zeros_like(noise))
+
+
+def advance(
+    denoise: Denoiser,
+    state: SamplingState,
+    start: Int[Array, ""],
+    stop: Int[Array, ""],
+    *,
+    config: SamplingConfig,
+    key: jax.Array,
+    fractions: Float[Array, " c"] | None = None,
+    axis_name: str | None = None,
+) -> SamplingState:
+    """Evaluations start..stop-1 of the reverse process (0..config.evaluations-1 in all), as one loop.
+
+    Args:
+        denoise: the 2D prior.
+        key: the volume's key; the same key gives the same volume, whatever the stretches.
+        fractions: volume fractions to hold; None leaves them to the prior.
+        axis_name: name of a `jax.vmap` axis over volumes that hold the fractions together.
+    """
+    times = _times(config)
+    repeats = config.harmonise + 1
+    step_size = ddim_step if config.sampler == "ddim" else dpm_solver_step
+    low, high = (edge * config.evaluations for edge in config.calibrate_range)
+
+    def predict(x_t, log_snr, axis: int):
+        planes = denoise_tiled(
+            denoise, take_planes(x_t, axis), log_snr, tile=config.tile, overlap=config.overlap, batch=config.batch
+        )
+        return put_planes(planes, axis)
+
+    def evaluation(i, state: SamplingState) -> SamplingState:
+        level, repeat = i // repeats, i % repeats
+        t, s = times[level], times[level + 1]
+        # within a harmonised level and at the first step there is no older prediction at a noisier time
+        before = jnp.where((repeat == 0) & (level > 0), times[jnp.maximum(level - 1, 0)], t)
+        shift_key, step_key, renoise_key = jax.random.split(jax.random.fold_in(key, i + 1), 3)
+        if config.periodic:  # no voxel keeps its place at the seam
+            shift = jax.random.randint(shift_key, (3,), 0, jnp.asarray(config.shape))
+            state = SamplingState(*(jnp.roll(v, shift, axis=(0, 1, 2)) for v in state))
+        if config.mode == "average":
+            x0_hat = sum(predict(state.x_t, t, axis) for axis in range(3)) / 3
+        else:
+            x0_hat = jax.lax.switch(i % 3, [lambda x, a=a: predict(x, t, a) for a in range(3)], state.x_t)
+        if fractions is not None:
+            x0_hat = jax.lax.cond(
+                (i >= low) & (i < high),
+                lambda x: calibrate_fractions(x, fractions, axis_name=axis_name),
+                lambda x: x,
+                x0_hat,
+            )
+        noise = jax.random.normal(step_key, x0_hat.shape)
+        x_s = step_size(StepInput(state.x_t, x0_hat, state.x0_hat, noise, before, t, s), eta=config.eta)
+        if repeats > 1:
+            noise = jax.random.normal(renoise_key, x_s.shape)
+            x_s = jnp.where(repeat == repeats - 1, x_s, renoise(x_s, s, t, noise))
+        return SamplingState(x_s, x0_hat)
+
+    return jax.lax.fori_loop(start, stop, evaluation, state)
+
+
+def labels_of(state: SamplingState) -> UInt8[Array, "z y x"]:
+    """The most probable phase of each voxel."""
+    return jnp.argmax(state.x0_hat, axis=-1).astype(jnp.uint8)
+
+
+def _times(config: SamplingConfig) -> Float[Array, " t"]:
+    if config.times == "ddpm":
+        return ddpm_times(config.steps)
+    low, high = config.log_snr_range
+    return log_snr_times(config.steps, log_snr_min=low, log_snr_max=high)
