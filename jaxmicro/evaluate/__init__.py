@@ -1,8 +1,10 @@
 """Evaluation: how close generated volumes are to the micrograph, and to the true volume where there is one."""
 
 from jaxmicro.evaluate.compare import compare
+from jaxmicro.evaluate.findings import summarise, warnings
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
+from jaxmicro.evaluate.report import report_html
 from jaxmicro.evaluate.representativity import integral_range, representativity, standard_error
 from jaxmicro.evaluate.statistics import slice_statistics
 
@@ -13,8 +15,11 @@ __all__ = [
     "memorisation",
     "normalised_two_point",
     "relative_area_error",
+    "report_html",
     "representativity",
     "shape_error",
     "slice_statistics",
     "standard_error",
+    "summarise",
+    "warnings",
 ]

@@ -1,0 +1,274 @@
+"""The result of a comparison as one self-contained HTML page: opens from disk, needs no network and no scripts."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from jaxmicro.evaluate.findings import summarise, warnings
+
+_CAPTIONS = {
+    "slices": (
+        "Planes of the first volume",
+        "Planes normal to the three axes, beside crops of the micrograph at the same scale. They should look alike: "
+        "same "
+        "shapes, no specks, stripes or seams.",
+    ),
+    "rendering": ("The first volume in 3D", "All phases on the faces of the box, then the surface of single phases."),
+    "correlations": (
+        "Correlation functions",
+        "Two-point correlation (both ends of a distance in the phase) and lineal path (the whole segment in the "
+        "phase), "
+        "averaged over the planes normal to the three axes. Coloured band: one standard deviation over the volumes. "
+        "Grey "
+        "band: scatter of small crops of the micrograph.",
+    ),
+    "errors": (
+        "Errors against the micrograph",
+        "Bars: mean of the volumes. Dots: each volume. Dashed: how far a quarter of the micrograph differs from the "
+        "whole.",
+    ),
+    "directions": ("Directions", "The same functions along each direction; in an isotropic medium the lines coincide."),
+    "true_volume": ("Against the true volume, in 3D", "Grey band: range of parts of the true volume of the same size."),
+    "memorisation": (
+        "Nearest part of the micrograph",
+        "Distance of generated planes to the most similar part of the micrograph, over all shifts, turns and "
+        "reflections, "
+        "beside the same for the micrograph's own separate parts.",
+    ),
+    "training": ("Training", "Loss against training step."),
+}
+_GLOSSARY = (
+    (
+        "two-point correlation S2(r)",
+        "probability that both ends of a line of length r lie in the phase; S2(0) is its fraction",
+    ),
+    ("lineal path L(r)", "probability that the whole line lies in the phase: how far it extends without interruption"),
+    ("error rate", "area between two curves over the area under the curve of the micrograph, in percent"),
+    (
+        "shape error",
+        "mean difference of the normalised two-point correlations (S2 - phi^2) / (phi - phi^2), without unit",
+    ),
+    ("surface area ratio", "boundary of the phase per area in the planes of the volumes, over that in the micrograph"),
+    (
+        "percolating",
+        "share of the phase in clusters that connect two opposite faces of the volume, mean of three directions",
+    ),
+    ("95 % range", "two standard errors of the micrograph's volume fraction, from the integral of its correlation"),
+)
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2126; --soft: #5b6570; --page: #ffffff; --card: #f4f6f8; --line: #d5dbe1;
+  --warn: #fff4dc; --warnline: #ddaa33; --good: #e8f3ec; --goodline: #228833; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6eaee; --soft: #a3adb8; --page: #15191d; --card: #1f252b;
+  --line: #39424b; --warn: #3a2f14; --good: #16301e; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 70rem; padding: 2rem 1.2rem 4rem; background: var(--page); color: var(--ink);
+  font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; padding-top: .4rem; border-top: 1px solid var(--line); }
+p.lead { color: var(--soft); margin: 0 0 1.2rem; }
+ul { padding-left: 1.2rem; } li { margin: .3rem 0; }
+.box { padding: .6rem 1.1rem; border-left: 4px solid var(--line); background: var(--card); border-radius: 4px;
+  margin: 1rem 0; }
+.warn { background: var(--warn); border-color: var(--warnline); } .good { background: var(--good);
+  border-color: var(--goodline); }
+figure { margin: 1.2rem 0; } figcaption { color: var(--soft); font-size: .92rem; margin-top: .4rem; }
+figure img { width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: 6px;
+  padding: .5rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }
+th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+dt { font-weight: 600; } dd { margin: 0 0 .5rem; color: var(--soft); }
+details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }
+pre { background: var(--card); padding: .8rem; border-radius: 6px; overflow-x: auto; font-size: .85rem; }
+@media print { body { max-width: none; padding: 0; } figure, table { break-inside: avoid; } }
+"""
+
+
+def report_html(
+    report: dict,
+    figures: Mapping[str, bytes] | None = None,
+    *,
+    title: str = "Reconstruction report",
+    config: Mapping | None = None,
+) -> str:
+    """One HTML page: findings in plain language, figures, tables, meaning of the terms, configuration.
+
+    Args:
+        report: the dictionary `compare` returns.
+        figures: name -> content of a PNG file, in the order of the page; known names get a caption, others their name.
+        title: heading of the page.
+        config: settings of the run, shown at the end; must be JSON-able.
+    Returns:
+        the page; everything it needs is inside (pictures as base64, no links, no scripts).
+    """
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="lead">{escape(_subtitle(report))}</p>',
+        _list("box", summarise(report)),
+        _warnings(warnings(report)),
+        *(_figure(name, content) for name, content in (figures or {}).items()),
+        "<h2>Numbers per phase</h2>",
+        _table(*_phase_rows(report)),
+        *_sections(report),
+        "<h2>What the terms mean</h2>",
+        "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in _GLOSSARY) + "</dl>",
+        _config(config),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in body if part)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _subtitle(report: dict) -> str:
+    source = report["reference"]["source"] or "micrograph"
+    return f"{report['volumes']} reconstructed volume{'s' * (report['volumes'] != 1)} against {source}"
+
+
+def _list(kind: str, lines: Sequence[str]) -> str:
+    return f'<div class="{kind}"><ul>' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul></div>"
+
+
+def _warnings(lines: Sequence[str]) -> str:
+    if not lines:
+        return '<div class="box good"><p>No warnings.</p></div>'
+    return "<h2>Before you use these volumes</h2>" + _list("box warn", lines)
+
+
+def _figure(name: str, content: bytes) -> str:
+    heading, caption = _CAPTIONS.get(name, (name.replace("_", " "), ""))
+    data = base64.b64encode(content).decode("ascii")
+    return (
+        f'<h2>{escape(heading)}</h2>\n<figure><img alt="{escape(heading)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _sections(report: dict) -> list[str]:
+    parts = ["<h2>Volume by volume</h2>", _table(*_volume_rows(report))]
+    if report["true_volume"]:
+        parts += ["<h2>In 3D, against the true volume</h2>", _table(*_truth_rows(report["true_volume"]))]
+    if report["representativity"]:
+        parts += ["<h2>How well the micrograph knows the material</h2>", _table(*_representativity_rows(report))]
+    return parts
+
+
+def _phase_rows(report: dict) -> tuple[list[str], list[list[str]]]:
+    head = ["phase", "fraction, micrograph", "fraction, volumes", "S2 error rate", "S2 area error", "shape error",
+            "lineal path error rate", "surface area ratio", "share of interface, ratio", "percolating"]  # fmt: skip
+    rows = [
+        [
+            f"phase {p['phase']}",
+            f"{p['volume_fraction']['reference']:.4f}",
+            _spread(p["volume_fraction"], 4),
+            _percent(p["two_point"]["error_rate"]),
+            _percent(p["two_point"]["relative_area_error"]),
+            f"{p['two_point']['shape_error']:.4f}",
+            _percent(p["lineal_path"]["error_rate"]),
+            _ratio(p["surface_area"]["ratio"]),
+            _ratio(p["relative_surface_area"]["ratio"]),
+            f"{100 * p['percolating_fraction']['mean']:.1f} %",
+        ]
+        for p in report["phases"]
+    ]
+    return head, rows
+
+
+def _volume_rows(report: dict) -> tuple[list[str], list[list[str]]]:
+    phases = report["phases"]
+    head = ["volume"]
+    head += [f"{what}, phase {p['phase']}" for what in ("fraction", "S2 error", "path error") for p in phases]
+    rows = [
+        [str(v)]
+        + [f"{p['volume_fraction']['volumes'][v]:.4f}" for p in phases]
+        + [_percent(p[name]["error_rate_volumes"][v]) for name in ("two_point", "lineal_path") for p in phases]
+        for v in range(report["volumes"])
+    ]
+    return head, rows
+
+
+def _truth_rows(truth: dict) -> tuple[list[str], list[list[str]]]:
+    head = ["", "fraction", "fraction, true", "S2 error rate", "shape error", "lineal path error rate",
+            "surface area ratio", "percolating", "percolating, true"]  # fmt: skip
+    rows = []
+    for phase in truth["phases"]:
+        rows.append(_truth_row(f"phase {phase['phase']}", phase))
+        if phase["yardstick"]:
+            name = f"phase {phase['phase']}: {truth['sub_volumes']} parts of the true volume"
+            rows.append(_truth_row(name, phase["yardstick"], each=True))
+    return head, rows
+
+
+def _truth_row(name: str, part: dict, *, each: bool = False) -> list[str]:
+    """A row of errors of the mean or, for the parts of the true volume, of the largest error of a single one."""
+
+    def error(curve: dict) -> str:
+        return f"up to {_percent(max(curve['error_rate_volumes']))}" if each else _percent(curve["error_rate"])
+
+    return [
+        name,
+        _spread(part["volume_fraction"], 4),
+        f"{part['volume_fraction']['reference']:.4f}",
+        error(part["two_point"]),
+        "" if each else f"{part['two_point']['shape_error']:.4f}",
+        error(part["lineal_path"]),
+        _ratio(part["surface_area"]["ratio"]),
+        f"{100 * part['percolating_fraction']['mean']:.1f} %",
+        f"{100 * part['percolating_fraction']['reference']:.1f} %",
+    ]
+
+
+def _representativity_rows(report: dict) -> tuple[list[str], list[list[str]]]:
+    head = [
+        "phase",
+        "fraction",
+        "95 % range",
+        "relative",
+        "image for 5 %",
+        "image for 1 %",
+        "quarters: S2",
+        "quarters: path",
+    ]
+    rows = [
+        [
+            f"phase {p}",
+            f"{part['volume_fraction']:.4f}",
+            f"± {2 * part['standard_error']:.4f}",
+            _percent(part["relative_error_percent"]),
+            f"{part['edge_for_5_percent']} x {part['edge_for_5_percent']} px",
+            f"{part['edge_for_1_percent']} x {part['edge_for_1_percent']} px",
+            _percent(part["two_point_quarters"]),
+            _percent(part["lineal_path_quarters"]),
+        ]
+        for p, part in enumerate(report["representativity"])
+    ]
+    return head, rows
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _config(config: Mapping | None) -> str:
+    if config is None:
+        return ""
+    text = escape(json.dumps(config, indent=2, default=str))
+    return f"<details><summary>Configuration of this run</summary><pre>{text}</pre></details>"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2f} %"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _spread(measure: dict, digits: int) -> str:
+    return f"{measure['mean']:.{digits}f} ± {measure['std']:.{digits}f}"
