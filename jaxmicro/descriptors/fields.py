@@ -39,14 +39,14 @@ def check_lag(r_max: int, largest: int, why: str) -> None:
         raise UserError(f"r_max is {r_max} voxels but must lie in 0..{largest} ({why}); choose a smaller r_max")
 
 
-def shifted(field: Float[Array, "*grid"], offset: tuple[int, ...], *, periodic: bool) -> Float[Array, "*pair"]:
+def shifted(field: Shaped[Array, "*grid"], offset: tuple[int, ...], *, periodic: bool) -> Shaped[Array, "*pair"]:
     """The value at x + offset for every x whose partner exists: all x when periodic, else those of the overlap."""
     if periodic:
         return jnp.roll(field, tuple(-d for d in offset), axis=tuple(range(field.ndim)))
     return field[_overlap(offset, field.shape)]
 
 
-def base(field: Float[Array, "*grid"], offset: tuple[int, ...], *, periodic: bool) -> Float[Array, "*pair"]:
+def base(field: Shaped[Array, "*grid"], offset: tuple[int, ...], *, periodic: bool) -> Shaped[Array, "*pair"]:
     """The value at every x that has a partner at x + offset; pairs up with `shifted`."""
     return field if periodic else field[_overlap(tuple(-d for d in offset), field.shape)]
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | `specific_surface_area`: voxel faces | exact | too large by 3/2 (3D) or 4/pi (2D), at any resolution |
 | `crofton_surface_area`: lines in 13 (3D) or 4 (2D) directions | 7 % (3D) or 5 % (2D) low | unbiased |
-| `smoothed_surface_area`: total variation after smoothing | exact | unbiased where smooth on the scale `sigma` |
+| `smoothed_surface_area`: total variation after smoothing | within 0.1 % | unbiased where smooth on the scale `sigma` |
 
 A unit of interface with normal n shows |n . e| faces along a grid axis e; the mean of |n . e| over all n is 1/2 (3D) or
 2/pi (2D), and faces are counted along 3 or 2 axes: hence the factors 3/2 and 4/pi, which no refinement removes.
@@ -21,6 +21,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmicro.descriptors.fields import Fractions, Length, Phase, as_field, base, shifted, unit_offset
+
+# Slopes (per voxel) well below this count as flat, so that the gradient of the total variation stays continuous, and
+# rounding noise in uniform regions has none; interfaces lose less than 0.1 %.
+_FLAT = 1e-4
 
 # Share of the unit sphere nearest to each of the 13 directions (both senses together) from a voxel to its neighbours:
 # along the axes, the face diagonals, the space diagonals; 3 a + 6 f + 4 s = 1. Ohser and Muecklich (2000).
@@ -89,7 +93,8 @@ def smoothed_surface_area(
 
     Args:
         phase: indicator I, 0..1.
-        sigma: standard deviation of the Gaussian, voxels; details thinner than about 2 sigma are lost.
+        sigma: standard deviation of the Gaussian, voxels. Cusps, necks and details thinner than about 4 sigma are lost: one
+            sphere is right within 1 %, the space outside overlapping spheres of radius 10 sigma reads 13 % low.
         voxel_size: edge of a voxel, in the unit of which the result is the inverse.
         periodic: whether the grid repeats; otherwise its border is continued outwards.
     Returns:
@@ -101,12 +106,12 @@ def smoothed_surface_area(
     >>> round(float(smoothed_surface_area(step)), 4)
     0.05
     """
-    field = _smoothed(as_field(phase), sigma, periodic=periodic)
+    field = as_field(phase)
+    field = _smoothed(field - field.ravel()[0], sigma, periodic=periodic)  # exactly zero where the phase is uniform
     squared = jnp.zeros_like(field)
     for axis in range(field.ndim):
         squared = squared + _slope(field, axis, periodic=periodic) ** 2
-    flat = squared == 0
-    steepness = jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, squared)))  # zero, not NaN, gradient where flat
+    steepness = squared / (jnp.sqrt(squared + _FLAT**2) + _FLAT)  # sqrt(s + f^2) - f without cancellation
     return jnp.mean(steepness) / voxel_size
 
 
@@ -177,26 +182,29 @@ def _directions(ndim: int) -> list[tuple[tuple[int, ...], float]]:
 
 
 def _smoothed(field: Float[Array, "*grid"], sigma: float, *, periodic: bool) -> Float[Array, "*grid"]:
-    """Separable Gaussian of standard deviation `sigma` voxels, cut at 4 sigma."""
-    radius = math.ceil(4 * sigma)
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2) if sigma > 0 else np.ones(1)
-    kernel = kernel / kernel.sum()
+    """Separable Gaussian of standard deviation `sigma` voxels: one small matrix product per axis, border included."""
     for axis, edge in enumerate(field.shape):
-        extended = _extended(field, axis, radius, periodic=periodic)
-        field = jnp.zeros_like(field)
-        for k, weight in enumerate(kernel):
-            field = field + float(weight) * jax.lax.slice_in_dim(extended, k, k + edge, axis=axis)
+        matrix = jnp.asarray(_gaussian(edge, sigma, periodic=periodic), field.dtype)
+        along = jnp.tensordot(field, matrix, ((axis,), (1,)), precision=jax.lax.Precision.HIGHEST)
+        field = jnp.moveaxis(along, -1, axis)
     return field
+
+
+def _gaussian(edge: int, sigma: float, *, periodic: bool) -> np.ndarray:
+    """Gaussian, cut at 4 sigma, as a matrix on a line of voxels that is continued by its end values or periodically."""
+    radius = math.ceil(4 * sigma)
+    offset = np.arange(-radius, radius + 1)
+    kernel = np.exp(-0.5 * (offset / sigma) ** 2) if sigma > 0 else np.ones(1)
+    row = np.arange(edge)[:, None]
+    column = (row + offset) % edge if periodic else np.clip(row + offset, 0, edge - 1)
+    matrix = np.zeros((edge, edge))
+    np.add.at(matrix, (row, column), kernel / kernel.sum())
+    return matrix
 
 
 def _slope(field: Float[Array, "*grid"], axis: int, *, periodic: bool) -> Float[Array, "*grid"]:
     """Central difference, which sums to the height of a step however wide the step is."""
-    extended = _extended(field, axis, 1, periodic=periodic)
-    edge = field.shape[axis]
-    left, right = (jax.lax.slice_in_dim(extended, k, k + edge, axis=axis) for k in (0, 2))
+    pads = [(1, 1) if a == axis else (0, 0) for a in range(field.ndim)]
+    extended = jnp.pad(field, pads, mode="wrap" if periodic else "edge")
+    left, right = (jax.lax.slice_in_dim(extended, k, k + field.shape[axis], axis=axis) for k in (0, 2))
     return (right - left) / 2
-
-
-def _extended(field: Float[Array, "*grid"], axis: int, width: int, *, periodic: bool) -> Float[Array, "*wider"]:
-    pads = [(width, width) if a == axis % field.ndim else (0, 0) for a in range(field.ndim)]
-    return jnp.pad(field, pads, mode="wrap" if periodic else "edge")

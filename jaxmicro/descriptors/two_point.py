@@ -129,7 +129,9 @@ def _padded(needed: list[int]) -> tuple[int, ...]:
 
 def _lags(pairs: Float[Array, "*lag"], axis: int, r_max: int) -> Float[Array, "*kept"]:
     """Keep the lags -r_max..r_max of one axis, in rising order."""
-    return jax.lax.slice_in_dim(jnp.roll(pairs, r_max, axis), 0, 2 * r_max + 1, axis=axis)
+    size = pairs.shape[axis]
+    negative = jax.lax.slice_in_dim(pairs, size - r_max, size, axis=axis)
+    return jnp.concatenate([negative, jax.lax.slice_in_dim(pairs, 0, r_max + 1, axis=axis)], axis=axis)
 
 
 def _overlap_count(lags: list[np.ndarray], shape: tuple[int, ...], *, periodic: bool = False) -> np.ndarray:

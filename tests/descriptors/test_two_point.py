@@ -1,0 +1,105 @@
+import math
+
+import numpy as np
+import pytest
+import reference
+from media import ball, checkerboard, laminate, outside_overlapping_balls
+
+from jaxmicro.descriptors import directional_two_point, radial_two_point, two_point_correlation
+from jaxmicro.errors import UserError
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("shape", [(4, 5), (3, 4, 3)])
+def test_fourier_transforms_equal_a_loop_over_pairs(shape: tuple[int, ...], periodic: bool, float64: None):
+    phase = np.random.default_rng(0).random(shape)
+    r_max = min(shape) // 2
+    fast, slow = two_point_correlation(phase, periodic=periodic), reference.two_point_correlation(phase, periodic)
+    np.testing.assert_allclose(fast, slow, rtol=1e-12)
+    fast = radial_two_point(phase, r_max=r_max, periodic=periodic)
+    np.testing.assert_allclose(fast, reference.radial_two_point(phase, r_max, periodic), rtol=1e-12)
+    for axis in range(len(shape)):
+        fast = directional_two_point(phase, axis=axis, r_max=2, periodic=periodic)
+        np.testing.assert_allclose(fast, reference.directional_two_point(phase, axis, 2, periodic), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(16, 12), (8, 9, 10)])
+def test_lag_zero_is_the_volume_fraction_and_the_mean_over_periodic_lags_its_square(
+    shape: tuple[int, ...], float64: None
+):
+    phase = (np.random.default_rng(0).random(shape) < 0.3).astype(float)
+    s2 = two_point_correlation(phase, periodic=True)
+    assert float(s2[(0,) * len(shape)]) == pytest.approx(phase.mean(), rel=1e-12)
+    assert float(s2.mean()) == pytest.approx(phase.mean() ** 2, rel=1e-12)
+    assert float(radial_two_point(phase, r_max=3)[0]) == pytest.approx(phase.mean(), rel=1e-12)
+    assert float(directional_two_point(phase, axis=0, r_max=3)[0]) == pytest.approx(phase.mean(), rel=1e-12)
+
+
+def test_directional_and_radial_agree_with_all_lags(float64: None):
+    phase = np.random.default_rng(0).random((9, 8))
+    s2 = two_point_correlation(phase, periodic=False)
+    np.testing.assert_allclose(directional_two_point(phase, axis=1, r_max=7), s2[0, :8], rtol=1e-12)
+    opposite = s2[np.ix_(-np.arange(17) % 17, -np.arange(15) % 15)]
+    np.testing.assert_allclose(opposite, s2, rtol=1e-12)  # S2(-r) = S2(r)
+    nearest = float(radial_two_point(phase, r_max=1)[1])  # the 8 neighbours: |d| = 1 and sqrt(2) round to 1
+    count = [8 * 8, 9 * 7, 8 * 7, 8 * 7]
+    assert nearest == pytest.approx(float(np.average([s2[1, 0], s2[0, 1], s2[1, 1], s2[1, -1]], weights=count)))
+
+
+def test_an_unbiased_window_of_a_uniform_phase_has_no_edge_effect():
+    for s2 in (radial_two_point(np.ones((7, 9)), r_max=6), directional_two_point(np.ones((7, 9)), axis=0, r_max=6)):
+        np.testing.assert_allclose(s2, 1.0, rtol=1e-5)
+
+
+def test_a_laminate_gives_a_triangle_wave_across_and_a_constant_along(float64: None):
+    phase = laminate((24, 10), thickness=4)
+    across = directional_two_point(phase, axis=0, r_max=12, periodic=True)
+    np.testing.assert_allclose(across, np.abs(np.array([4, 3, 2, 1, 0, 1, 2, 3, 4, 3, 2, 1, 0])) / 8, atol=1e-12)
+    np.testing.assert_allclose(directional_two_point(phase, axis=1, r_max=5), 0.5, rtol=1e-12)
+
+
+def test_a_checkerboard_alternates(float64: None):
+    s2 = directional_two_point(checkerboard((8, 8, 8)), axis=2, r_max=6, periodic=True)
+    np.testing.assert_allclose(s2, [0.5, 0, 0.5, 0, 0.5, 0, 0.5], atol=1e-12)
+
+
+def test_one_disc_gives_the_area_of_two_overlapping_discs(float64: None):
+    radius, edge = 20.0, 96
+    s2 = np.asarray(radial_two_point(ball(edge, 2, radius), r_max=44, periodic=True)) * edge**2
+    r = np.arange(45)
+    h = np.minimum(r / (2 * radius), 1)
+    lens = 2 * radius**2 * (np.arccos(h) - h * np.sqrt(1 - h**2))
+    # The boundary is known to half a voxel in a ring of width 1/2: a few parts in a thousand of the area.
+    np.testing.assert_allclose(s2, lens, atol=0.01 * math.pi * radius**2)
+
+
+def test_overlapping_discs_follow_the_exponential_of_their_union():
+    """Outside a Poisson process of discs S2(r) = exp(-rho |union of two discs at distance r|)."""
+    radius, edge, rng = 6.0, 400, np.random.default_rng(0)
+    area = math.pi * radius**2
+    density = math.log(2) / area
+    fields = [outside_overlapping_balls(edge, 2, radius=radius, density=density, rng=rng) for _ in range(3)]
+    s2 = np.mean([radial_two_point(field.astype(np.float32), r_max=20) for field in fields], axis=0)
+    r = np.arange(21)
+    h = np.minimum(r / (2 * radius), 1)
+    lens = 2 * radius**2 * (np.arccos(h) - h * np.sqrt(1 - h**2))
+    # Spread of phi: sqrt(phi (1 - phi) area / (3 edge^2)) = 0.008; three of it, S2 varies with 2 phi at most.
+    np.testing.assert_allclose(s2, np.exp(-density * (2 * area - lens)), atol=0.024)
+
+
+def test_single_precision_is_good_to_1e_5():
+    phase = np.random.default_rng(0).random((48, 48, 48)) < 0.5
+    fast = radial_two_point(phase, r_max=20)
+    s2 = np.fft.irfftn(np.abs(np.fft.rfftn(np.pad(phase, (0, 48)))) ** 2)
+    assert float(fast[0]) == pytest.approx(phase.mean(), rel=1e-6)
+    along = directional_two_point(phase, axis=0, r_max=20)
+    np.testing.assert_allclose(along, s2[:21, 0, 0] / (48**2 * (48 - np.arange(21))), rtol=1e-5)
+
+
+def test_a_lag_beyond_the_grid_is_refused_with_the_remedy():
+    with pytest.raises(UserError, match="r_max is 8 voxels but must lie in 0..7"):
+        radial_two_point(np.ones((8, 16)), r_max=8)
+    with pytest.raises(UserError, match="half the shortest edge"):
+        radial_two_point(np.ones((8, 16)), r_max=5, periodic=True)
+    with pytest.raises(UserError, match="axis 0"):
+        directional_two_point(np.ones((8, 16)), axis=0, r_max=8)

@@ -1,0 +1,154 @@
+"""Descriptors as plain NumPy loops over voxels: slow, obvious, and the measure of the fast code."""
+
+import itertools
+import math
+
+import numpy as np
+
+
+def voxels(shape):
+    return itertools.product(*(range(n) for n in shape))
+
+
+def neighbour(x, offset, shape, periodic):
+    """The voxel x + offset, or None when it lies outside a grid that does not repeat."""
+    y = tuple(a + d for a, d in zip(x, offset, strict=True))
+    if periodic:
+        return tuple(a % n for a, n in zip(y, shape, strict=True))
+    return y if all(0 <= a < n for a, n in zip(y, shape, strict=True)) else None
+
+
+def unit(ndim, axis, length=1):
+    return tuple(length if a == axis else 0 for a in range(ndim))
+
+
+def pairs(phase, offset, periodic):
+    """Sum of I(x) I(x + offset) over all pairs, and their number."""
+    total, count = 0.0, 0
+    for x in voxels(phase.shape):
+        y = neighbour(x, offset, phase.shape, periodic)
+        if y is not None:
+            total, count = total + phase[x] * phase[y], count + 1
+    return total, count
+
+
+def volume_fraction(fractions):
+    total = np.zeros(fractions.shape[-1])
+    for x in voxels(fractions.shape[:-1]):
+        total += fractions[x]
+    return total / math.prod(fractions.shape[:-1])
+
+
+def two_point_correlation(phase, periodic):
+    lags = [range(n) if periodic else [*range(n), *range(1 - n, 0)] for n in phase.shape]
+    s2 = np.zeros([len(axis) for axis in lags])
+    for index in voxels(s2.shape):
+        total, count = pairs(phase, tuple(axis[i] for axis, i in zip(lags, index, strict=True)), periodic)
+        s2[index] = total / count
+    return s2
+
+
+def radial_two_point(phase, r_max, periodic):
+    total, count = np.zeros(r_max + 1), np.zeros(r_max + 1)
+    for offset in itertools.product(range(-r_max, r_max + 1), repeat=phase.ndim):
+        r = math.floor(math.hypot(*offset) + 0.5)
+        if r <= r_max:
+            total_d, count_d = pairs(phase, offset, periodic)
+            total[r], count[r] = total[r] + total_d, count[r] + count_d
+    return total / count
+
+
+def directional_two_point(phase, axis, r_max, periodic):
+    return np.array([np.divide(*pairs(phase, unit(phase.ndim, axis, r), periodic)) for r in range(r_max + 1)])
+
+
+def lineal_path(phase, axis, r_max, periodic):
+    path = np.zeros(r_max + 1)
+    for r in range(r_max + 1):
+        segments = []
+        for x in voxels(phase.shape):
+            ends = [neighbour(x, unit(phase.ndim, axis, k), phase.shape, periodic) for k in range(r + 1)]
+            if None not in ends:
+                segments.append(math.prod(phase[y] for y in ends))
+        path[r] = sum(segments) / len(segments)
+    return path
+
+
+def specific_surface_area(phase, periodic):
+    faces = 0.0
+    for axis, x in itertools.product(range(phase.ndim), voxels(phase.shape)):
+        y = neighbour(x, unit(phase.ndim, axis), phase.shape, periodic)
+        faces += abs(phase[x] - phase[y]) if y is not None else 0.0
+    return faces / phase.size
+
+
+def crofton_surface_area(phase, share, periodic):
+    """`share` maps the number of axes a direction runs along to its share of all directions."""
+    area = 0.0
+    for offset in itertools.product((-1, 0, 1), repeat=phase.ndim):
+        if offset <= (0,) * phase.ndim:
+            continue
+        changes = []
+        for x in voxels(phase.shape):
+            y = neighbour(x, offset, phase.shape, periodic)
+            if y is not None:
+                changes.append(abs(phase[x] - phase[y]))
+        area += share[np.count_nonzero(offset)] * np.mean(changes) / math.hypot(*offset)
+    return (2 if phase.ndim == 3 else math.pi / 2) * area
+
+
+def interface_areas(fractions, periodic):
+    *shape, phases = fractions.shape
+    area = np.zeros((phases, phases))
+    for axis, x in itertools.product(range(len(shape)), voxels(shape)):
+        y = neighbour(x, unit(len(shape), axis), shape, periodic)
+        for p, q in itertools.permutations(range(phases), 2) if y is not None else ():
+            area[p, q] += fractions[x][p] * fractions[y][q] + fractions[x][q] * fractions[y][p]
+    return area / math.prod(shape)
+
+
+def chord_lengths(phase, axis, border):
+    lengths = []
+    for line in np.moveaxis(phase, axis, -1).reshape(-1, phase.shape[axis]):
+        start = 0
+        for inside, run in itertools.groupby(line):
+            end = start + len(list(run))
+            if inside and (border or (start > 0 and end < len(line))):
+                lengths.append(end - start)
+            start = end
+    return lengths
+
+
+def clusters(phase):
+    """The sets of voxels that are connected through faces, found by flooding."""
+    left, found = {x for x in voxels(phase.shape) if phase[x]}, []
+    while left:
+        front = [left.pop()]
+        cluster = set(front)
+        while front:
+            x = front.pop()
+            for axis, sense in itertools.product(range(phase.ndim), (-1, 1)):
+                y = neighbour(x, unit(phase.ndim, axis, sense), phase.shape, periodic=False)
+                if y in left:
+                    left.remove(y)
+                    cluster.add(y)
+                    front.append(y)
+        found.append(cluster)
+    return found
+
+
+def percolating_fraction(phase, axis):
+    sides = {0, phase.shape[axis] - 1}
+    spanning = [c for c in clusters(phase) if sides <= {x[axis] for x in c}]
+    return sum(map(len, spanning)) / np.count_nonzero(phase)
+
+
+def euler_characteristic(phase, periodic):
+    chi = 0.0
+    for extent in itertools.product((0, 1), repeat=phase.ndim):
+        for x in voxels(phase.shape):
+            offsets = itertools.product(*(range(e + 1) for e in extent))
+            corners = [neighbour(x, offset, phase.shape, periodic) for offset in offsets]
+            if None not in corners:
+                chi += (-1) ** sum(extent) * math.prod(phase[y] for y in corners)
+    return chi
