@@ -170,7 +170,7 @@ def _shape_error_of_mean(p: int, made: list[PlaneStatistics], original: PlaneSta
     return shape_error(mean, original.two_point[:, p].mean(axis=0))
 
 
-def _scalar(values: Sequence[float], reference: float) -> dict:
+def _scalar(values: Sequence[float] | np.ndarray, reference: float) -> dict:
     """Values of the volumes against one of the reference: mean, spread, ratio, and error in percent."""
     ratio = float(np.mean(values) / reference) if reference > 0 else None
     return {
@@ -181,7 +181,7 @@ def _scalar(values: Sequence[float], reference: float) -> dict:
     }
 
 
-def _mean_and_spread(values: Sequence[float]) -> dict:
+def _mean_and_spread(values: Sequence[float] | np.ndarray) -> dict:
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {"mean": _number(np.mean(values)), "std": _number(spread), "volumes": _numbers(values)}
 

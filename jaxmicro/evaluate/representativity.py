@@ -4,8 +4,8 @@ that a given accuracy would need."""
 import numpy as np
 from jaxtyping import Float, Integer
 
-from jaxmicro.evaluate.metrics import error_rate, normalised_two_point
-from jaxmicro.evaluate.statistics import block_curves, image_statistics
+from jaxmicro.evaluate.metrics import error_rate
+from jaxmicro.evaluate.statistics import block_curves, image_covariance
 
 _ACCURACIES = (0.01, 0.05)  # relative errors for which the necessary image is given
 _BLOCKS = 2  # the image is cut in 2 x 2 quarters
@@ -29,28 +29,36 @@ def representativity(labels: Integer[np.ndarray, "h w"], phases: int, *, r_max: 
     Source: Kanit et al., Int. J. Solids Struct. 40 (2003) 3647; Lantuejoul, J. Microsc. 161 (1991) 387.
     """
     reach = max(r_max, min(labels.shape) // 2 - 1)
-    s2 = np.asarray(image_statistics(labels, phases=phases, r_max=reach).two_point[0])
+    covariance = np.asarray(image_covariance(labels, phases=phases, r_max=reach), float)
     quarters = quarter_error_rates(labels, phases, min(r_max, min(labels.shape) // _BLOCKS - 1))
-    return [_of_phase(s2[p], labels.size, quarters[p]) for p in range(phases)]
+    return [_of_phase(float(np.mean(labels == p)), covariance[p], labels.size, quarters[p]) for p in range(phases)]
 
 
-def integral_range(s2: Float[np.ndarray, " r"]) -> float:
+def integral_range(covariance: Float[np.ndarray, " r"], area: float | int = np.inf) -> float:
     """Integral range A_2 in pixels: the area of the image that counts as one independent observation of the phase.
 
-    A_2 = sum over lags of the normalised S2, here 1 + sum_r 2 pi r S2n(r) up to its first zero: beyond it stand the
-    noise of the estimate and, for media with a preferred distance, oscillations that would only lower it (so it errs on
-    the safe side). Where S2n has no zero within the curve, A_2 is a lower bound.
+    A_2 = sum over all lags of the covariance over its value at 0, here 1 + sum_r 2 pi r C(r) / C(0) up to the first
+    zero of C. Beyond it stand the noise of the estimate and, for media with a preferred distance, oscillations that
+    would only lower A_2, so it errs on the safe side. Where C has no zero within the curve, A_2 is a lower bound.
 
-    >>> integral_range(np.array([0.5, 0.25, 0.25]))  # neighbours are independent: every pixel is an observation
+    Args:
+        covariance: C at r = 0, 1, ... pixels, measured about the volume fraction of the same image.
+        area: of that image in pixels. Measured about its own mean, C is too small by the variance C(0) A_2 / area of
+            that mean at every one of the n lags of the sum, which division by 1 - n / area makes up for.
+
+    >>> integral_range(np.array([0.25, 0.0, 0.0]))  # neighbours are independent: every pixel is an observation
     1.0
     """
-    shape = normalised_two_point(s2)
-    below = np.flatnonzero(shape <= 0)
-    r = np.arange(below[0] if below.size else shape.size)
-    return float(1 + np.sum(2 * np.pi * r * shape[: r.size])) if r.size else 1.0
+    below = np.flatnonzero(covariance <= 0)
+    r = np.arange(1, below[0] if below.size else covariance.size)
+    lags = 1 + np.sum(2 * np.pi * r)
+    if covariance[0] <= 0:
+        return 1.0
+    total = 1 + np.sum(2 * np.pi * r * covariance[r]) / covariance[0]
+    return float(total / (1 - lags / area)) if lags < area else float(area)
 
 
-def standard_error(phi: float, integral_range: float, area: float) -> float:
+def standard_error(phi: float, integral_range: float, area: float | int) -> float:
     """Standard error sqrt(phi (1 - phi) A_2 / A) of a volume fraction measured on an area A (same unit as A_2)."""
     return float(np.sqrt(phi * (1 - phi) * integral_range / area))
 
@@ -62,19 +70,19 @@ def quarter_error_rates(labels: Integer[np.ndarray, "h w"], phases: int, r_max: 
     blocks = np.stack(
         [labels[i * h : (i + 1) * h, j * w : (j + 1) * w] for i in range(_BLOCKS) for j in range(_BLOCKS)]
     )
-    whole = image_statistics(labels, phases=phases, r_max=r_max)
+    whole_s2, whole_path = (np.asarray(c)[0] for c in block_curves(labels[None], phases=phases, r_max=r_max))
     s2, path = (np.asarray(c) for c in block_curves(blocks, phases=phases, r_max=r_max))
     return [
         {
-            "two_point": max(error_rate(quarter, np.asarray(whole.two_point[0, p])) for quarter in s2[:, p]),
-            "lineal_path": max(error_rate(quarter, np.asarray(whole.lineal_path[0, p])) for quarter in path[:, p]),
+            "two_point": max(error_rate(quarter, whole_s2[p]) for quarter in s2[:, p]),
+            "lineal_path": max(error_rate(quarter, whole_path[p]) for quarter in path[:, p]),
         }
         for p in range(phases)
     ]
 
 
-def _of_phase(s2: np.ndarray, area: int, quarters: dict[str, float]) -> dict:
-    phi, a2 = float(s2[0]), integral_range(s2)
+def _of_phase(phi: float, covariance: np.ndarray, area: int, quarters: dict[str, float]) -> dict:
+    a2 = integral_range(covariance, area)
     sigma = standard_error(phi, a2, area)
     edges = {
         f"edge_for_{round(100 * accuracy)}_percent": int(np.ceil(2 * np.sqrt(phi * (1 - phi) * a2) / (accuracy * phi)))

@@ -1,0 +1,144 @@
+"""A comparison gives zero for equal media, numbers countable by hand for laminates, small errors for one material."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from jaxmicro.descriptors import lineal_path, radial_two_point
+from jaxmicro.errors import UserError
+from jaxmicro.evaluate import compare, slice_statistics
+from jaxmicro.types import Microstructure
+
+R_MAX = 8
+
+
+def structure(labels: np.ndarray, phases: int = 2) -> Microstructure:
+    return Microstructure(labels.astype(np.uint8), tuple(float(p) for p in range(phases)))
+
+
+def random_field(shape: tuple[int, ...], seed: int, phases: int = 2) -> np.ndarray:
+    """Thresholded Gaussian field, periodic, equal volume fractions, correlation over about 3 voxels."""
+    noise = np.random.default_rng(seed).standard_normal(shape)
+    field = gaussian_filter(noise, 1.5, mode="wrap")
+    return np.digitize(field, np.quantile(field, np.arange(1, phases) / phases)).astype(np.uint8)
+
+
+def laminate() -> np.ndarray:
+    """Layers two voxels thick, normal to z: phase 0, 0, 1, 1, 0, 0, ..."""
+    return np.broadcast_to((np.arange(32) // 2 % 2)[:, None, None], (32, 32, 32)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def same_material() -> dict:
+    """Volumes and an image of the same random field: a plane of a larger one."""
+    image = random_field((24, 256, 256), seed=0, phases=3)[12]
+    volumes = [structure(random_field((32, 32, 32), seed, 3), 3) for seed in range(1, 5)]
+    return compare(volumes, structure(image, 3), r_max=R_MAX, patches=2)
+
+
+def test_slice_statistics_are_the_mean_over_the_planes_of_all_orientations():
+    labels = random_field((8, 9, 10), seed=5)
+    found = slice_statistics(labels, 2, 5)
+    phase = (labels == 1).astype(np.float32)
+    planes = [[np.take(phase, k, axis) for k in range(labels.shape[axis])] for axis in range(3)]
+    s2 = np.mean([np.mean([radial_two_point(p, r_max=5) for p in stack], axis=0) for stack in planes], axis=0)
+    paths = [[lineal_path(p, axis=a, r_max=5) for p in stack for a in (0, 1)] for stack in planes]
+    path = np.mean([np.mean(stack, axis=0) for stack in paths], axis=0)
+    # float32 sums in another order: a few times its resolution
+    np.testing.assert_allclose(found[1]["two_point"], s2, atol=2e-6)
+    np.testing.assert_allclose(found[1]["lineal_path"], path, atol=2e-6)
+
+
+def test_a_volume_compared_with_itself_has_no_error():
+    volume = structure(random_field((32, 32, 32), seed=3))
+    report = compare([volume], volume, r_max=R_MAX)
+    for phase in (*report["phases"], *report["true_volume"]["phases"]):
+        assert phase["two_point"]["error_rate"] == phase["lineal_path"]["error_rate"] == 0.0
+        assert phase["surface_area"]["ratio"] == 1.0
+        assert phase["volume_fraction"]["error_percent"] == 0.0
+
+
+def test_a_laminate_has_the_numbers_that_can_be_counted_by_hand():
+    report = compare([structure(laminate())], structure(laminate()[:, :, 0]), r_max=R_MAX, patches=0)
+    for p, phase in enumerate(report["phases"]):
+        assert phase["volume_fraction"]["mean"] == 0.5
+        along = phase["lineal_path"]["directions"]
+        np.testing.assert_allclose(along["x"], [0.5] * 9, atol=1e-6)  # in the layers nothing ends a segment
+        # two voxels across a layer fit in 8 of 31 places; a segment of three never does
+        np.testing.assert_allclose(along["z"], [0.5, 8 / 31, *[0] * 7], atol=1e-6)
+        assert phase["percolating_fraction"]["axes"] == {"z": 0.0, "y": 1.0, "x": 1.0}
+        # planes normal to z lie in one layer; the others are crossed by 15 boundaries between 32 rows
+        np.testing.assert_allclose(list(phase["surface_area"]["axes"].values()), [0, 15 / 31, 15 / 31], atol=1e-6)
+        assert phase["phase"] == p
+
+
+def test_an_image_of_the_same_view_has_the_curves_of_the_planes():
+    volume = laminate()
+    report = compare([structure(volume)], structure(volume[:, :, 0]), r_max=R_MAX, patches=0)
+    for phase in report["phases"]:
+        np.testing.assert_allclose(phase["two_point"]["axes"]["x"], phase["two_point"]["reference"], atol=1e-6)
+        assert phase["two_point"]["error_rate_axes"]["x"] == pytest.approx(0.0, abs=1e-3)
+        assert phase["two_point"]["error_rate_axes"]["z"] > 10
+
+
+def test_volumes_of_the_same_material_are_close_to_an_image_of_it(same_material: dict):
+    for phase in same_material["phases"]:
+        # 4 volumes of 32^3 and an image of 256^2 with correlations over 3 voxels: scatter of 1 to 2 %
+        assert phase["two_point"]["error_rate"] < 4
+        assert phase["two_point"]["shape_error"] < 0.03
+        assert phase["lineal_path"]["error_rate"] < 6
+        assert phase["surface_area"]["ratio"] == pytest.approx(1, abs=0.05)
+        assert phase["relative_surface_area"]["ratio"] == pytest.approx(1, abs=0.05)
+
+
+def test_the_mean_of_the_volumes_is_never_worse_than_the_worst_volume(same_material: dict):
+    for phase in same_material["phases"]:
+        for name in ("two_point", "lineal_path"):
+            assert phase[name]["error_rate"] <= max(phase[name]["error_rate_volumes"]) + 1e-6
+            np.testing.assert_allclose(phase[name]["mean"], np.mean(phase[name]["volumes"], axis=0), atol=1e-5)
+
+
+def test_the_report_survives_json(same_material: dict):
+    assert json.loads(json.dumps(same_material, allow_nan=False)) == same_material
+
+
+def test_sub_volumes_of_a_true_volume_average_to_it():
+    truth = random_field((64, 32, 32), seed=8)
+    report = compare(
+        [structure(truth[:32])], structure(truth[:, :, 0]), true_volume=structure(truth), r_max=R_MAX, patches=0
+    )
+    assert report["true_volume"]["sub_volumes"] == 2
+    for phase in report["true_volume"]["phases"]:
+        parts = phase["yardstick"]["volume_fraction"]
+        assert parts["mean"] == pytest.approx(parts["reference"], abs=1e-5)
+        # the volume is the first of the two parts
+        assert phase["two_point"]["error_rate"] == phase["yardstick"]["two_point"]["error_rate_volumes"][0]
+
+
+def test_a_phase_that_a_volume_lacks_is_reported_not_refused():
+    image = random_field((64, 64), seed=2, phases=3)
+    report = compare([structure(laminate(), 3)], structure(image, 3), r_max=R_MAX, patches=0)
+    missing = report["phases"][2]
+    assert missing["volume_fraction"]["mean"] == missing["percolating_fraction"]["mean"] == 0.0
+    assert missing["two_point"]["error_rate"] == pytest.approx(100.0)
+
+
+def test_distances_are_lowered_to_what_the_grids_hold():
+    report = compare([structure(laminate())], structure(random_field((20, 40), seed=1)), r_max=32, patches=0)
+    assert report["r_max"] == 10
+    assert len(report["phases"][0]["two_point"]["mean"]) == 11
+
+
+@pytest.mark.parametrize(
+    ("volumes", "message"),
+    [
+        ([], "at least one"),
+        ([structure(np.eye(16))], "volume z y x"),
+        ([structure(random_field((16, 16, 16), seed=0, phases=3), 3)], "2 phases"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_a_reason(volumes: list[Microstructure], message: str):
+    with pytest.raises(UserError, match=message):
+        compare(volumes, structure(np.eye(32)))

@@ -1,0 +1,57 @@
+"""Copies are found wherever and however they lie, independent media are not taken for copies, counts are exact."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from jaxmicro.evaluate.memorisation import _nearest, _simplex, memorisation
+
+
+def random_field(shape: tuple[int, ...], seed: int, phases: int = 3) -> np.ndarray:
+    field = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 2.0, mode="wrap")
+    return np.digitize(field, np.quantile(field, np.arange(1, phases) / phases)).astype(np.uint8)
+
+
+IMAGE = random_field((96, 96), seed=0)
+
+
+@pytest.mark.parametrize("turn", [lambda a: a, np.rot90, np.fliplr, lambda a: np.rot90(a[::-1], 3)])
+def test_a_copied_crop_is_found_at_distance_zero_in_any_orientation(turn):
+    crop = turn(IMAGE[37:69, 11:43])
+    volume = np.broadcast_to(crop, (32, 32, 32)).copy()
+    found = memorisation([volume], IMAGE, 3, patch=32, patches=3)
+    assert found["nearest"] == 0.0
+    assert found["flagged"]
+    assert found["copied"] >= 1  # of the planes normal to z; those normal to y and x are stripes
+
+
+def test_an_independent_volume_of_the_same_material_is_no_copy():
+    found = memorisation([random_field((32, 32, 32), seed=7)], IMAGE, 3, patch=32, patches=6)
+    assert not found["flagged"]
+    assert found["nearest"] > found["yardstick"] / 2 > 0
+
+
+@pytest.mark.parametrize("phases", [2, 3, 4])
+def test_the_nearest_crop_is_that_of_a_plain_search(phases: int):
+    image, patch = random_field((17, 14), 1, phases), random_field((6, 6), 2, phases)
+    turned = [np.rot90(p, k) for p in (patch, patch[::-1]) for k in range(4)]
+    places = itertools.product(range(12), range(9))
+    expected = min(np.mean(t != image[r : r + 6, c : c + 6]) for r, c in places for t in turned)
+    nowhere = np.full((1, 2), -1000)
+    assert _nearest(patch[None], nowhere, image, phases=phases)[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_patch_of_the_image_is_not_compared_with_itself():
+    own = IMAGE[10:42, 20:52]
+    apart = _nearest(own[None], np.array([[10, 20]]), IMAGE, phases=3)[0]
+    assert _nearest(own[None], np.array([[-1000, -1000]]), IMAGE, phases=3)[0] == 0.0
+    assert apart > 0.2
+
+
+@pytest.mark.parametrize("phases", [2, 3, 5])
+def test_phase_codes_tell_equal_from_unequal(phases: int):
+    code = _simplex(phases)
+    assert code.shape == (phases, phases - 1)
+    np.testing.assert_allclose(code @ code.T, np.eye(phases) - 1 / phases, atol=1e-12)

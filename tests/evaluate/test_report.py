@@ -1,0 +1,99 @@
+"""The page holds everything it shows, says in words what the numbers say, and escapes what others wrote."""
+
+import base64
+import copy
+import re
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from jaxmicro.evaluate import compare, report_html, summarise, warnings
+from jaxmicro.types import Microstructure
+
+PICTURE = b"\x89PNG\r\n\x1a\n a picture"
+
+
+def structure(shape: tuple[int, ...], seed: int) -> Microstructure:
+    field = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 2.0, mode="wrap")
+    return Microstructure((field > 0).astype(np.uint8), (0.0, 255.0), 50.0, "nm", source="electrode <1>.png")
+
+
+@pytest.fixture(scope="module")
+def report() -> dict:
+    volumes = [structure((32, 32, 32), seed) for seed in (1, 2)]
+    truth = structure((64, 32, 32), 4)
+    return compare(volumes, structure((128, 128), 3), true_volume=truth, r_max=8, patches=3)
+
+
+def test_the_page_needs_nothing_from_elsewhere(report: dict):
+    page = report_html(report, {"slices": PICTURE})
+    assert not re.search(r"<script|<link|@import|https?://|url\(", page)
+    assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)"', page))
+
+
+def test_pictures_come_back_from_the_page_unchanged(report: dict):
+    page = report_html(report, {"slices": PICTURE, "my own figure": PICTURE})
+    found = re.findall(r"base64,([^\"]*)", page)
+    assert [base64.b64decode(data) for data in found] == [PICTURE, PICTURE]
+    assert "my own figure" in page
+
+
+def test_names_from_files_cannot_become_markup(report: dict):
+    page = report_html(report, title="a & b <c>", config={"file": "<script>"})
+    assert "electrode &lt;1&gt;.png" in page
+    assert "<title>a &amp; b &lt;c&gt;</title>" in page
+    assert "<script>" not in page
+
+
+def test_every_tag_that_is_opened_is_closed(report: dict):
+    page = report_html(report, {"slices": PICTURE}, config={"seed": 0})
+    for tag in ("html", "body", "div", "ul", "li", "figure", "table", "tr", "td", "th", "dl", "details", "pre", "h2"):
+        assert len(re.findall(rf"<{tag}[ >]", page)) == page.count(f"</{tag}>"), tag
+
+
+def test_the_summary_names_what_was_compared_and_the_largest_error(report: dict):
+    text = " ".join(summarise(report))
+    assert "2 volumes of 32 x 32 x 32 voxels of 50 nm" in text
+    assert "128 x 128" in text
+    assert f"{max(p['two_point']['error_rate'] for p in report['phases']):.2g} %" in text
+    assert "true volume" in text
+
+
+def test_the_light_page_has_no_config_and_still_works(report: dict):
+    bare = report | {"memorisation": None, "representativity": None, "true_volume": None}
+    assert "Configuration" not in report_html(bare)
+
+
+def changed(report: dict, change) -> list[str]:
+    other = copy.deepcopy(report)
+    change(other)
+    return [line for line in warnings(other) if line not in warnings(report)]
+
+
+def test_a_copied_plane_is_the_first_warning(report: dict):
+    def copied(r: dict):
+        r["memorisation"] |= {"flagged": True, "copied": 2}
+
+    other = copy.deepcopy(report)
+    copied(other)
+    assert warnings(other)[0].startswith("Memorisation: 2 of 3 planes")
+
+
+def test_large_errors_small_images_and_unequal_directions_are_warned_of(report: dict):
+    def far(r: dict):
+        r["phases"][0]["lineal_path"]["error_rate"] = 45.0
+
+    def rough(r: dict):
+        r["phases"][1]["surface_area"]["ratio"] = 1.5
+
+    def small(r: dict):
+        r["representativity"][1] |= {"relative_error_percent": 77.0, "edge_for_5_percent": 9999}
+
+    def layered(r: dict):
+        r["phases"][0]["two_point"]["reference_directions"] = {"y": [0.5, 0.1], "x": [0.5, 0.5]}
+
+    assert "45 % off" in changed(report, far)[0]
+    assert "rougher" in changed(report, rough)[0]
+    assert "9999 x 9999 pixels" in changed(report, small)[0]
+    assert "anisotropic" in changed(report, layered)[0]

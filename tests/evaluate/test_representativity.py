@@ -1,0 +1,59 @@
+"""The standard error is that of many images, and the image it asks for gives the accuracy it promises."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from jaxmicro.evaluate import integral_range, representativity, standard_error
+
+
+def random_image(seed: int, edge: int = 128) -> np.ndarray:
+    """Gaussian field cut at a fixed level (not at a quantile: the volume fraction must be free to scatter)."""
+    noise = np.random.default_rng(seed).standard_normal((edge + 32, edge + 32))
+    field = gaussian_filter(noise, 3.0, mode="wrap")[16:-16, 16:-16]
+    return (field > 0.03).astype(np.uint8)
+
+
+def test_the_standard_error_is_the_scatter_between_images():
+    images = [random_image(seed) for seed in range(200)]
+    scatter = np.std([image.mean() for image in images])
+    predicted = np.mean([representativity(image, 2)[1]["standard_error"] for image in images[:10]])
+    # 200 images fix the scatter within 5 %; the integral range of one image of 128^2 within about 15 %
+    assert predicted == pytest.approx(scatter, rel=0.2)
+
+
+def test_independent_pixels_are_one_observation_each():
+    labels = (np.random.default_rng(0).random((128, 128)) < 0.3).astype(np.uint8)
+    part = representativity(labels, 2)[1]
+    assert part["integral_range"] == pytest.approx(1, abs=0.2)  # r = 1 may stand a little above its mean of zero
+    assert part["standard_error"] == pytest.approx(np.sqrt(0.3 * 0.7) / 128, rel=0.1)
+
+
+def test_the_image_asked_for_has_the_accuracy_promised():
+    part = representativity(random_image(0), 2)[1]
+    phi = part["volume_fraction"]
+    for percent in (1, 5):
+        sigma = standard_error(phi, part["integral_range"], part[f"edge_for_{percent}_percent"] ** 2)
+        # the edge is rounded up to whole pixels, and numbers to six digits
+        assert 100 * 2 * sigma / phi == pytest.approx(percent, rel=0.01)
+
+
+def test_an_image_of_twice_the_edge_has_half_the_standard_error():
+    assert standard_error(0.3, 50.0, 4 * 100**2) == pytest.approx(standard_error(0.3, 50.0, 100**2) / 2)
+
+
+def test_both_phases_of_two_are_equally_uncertain():
+    first, second = representativity(random_image(1), 2)
+    assert first["standard_error"] == pytest.approx(second["standard_error"], rel=1e-3)
+
+
+def test_the_integral_range_scales_with_the_square_of_the_correlation_length():
+    r = np.arange(200)
+    fine, coarse = (integral_range(0.25 * np.exp(-r / length)) for length in (5.0, 10.0))
+    assert coarse / fine == pytest.approx(4, rel=0.03)  # 2 pi length^2, by a sum over pixels
+
+
+def test_quarters_of_a_regular_pattern_are_as_good_as_the_whole():
+    rows, columns = np.indices((128, 128))
+    part = representativity(((rows // 4 + columns // 4) % 2).astype(np.uint8), 2)[0]
+    assert part["two_point_quarters"] < 2  # the window cuts the pattern in whole periods; ends of segments remain
