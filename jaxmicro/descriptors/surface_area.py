@@ -93,8 +93,8 @@ def smoothed_surface_area(
 
     Args:
         phase: indicator I, 0..1.
-        sigma: standard deviation of the Gaussian, voxels. Cusps, necks and details thinner than about 4 sigma are lost: one
-            sphere is right within 1 %, the space outside overlapping spheres of radius 10 sigma reads 13 % low.
+        sigma: standard deviation of the Gaussian, voxels. Cusps, necks and details thinner than about 4 sigma are lost:
+            one sphere is right within 1 %, the space outside overlapping spheres of radius 10 sigma reads 13 % low.
         voxel_size: edge of a voxel, in the unit of which the result is the inverse.
         periodic: whether the grid repeats; otherwise its border is continued outwards.
     Returns:
