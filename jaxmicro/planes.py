@@ -1,4 +1,6 @@
-"""Take and put the 2D planes of a volume normal to one of its axes."""
+"""The 2D planes of a volume normal to its axes, and the role of a 2D prior that denoises them."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -14,3 +16,34 @@ def take_planes(volume: Float[Array, "z y x c"], axis: int) -> Float[Array, "n h
 def put_planes(planes: Float[Array, "n h w c"], axis: int) -> Float[Array, "z y x c"]:
     """Inverse of `take_planes`: stack planes normal to `axis` to a volume."""
     return jnp.moveaxis(planes, 0, axis)
+
+
+@runtime_checkable
+class Evidence(Protocol):
+    """The network on a batch of planes: what they say of x_0, in a form that can be weighed and added."""
+
+    def __call__(self, x_t: Float[Array, "n h w c"], log_snr: Float[Array, " n"]) -> Float[Array, "n h w c"]:
+        """Returns the evidence at each pixel."""
+        ...
+
+
+@runtime_checkable
+class Combine(Protocol):
+    """Joins the evidence of the planes through each voxel to the mean of x_0 given all of them."""
+
+    def __call__(
+        self,
+        evidence: Float[Array, "a *grid c"],
+        weights: Float[Array, " a"],
+        x_t: Float[Array, "*grid c"],
+        log_snr: Float[Array, ""],
+    ) -> Float[Array, "*grid c"]:
+        """Returns x0_hat; a single plane is evidence[None] with weights [1]."""
+        ...
+
+
+class PlaneModel(NamedTuple):
+    """What multi-plane denoising knows of a 2D prior."""
+
+    evidence: Evidence
+    combine: Combine

@@ -1,7 +1,6 @@
 """Gaussian diffusion: noise schedules, the process and its reverse steps."""
 
 from jaxmicro.diffusion.process import (
-    Denoiser,
     StepInput,
     ddim_step,
     diffuse,
@@ -13,7 +12,6 @@ from jaxmicro.diffusion.process import (
 from jaxmicro.diffusion.schedule import alpha, ddpm_times, linear_beta, log_snr_times, sigma
 
 __all__ = [
-    "Denoiser",
     "StepInput",
     "alpha",
     "ddim_step",

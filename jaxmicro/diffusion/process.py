@@ -1,6 +1,6 @@
 """The Gaussian diffusion process and one step of its reversal. Knows no network."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -8,14 +8,6 @@ from jaxtyping import Array, Float
 from jaxmicro.diffusion.schedule import alpha, sigma
 
 Scalar = Float[Array, ""]
-
-
-class Denoiser(Protocol):
-    """The role of the network: the mean of x_0 given x_t, one log SNR per sample."""
-
-    def __call__(self, x_t: Float[Array, "n *grid c"], log_snr: Float[Array, " n"]) -> Float[Array, "n *grid c"]:
-        """Returns x0_hat."""
-        ...
 
 
 def diffuse(x_0: Float[Array, "*grid"], log_snr: Scalar, eps: Float[Array, "*grid"]) -> Float[Array, "*grid"]:

@@ -2,7 +2,7 @@
 
 x in {-1, 1}^p is the one-hot phase of each pixel, x_t = alpha x + sigma eps. Two ways to predict:
 
-- "categorical": the network gives *context logits*; the likelihood of the pixel's own noisy value is exact and is added,
+- "categorical": the network gives *context logits*; the likelihood of the pixel's own noisy value is exact and added,
   p(phase | x_t) = softmax(net(x_t) + 2 alpha / sigma^2 x_t), since |x_t - alpha x|^2 / (2 sigma^2) differs between two
   phases a, b by -2 alpha (x_t[a] - x_t[b]) / sigma^2. Trained by cross-entropy.
 - "epsilon": the network gives the noise (Ho et al. 2020; P-Micro3Diff eq. 15). Trained by squared error.
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Shaped
 
 from jaxmicro.models.unet import UNet, UNetConfig
+from jaxmicro.planes import PlaneModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,36 +60,66 @@ def spread(log_snr: Float[Array, " n"], ndim: int) -> Float[Array, "n ..."]:
     return log_snr.reshape(log_snr.shape + (1,) * (ndim - 1))
 
 
-def context_logits(config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]):
-    """The network as it is: logits (categorical) or noise (epsilon)."""
+def network(config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]):
+    """The network as it is: context logits (categorical) or noise (epsilon)."""
     return UNet(config.unet, config.phases).apply({"params": params}, x_t, log_snr)
+
+
+def likelihood_logits(x_t: Float[Array, "... p"], log_snr: Float[Array, "..."]) -> Float[Array, "... p"]:
+    """Logits of each phase from the pixel's own noisy value alone: 2 alpha / sigma^2 x_t; exact."""
+    return 2 * jnp.sqrt(jax.nn.sigmoid(log_snr)) / jax.nn.sigmoid(-log_snr) * x_t
 
 
 def posterior_logits(
     config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]
 ) -> Float[Array, "n *grid p"]:
     """Logits of p(phase | x_t): the context's plus the exact likelihood of the pixel itself."""
-    lam = spread(log_snr, x_t.ndim)
-    alpha, variance = jnp.sqrt(jax.nn.sigmoid(lam)), jax.nn.sigmoid(-lam)
-    return context_logits(config, params, x_t, log_snr) + 2 * alpha / variance * x_t
+    return network(config, params, x_t, log_snr) + likelihood_logits(x_t, spread(log_snr, x_t.ndim))
 
 
-def denoiser(config: PriorConfig, params):
-    """The `Denoiser` of a trained prior: (x_t, log_snr) -> the mean of x_0 in [-1, 1]^p (not clipped for "epsilon")."""
+def plane_model(config: PriorConfig, params) -> PlaneModel:
+    """The trained prior in the role that multi-plane denoising knows."""
 
-    def categorical(x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]) -> Float[Array, "n *grid p"]:
-        return 2 * jax.nn.softmax(posterior_logits(config, params, x_t, log_snr), axis=-1) - 1
-
-    def epsilon(x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]) -> Float[Array, "n *grid p"]:
+    def evidence(x_t: Float[Array, "n h w p"], log_snr: Float[Array, " n"]) -> Float[Array, "n h w p"]:
+        output = network(config, params, x_t, log_snr)
+        if config.prediction == "categorical":
+            return jax.nn.log_softmax(output, axis=-1)
         lam = spread(log_snr, x_t.ndim)
-        eps_hat = context_logits(config, params, x_t, log_snr)
-        return (x_t - jnp.sqrt(jax.nn.sigmoid(-lam)) * eps_hat) / jnp.sqrt(jax.nn.sigmoid(lam))
+        return (x_t - jnp.sqrt(jax.nn.sigmoid(-lam)) * output) / jnp.sqrt(jax.nn.sigmoid(lam))
 
-    return categorical if config.prediction == "categorical" else epsilon
+    return PlaneModel(evidence, product_of_experts if config.prediction == "categorical" else weighted_mean)
+
+
+def product_of_experts(
+    evidence: Float[Array, "a *grid p"],
+    weights: Float[Array, " a"],
+    x_t: Float[Array, "*grid p"],
+    log_snr: Float[Array, ""],
+) -> Float[Array, "*grid p"]:
+    """Mean of x_0 when the planes through a voxel are independent witnesses, each to the power of its weight.
+
+    p(phase | x_t) is proportional to p(phase) prod_a [p(phase | plane a) / p(phase)]^w_a times the likelihood of the
+    voxel's own value; p(phase) is the mean of p(phase | plane a) over the grid. With weights (1, 0, 0) it is the
+    posterior of one plane. Planes share neighbours, so that weights of 1 for all would count some of them twice.
+    """
+    marginal = jnp.log(jnp.mean(jnp.exp(evidence), axis=tuple(range(1, evidence.ndim - 1)), keepdims=True) + 1e-9)
+    prior = jnp.tensordot(weights / weights.sum(), marginal, axes=1)
+    total = jnp.tensordot(weights, evidence - marginal, axes=1) + prior
+    return 2 * jax.nn.softmax(total + likelihood_logits(x_t, log_snr), axis=-1) - 1
+
+
+def weighted_mean(
+    evidence: Float[Array, "a *grid c"],
+    weights: Float[Array, " a"],
+    x_t: Float[Array, "*grid c"],
+    log_snr: Float[Array, ""],
+) -> Float[Array, "*grid c"]:
+    """Weighted mean of the planes' predictions of x_0."""
+    return jnp.tensordot(weights / weights.sum(), evidence, axes=1)
 
 
 def loss(
-    config: PriorConfig, params, labels: UInt8[Array, "n *grid"], key: jax.Array
+    config: PriorConfig, params, labels: Shaped[Array, " n *grid"], key: jax.Array
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Mean over crops, pixels and noise levels (uniform in log SNR, stratified over the batch).
 
@@ -104,7 +135,7 @@ def loss(
     eps = jax.random.normal(noise_key, x.shape)
     x_t = jnp.sqrt(jax.nn.sigmoid(lam)) * x + jnp.sqrt(jax.nn.sigmoid(-lam)) * eps
     if config.prediction == "epsilon":
-        value = jnp.mean((context_logits(config, params, x_t, log_snr) - eps) ** 2)
+        value = jnp.mean((network(config, params, x_t, log_snr) - eps) ** 2)
         return value, {"squared_error": value}
     log_p = jax.nn.log_softmax(posterior_logits(config, params, x_t, log_snr), axis=-1)
     value = -jnp.mean(jnp.sum(log_p * (x + 1) / 2, axis=-1))

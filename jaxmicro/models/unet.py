@@ -24,13 +24,17 @@ class UNetConfig:
     patch: int = 2  # edge of the pixel blocks folded into channels at the input (1: none, as in a latent space)
     widths: tuple[int, ...] = (32, 64, 128)  # channels at each resolution, finest first
     blocks: int = 1  # residual blocks per resolution, on the way down and again on the way up
-    attention: tuple[bool, ...] = ()  # self-attention at each resolution, () for none; ties the net to its training size
+    attention: tuple[
+        bool, ...
+    ] = ()  # self-attention at each resolution, () for none; ties the net to its training size
     embedding: int = 128  # width of the log-SNR embedding
     dims: int = 2  # spatial dimensions
 
     def __post_init__(self):
         if self.attention and len(self.attention) != len(self.widths):
-            raise ValueError(f"attention has {len(self.attention)} entries, widths has {len(self.widths)}: give one each")
+            raise ValueError(
+                f"attention has {len(self.attention)} entries, widths has {len(self.widths)}: give one each"
+            )
         if self.dims not in (2, 3):
             raise ValueError(f"dims is {self.dims}, expected 2 or 3")
 

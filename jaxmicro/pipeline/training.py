@@ -22,10 +22,10 @@ from jaxmicro.pipeline.prior import Prior, Progress, general_prior, material_of,
 from jaxmicro.train import TrainConfig, fit
 from jaxmicro.types import Microstructure, check_patch
 
-FINE_TUNING = TrainConfig(
-    steps=1500, learning_rate=1e-4, warmup=50, ema_decay=0.995, save_every=250, evaluate_every=250
+FINE_TUNING = TrainConfig(steps=800, learning_rate=5e-4, warmup=50, ema_decay=0.99, save_every=100, evaluate_every=200)
+FROM_SCRATCH = TrainConfig(
+    steps=2000, learning_rate=1e-3, warmup=100, ema_decay=0.99, save_every=100, evaluate_every=200
 )
-FROM_SCRATCH = TrainConfig(steps=6000, learning_rate=4e-4, save_every=250, evaluate_every=250)
 
 
 def train(
@@ -136,13 +136,14 @@ def sample_images(prior: Prior, *, count: int = 8, steps: int = 40, seed: int = 
 
 @functools.partial(jax.jit, static_argnames=("shape", "prior"))
 def _sample_images(params, keys, *, shape: tuple[int, ...], prior: PriorConfig):
-    denoise = models.denoiser(prior, params)
+    model = models.plane_model(prior, params)
     low, high = prior.log_snr_range
     times = log_snr_times(len(keys) - 1, log_snr_min=low, log_snr_max=high)
 
     def one_step(x_t, now):
         t, s, key = now
-        x0_hat = denoise(x_t, jnp.broadcast_to(t, shape[:1]))
+        evidence = model.evidence(x_t, jnp.broadcast_to(t, shape[:1]))
+        x0_hat = model.combine(evidence[None], jnp.ones(1), x_t, t)
         noise = jax.random.normal(key, shape)
         return ddim_step(StepInput(x_t, x0_hat, x0_hat, noise, t, t, s), eta=1.0), x0_hat
 

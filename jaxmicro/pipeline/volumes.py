@@ -128,10 +128,10 @@ def _advance(params, states, keys, fractions, start, stop, *, prior: PriorConfig
 
     The states are not donated: when an interruption falls into a call, those before it are still there to be saved.
     """
-    denoise = models.denoiser(prior, params)
+    model = models.plane_model(prior, params)
 
     def one(state, key):
-        return advance(denoise, state, start, stop, config=sampling, key=key, fractions=fractions)
+        return advance(model, state, start, stop, config=sampling, key=key, fractions=fractions)
 
     if len(keys) > 1:
         return jax.vmap(one)(states, keys)
@@ -189,7 +189,7 @@ def _save_unfinished(path: Path, identity: str, now: _Unfinished) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, identity=np.array(identity), done=now.done, x_t=now.states.x_t, x0_hat=now.states.x0_hat)
+            np.savez(file, identity=np.array(identity), done=now.done, **now.states._asdict())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -203,6 +203,7 @@ def _load_unfinished(path: Path | None, identity: str) -> _Unfinished | None:
         with np.load(path, allow_pickle=False) as data:
             if str(data["identity"]) != identity:
                 return None
-            return _Unfinished(int(data["done"]), SamplingState(jnp.asarray(data["x_t"]), jnp.asarray(data["x0_hat"])))
+            states = SamplingState(**{name: jnp.asarray(data[name]) for name in SamplingState._fields})
+            return _Unfinished(int(data["done"]), states)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None

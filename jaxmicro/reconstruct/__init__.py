@@ -2,7 +2,7 @@
 
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.multiplane import SamplingConfig, SamplingState, advance, init_state, labels_of
-from jaxmicro.reconstruct.tiles import blend_weights, denoise_tiled, tile_starts
+from jaxmicro.reconstruct.tiles import blend_weights, evidence_tiled, tile_starts
 
 __all__ = [
     "SamplingConfig",
@@ -10,7 +10,7 @@ __all__ = [
     "advance",
     "blend_weights",
     "calibrate_fractions",
-    "denoise_tiled",
+    "evidence_tiled",
     "init_state",
     "labels_of",
     "tile_starts",

@@ -23,7 +23,7 @@ def calibrate_fractions(
     cells = p.reshape(-1, p.shape[-1])
 
     def weighted(w):
-        scaled = cells * w
+        scaled = cells * w[None]
         return scaled / jnp.sum(scaled, axis=-1, keepdims=True)
 
     def update(_, w):

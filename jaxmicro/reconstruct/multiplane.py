@@ -1,9 +1,11 @@
-"""Multi-plane denoising: a 2D denoiser applied to the planes of a volume along its three axes (P-Micro3Diff, P-MicroLad).
+"""Multi-plane denoising: a 2D denoiser on the planes of a volume along its three axes (P-Micro3Diff, P-MicroLad).
 
-The whole reverse process is one compiled loop over *evaluations*. Evaluation i denoises the planes normal to axis i mod 3
-("alternate") or to all three ("average") from log SNR t to s; the harmonising evaluations of a time step (P-Micro3Diff
-Fig. 16) renoise from s back to t (eq. 21) and denoise again. `advance` runs any stretch of evaluations with the same program, so
-that long work can show progress, stop, and go on with the same result: the noise of evaluation i depends on (key, i) only.
+The whole reverse process is one compiled loop over *evaluations*. Evaluation i denoises the planes normal to axis
+i mod 3 ("alternate") or to all three ("average") from log SNR t to s. What the planes of the other two axes said in the
+two evaluations before is remembered and joins with weight `couple`: every voxel is denoised from its three planes at
+the cost of one. The harmonising evaluations of a time step (P-Micro3Diff Fig. 16) renoise from s back to t (eq. 21) and
+denoise again. `advance` runs any stretch of evaluations with the same program, so that long work can show progress,
+stop, and go on with the same result: the noise of evaluation i depends on (key, i) only.
 """
 
 from dataclasses import dataclass
@@ -13,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxmicro.diffusion import Denoiser, StepInput, ddim_step, ddpm_times, dpm_solver_step, log_snr_times, renoise
-from jaxmicro.planes import put_planes, take_planes
+from jaxmicro.diffusion import StepInput, ddim_step, ddpm_times, dpm_solver_step, log_snr_times, renoise
+from jaxmicro.planes import PlaneModel, put_planes, take_planes
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
-from jaxmicro.reconstruct.tiles import denoise_tiled
+from jaxmicro.reconstruct.tiles import evidence_tiled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,8 @@ class SamplingConfig:
     shape: tuple[int, int, int] = (64, 64, 64)  # voxels along z, y, x
     steps: int = 60  # time steps
     harmonise: int = 2  # n_h, extra renoise-denoise cycles at each time step
-    mode: str = "alternate"  # planes of one axis per evaluation, or "average" of the three axes' predictions
+    mode: str = "alternate"  # planes of one axis per evaluation, or "average": of all three
+    couple: float = 0.5  # weight, 0 to 1, of the planes normal to the other two axes; 0: each plane by itself
     sampler: str = "ddim"  # or "dpm" (second order)
     eta: float = 1.0  # 1: stochastic (ancestral), 0: deterministic
     times: str = "log_snr"  # spacing of the time steps: even in log SNR, or "ddpm": even in the time of linear beta
@@ -48,6 +51,8 @@ class SamplingConfig:
             raise ValueError(f"steps is {self.steps} (at least 1), harmonise is {self.harmonise} (at least 0)")
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"shape is {self.shape}, expected three positive edges z y x")
+        if not 0 <= self.couple <= 1:
+            raise ValueError(f"couple is {self.couple}, expected 0 (each plane by itself) to 1")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta is {self.eta}, expected 0 (deterministic) to 1 (ancestral)")
 
@@ -62,16 +67,17 @@ class SamplingState(NamedTuple):
 
     x_t: Float[Array, "z y x c"]
     x0_hat: Float[Array, "z y x c"]  # last prediction of the clean volume
+    evidence: Float[Array, "3 z y x c"]  # last evidence of the planes normal to each axis
 
 
 def init_state(config: SamplingConfig, channels: int, *, key: jax.Array) -> SamplingState:
     """Pure noise."""
     noise = jax.random.normal(jax.random.fold_in(key, 0), (*config.shape, channels))
-    return SamplingState(noise, jnp.zeros_like(noise))
+    return SamplingState(noise, jnp.zeros_like(noise), jnp.zeros((3, *noise.shape)))
 
 
 def advance(
-    denoise: Denoiser,
+    model: PlaneModel,
     state: SamplingState,
     start: Int[Array, ""],
     stop: Int[Array, ""],
@@ -84,7 +90,7 @@ def advance(
     """Evaluations start..stop-1 of the reverse process (0..config.evaluations-1 in all), as one loop.
 
     Args:
-        denoise: the 2D prior.
+        model: the 2D prior.
         key: the volume's key; the same key gives the same volume, whatever the stretches.
         fractions: volume fractions to hold; None leaves them to the prior.
         axis_name: name of a `jax.vmap` axis over volumes that hold the fractions together.
@@ -94,11 +100,12 @@ def advance(
     step_size = ddim_step if config.sampler == "ddim" else dpm_solver_step
     low, high = (edge * config.evaluations for edge in config.calibrate_range)
 
-    def predict(x_t, log_snr, axis: int):
-        planes = denoise_tiled(
-            denoise, take_planes(x_t, axis), log_snr, tile=config.tile, overlap=config.overlap, batch=config.batch
+    def look(evidence, x_t, log_snr, axis: int):
+        planes = take_planes(x_t, axis)
+        new = evidence_tiled(
+            model.evidence, planes, log_snr, tile=config.tile, overlap=config.overlap, batch=config.batch
         )
-        return put_planes(planes, axis)
+        return evidence.at[axis].set(put_planes(new, axis))
 
     def evaluation(i, state: SamplingState) -> SamplingState:
         level, repeat = i // repeats, i % repeats
@@ -106,13 +113,20 @@ def advance(
         # within a harmonised level and at the first step there is no older prediction at a noisier time
         before = jnp.where((repeat == 0) & (level > 0), times[jnp.maximum(level - 1, 0)], t)
         shift_key, step_key, renoise_key = jax.random.split(jax.random.fold_in(key, i + 1), 3)
+        x_t, x0_before, evidence = state
         if config.periodic:  # no voxel keeps its place at the seam
             shift = jax.random.randint(shift_key, (3,), 0, jnp.asarray(config.shape))
-            state = SamplingState(*(jnp.roll(v, shift, axis=(0, 1, 2)) for v in state))
+            x_t, x0_before, evidence = (jnp.roll(v, shift, axis=(-4, -3, -2)) for v in state)
         if config.mode == "average":
-            x0_hat = sum(predict(state.x_t, t, axis) for axis in range(3)) / 3
+            for axis in range(3):
+                evidence = look(evidence, x_t, t, axis)
+            weights = jnp.full(3, (1 + 2 * config.couple) / 3)
         else:
-            x0_hat = jax.lax.switch(i % 3, [lambda x, a=a: predict(x, t, a) for a in range(3)], state.x_t)
+            looks = [lambda e, x, a=axis: look(e, x, t, a) for axis in range(3)]
+            evidence = jax.lax.switch(i % 3, looks, evidence, x_t)
+            others = jnp.where(i < 3, 0.0, config.couple)  # in the first turns they have not been looked at
+            weights = jnp.where(jnp.arange(3) == i % 3, 1.0, others)
+        x0_hat = model.combine(evidence, weights, x_t, t)
         if fractions is not None:
             x0_hat = jax.lax.cond(
                 (i >= low) & (i < high),
@@ -121,11 +135,11 @@ def advance(
                 x0_hat,
             )
         noise = jax.random.normal(step_key, x0_hat.shape)
-        x_s = step_size(StepInput(state.x_t, x0_hat, state.x0_hat, noise, before, t, s), eta=config.eta)
+        x_s = step_size(StepInput(x_t, x0_hat, x0_before, noise, before, t, s), eta=config.eta)
         if repeats > 1:
             noise = jax.random.normal(renoise_key, x_s.shape)
             x_s = jnp.where(repeat == repeats - 1, x_s, renoise(x_s, s, t, noise))
-        return SamplingState(x_s, x0_hat)
+        return SamplingState(x_s, x0_hat, evidence)
 
     return jax.lax.fori_loop(start, stop, evaluation, state)
 

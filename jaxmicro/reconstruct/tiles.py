@@ -1,4 +1,4 @@
-"""Denoise planes of any size with a network of bounded size: overlapping tiles, blended."""
+"""Planes of any size through a network of bounded size: overlapping tiles, blended."""
 
 import math
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmicro.diffusion import Denoiser
+from jaxmicro.planes import Evidence
 
 
 def tile_starts(edge: int, tile: int, overlap: int) -> tuple[int, ...]:
@@ -31,10 +31,10 @@ def blend_weights(edge: int, tile: int, overlap: int) -> Float[Array, "k t"]:
     return window[None, :] / total[index]
 
 
-def denoise_tiled(
-    denoise: Denoiser, x_t: Float[Array, "n h w c"], log_snr: Float[Array, ""], *, tile: int, overlap: int, batch: int
+def evidence_tiled(
+    evidence: Evidence, x_t: Float[Array, "n h w c"], log_snr: Float[Array, ""], *, tile: int, overlap: int, batch: int
 ) -> Float[Array, "n h w c"]:
-    """x0_hat of planes of any size, at most about `batch` tiles of `tile` x `tile` pixels in the network at once."""
+    """Evidence of planes of any size, at most about `batch` tiles of `tile` x `tile` pixels in the network at once."""
     n, h, w, c = x_t.shape
     rows, columns = (jnp.asarray(tile_starts(edge, tile, overlap)) for edge in (h, w))
     row_weights, column_weights = (blend_weights(edge, tile, overlap) for edge in (h, w))
@@ -43,19 +43,19 @@ def denoise_tiled(
     def one_batch(planes: Float[Array, "m h w c"]) -> Float[Array, "m h w c"]:
         m = planes.shape[0]
         if len(rows) == len(columns) == 1:
-            return denoise(planes, jnp.broadcast_to(log_snr, (m,)))
+            return evidence(planes, jnp.broadcast_to(log_snr, (m,)))
 
         def cut(plane, i, j):
             return jax.lax.dynamic_slice(plane, (rows[i], columns[j], 0), size)
 
         i, j = (k.reshape(-1) for k in jnp.meshgrid(jnp.arange(len(rows)), jnp.arange(len(columns)), indexing="ij"))
         tiles = jax.vmap(lambda plane: jax.vmap(lambda a, b: cut(plane, a, b))(i, j))(planes)  # m k th tw c
-        x0_hat = denoise(tiles.reshape(-1, *size), jnp.broadcast_to(log_snr, (m * len(i),))).reshape(tiles.shape)
+        predicted = evidence(tiles.reshape(-1, *size), jnp.broadcast_to(log_snr, (m * len(i),))).reshape(tiles.shape)
         weights = row_weights[i][:, :, None] * column_weights[j][:, None, :]
-        x0_hat = x0_hat * weights[None, ..., None]
+        predicted = predicted * weights[None, ..., None]
         y = rows[i][:, None, None] + jnp.arange(size[0])[None, :, None]
         x = columns[j][:, None, None] + jnp.arange(size[1])[None, None, :]
-        return jnp.zeros_like(planes).at[:, y, x].add(x0_hat)
+        return jnp.zeros_like(planes).at[:, y, x].add(predicted)
 
     planes_at_once = _largest_divisor(n, max(1, batch // (len(rows) * len(columns))))
     if planes_at_once == n:
