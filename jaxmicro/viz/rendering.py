@@ -41,7 +41,7 @@ def volume_rendering(
     *,
     phases: int | None = None,
     show: Sequence[Sequence[int]] | None = None,
-    voxel_size: float | None = None,
+    voxel_size: float | int | None = None,
     unit: str | None = None,
     names: Sequence[str] | None = None,
     width: int = _WIDTH,
@@ -180,7 +180,7 @@ def _picture(rays: _Rays, pixel: np.ndarray, colour: np.ndarray) -> Float[np.nda
     return _downsample(picture.reshape(*rays.shape, 4))
 
 
-def _downsample(picture: Float[np.ndarray, "h w 4"]) -> Float[np.ndarray, "h w 4"]:
+def _downsample(picture: Float[np.ndarray, "rows columns 4"]) -> Float[np.ndarray, "h w 4"]:
     """Mean over the rays of each pixel; colours weighted by their opacity."""
     h, w = (n // _SAMPLES for n in picture.shape[:2])
     rays = picture.reshape(h, _SAMPLES, w, _SAMPLES, 4)
@@ -195,7 +195,13 @@ def _corners(box: tuple[int, ...]) -> Float[np.ndarray, "8 2"]:
 
 
 def _draw(
-    ax: Axes, picture: np.ndarray, box: tuple[int, ...], voxel_size: float | None, unit: str | None, *, labelled: bool
+    ax: Axes,
+    picture: np.ndarray,
+    box: tuple[int, ...],
+    voxel_size: float | int | None,
+    unit: str | None,
+    *,
+    labelled: bool,
 ) -> None:
     """A picture with the edges of its box; `labelled` with the length of the edges."""
     (left, top), (right, bottom) = _corners(box).min(0), _corners(box).max(0)

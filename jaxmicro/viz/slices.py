@@ -28,7 +28,7 @@ def slice_panel(
     *,
     micrograph: Integer[np.ndarray, "h w"] | None = None,
     phases: int | None = None,
-    voxel_size: float | None = None,
+    voxel_size: float | int | None = None,
     unit: str | None = None,
     depths: Sequence[float] = _DEPTHS,
     names: Sequence[str] | None = None,
@@ -90,9 +90,9 @@ def sample_grid(
 def segmentation_check(
     grey: Shaped[np.ndarray, "h w"],
     labels: Integer[np.ndarray, "h w"],
-    thresholds: Sequence[float],
+    thresholds: Sequence[float | int],
     *,
-    voxel_size: float | None = None,
+    voxel_size: float | int | None = None,
     unit: str | None = None,
 ) -> Figure:
     """The grey image, its histogram with the thresholds, and the phases they make, to be judged by eye.

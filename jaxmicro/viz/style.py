@@ -58,7 +58,7 @@ def phase_names(phases: int, names: Sequence[str] | None = None) -> list[str]:
     return list(names) if names else [f"phase {p}" for p in range(phases)]
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float | int, height: float | int) -> Figure:
     """Empty figure of a size in inches that arranges its own margins."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -80,14 +80,14 @@ def pixels(figure: Figure, *, dpi: int = 100) -> UInt8[np.ndarray, "h w 4"]:
     return np.array(canvas.buffer_rgba())
 
 
-def length_unit(voxel_size: float | None, unit: str | None) -> tuple[float, str]:
+def length_unit(voxel_size: float | int | None, unit: str | None) -> tuple[float, str]:
     """Length of a voxel edge and the unit to write on an axis; (1, "voxels") when unknown."""
     if voxel_size is None:
         return 1.0, "voxels"
     return float(voxel_size), {"um": "µm", "micron": "µm", "A": "Å", None: "units"}.get(unit, str(unit))
 
 
-def length_text(length: float, unit: str) -> str:
+def length_text(length: float | int, unit: str) -> str:
     """A length for a label, to three digits, in the next larger unit from 1000 on.
 
     >>> length_text(4160.0, "nm"), length_text(64.0, "voxels")
@@ -98,7 +98,7 @@ def length_text(length: float, unit: str) -> str:
     return f"{length:.3g} {unit}" if length < 1000 else f"{length:.0f} {unit}"
 
 
-def round_length(length: float) -> float:
+def round_length(length: float | int) -> float:
     """The largest of 1, 2, 5 times a power of ten that is not above `length`.
 
     >>> round_length(37.0), round_length(0.6)
@@ -108,7 +108,7 @@ def round_length(length: float) -> float:
     return max(step * decade for step in (1, 2, 5) if step * decade <= length * (1 + 1e-9))
 
 
-def scale_bar(ax: Axes, width: int, voxel_size: float | None, unit: str | None) -> None:
+def scale_bar(ax: Axes, width: int, voxel_size: float | int | None, unit: str | None) -> None:
     """Scale bar in the lower left corner of an image that is `width` pixels wide and drawn by `show_labels`."""
     edge, name = length_unit(voxel_size, unit)
     length = round_length(width * edge / 3)

@@ -1,0 +1,164 @@
+"""Figures show the right colours in the right places, are made without windows, and come out as readable PNG files."""
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from jaxmicro import viz
+from jaxmicro.viz.style import length_text, round_length
+
+BLUE, YELLOW = (np.array(to_rgb(c)) for c in viz.phase_colours(2))
+
+
+def random_field(shape: tuple[int, ...], phases: int, seed: int = 0) -> np.ndarray:
+    field = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 2.0)
+    return np.digitize(field, np.quantile(field, np.arange(1, phases) / phases)).astype(np.uint8)
+
+
+def curve(**more) -> dict:
+    falling = [0.5 * 0.8**r for r in range(5)]
+    sides = {"z": falling, "y": falling, "x": falling}
+    return {
+        "reference": falling, "mean": falling, "std": [0.01] * 5, "volumes": [falling, falling], "error_rate": 1.0,
+        "error_rate_volumes": [1.0, 2.0], "directions": sides, "reference_directions": {"y": falling, "x": falling},
+        "reference_crops_std": [0.05] * 5, **more,
+    }  # fmt: skip
+
+
+def report(phases: int = 2, *, voxel_size: float | None = 65.0) -> dict:
+    """As `evaluate.compare` returns it, as far as the figures read it."""
+    scalar = {"reference": 0.5, "mean": 0.5, "volumes": [0.49, 0.51], "error_percent": 0.0}
+    per_phase = [
+        {
+            "two_point": curve(shape_error=0.01),
+            "lineal_path": curve(),
+            "surface_area": scalar,
+            "volume_fraction": scalar,
+        }
+        for _ in range(phases)
+    ]
+    quarters = [{"two_point_quarters": 2.0, "lineal_path_quarters": 3.0}] * phases
+    parts = [{**p, "yardstick": p} for p in per_phase]
+    return {
+        "r": list(range(5)), "voxel_size": voxel_size, "unit": None if voxel_size is None else "nm", "volumes": 2,
+        "reference": {"shape": [128, 128]}, "phases": per_phase, "representativity": quarters,
+        "memorisation": {"generated": [0.6, 0.7], "micrograph": [0.6, 0.65], "yardstick": 0.6},
+        "true_volume": {"shape": [64, 64, 64], "phases": parts},
+    }  # fmt: skip
+
+
+VOLUME = random_field((16, 20, 24), 3)
+FIGURES = {
+    "slices": lambda: viz.slice_panel(VOLUME, micrograph=random_field((64, 48), 3), voxel_size=65.0, unit="nm"),
+    "slices alone": lambda: viz.slice_panel(VOLUME, depths=(0.0, 1.0)),
+    "rendering": lambda: viz.volume_rendering(VOLUME, width=60, voxel_size=0.4, unit="um"),
+    "samples": lambda: viz.sample_grid(random_field((5, 16, 16), 2), 2, columns=3, title="step 100"),
+    "segmentation": lambda: viz.segmentation_check(
+        np.arange(64.0).reshape(8, 8), (np.arange(64).reshape(8, 8) > 31).astype(np.uint8), (31.5,)
+    ),
+    "correlations": lambda: viz.correlation_curves(report(3)),
+    "correlations without a voxel size": lambda: viz.correlation_curves(report(voxel_size=None)),
+    "directions": lambda: viz.direction_curves(report()),
+    "errors": lambda: viz.error_summary(report(), names=["pore", "solid"]),
+    "true volume": lambda: viz.true_volume_curves(report()),
+    "memorisation": lambda: viz.memorisation_figure(report()),
+    "training": lambda: viz.training_curves(
+        [{"step": s, "loss": 1 / (s + 1)} for s in range(100)] + [{"step": 50, "validation_loss": 0.1}]
+    ),
+    "training that has not begun": lambda: viz.training_curves([{"event": "start"}]),
+    "training that went wrong": lambda: viz.training_curves(
+        [{"step": 1, "loss": 1.0}, {"step": 2, "loss": float("nan")}]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_a_readable_png_with_something_on_it(name: str):
+    image = np.asarray(Image.open(io.BytesIO(viz.png(FIGURES[name](), dpi=40))).convert("RGB"))
+    assert min(image.shape[:2]) > 50
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 10
+
+
+def test_colours_of_phases_differ_in_lightness():
+    for phases in (2, 3):
+        lightness = viz.paint(np.arange(phases), phases) @ [0.2126, 0.7152, 0.0722]
+        assert np.all(np.diff(lightness) > 0.1)  # rising, so that a grey print keeps the order
+
+
+def test_paint_gives_each_voxel_the_colour_of_its_phase():
+    np.testing.assert_allclose(viz.paint(np.array([[0, 1]]), 2), [[BLUE, YELLOW]])
+
+
+def test_the_cube_shows_the_top_the_left_and_the_right_face():
+    """Only the faces z = 0, y = last and x = last are seen: paint each in turn, all else phase 0."""
+    shape = (12, 12, 12)
+    where = {"top": (0, np.s_[:], np.s_[:]), "left": (np.s_[:], -1, np.s_[:]), "right": (np.s_[:], np.s_[:], -1)}
+    spots = {"top": (0.25, 0.5), "left": (0.65, 0.2), "right": (0.65, 0.8)}
+    for painted, index in where.items():
+        volume = np.zeros(shape, np.uint8)
+        volume[index] = 1
+        picture = viz.cube_image(volume, 2, width=80)
+        for face, (down, across) in spots.items():
+            pixel = picture[int(down * picture.shape[0]), int(across * picture.shape[1])]
+            hue = pixel[:3] / np.linalg.norm(pixel[:3])
+            is_yellow = np.linalg.norm(hue - YELLOW / np.linalg.norm(YELLOW)) < 0.05
+            assert is_yellow == (face == painted), (face, painted)
+
+
+def test_hidden_faces_do_not_show():
+    volume = np.zeros((12, 12, 12), np.uint8)
+    volume[-1], volume[:, 0], volume[:, :, 0] = 1, 1, 1
+    volume[0], volume[:, -1], volume[:, :, -1] = 0, 0, 0
+    empty = np.zeros((12, 12, 12), np.uint8)
+    np.testing.assert_array_equal(viz.cube_image(volume, 2, width=40), viz.cube_image(empty, 2, width=40))
+
+
+def test_a_phase_that_is_absent_has_no_surface_and_a_full_one_hides_the_box():
+    volume = np.zeros((10, 10, 10), np.uint8)
+    assert viz.surface_image(volume, 2, show=(1,), width=40)[..., 3].max() == 0
+    np.testing.assert_array_equal(
+        viz.surface_image(volume, 2, show=(0,), width=40)[..., 3], viz.cube_image(volume, 2, width=40)[..., 3]
+    )
+
+
+def test_a_ball_is_seen_as_a_disc_of_its_size():
+    edge, radius = 40, 12.0
+    distance = np.sqrt(sum((c - (edge - 1) / 2) ** 2 for c in np.indices((edge,) * 3)))
+    picture = viz.surface_image((distance < radius).astype(np.uint8), 2, show=(1,), width=120)
+    # one voxel along x is drawn sqrt(3) / 2 wide across; across the line of sight, lengths are sqrt(3 / 2) times that
+    scale = 120 / (2 * edge * np.sqrt(0.75)) * np.sqrt(1.5)
+    area = picture[..., 3].sum()
+    # smoothing moves the surface by about a tenth of a voxel
+    assert area == pytest.approx(np.pi * (radius * scale) ** 2, rel=0.05)
+
+
+def test_the_surface_is_lit_from_above():
+    edge = 40
+    distance = np.sqrt(sum((c - (edge - 1) / 2) ** 2 for c in np.indices((edge,) * 3)))
+    picture = viz.surface_image((distance < 12).astype(np.uint8), 2, show=(1,), width=100)
+    rows = np.flatnonzero(picture[..., 3].sum(axis=1) > 5)
+    light = picture[..., :3].sum(axis=-1) * picture[..., 3]
+    third = len(rows) // 3
+    assert light[rows[:third]].sum() > 1.3 * light[rows[-third:]].sum()
+
+
+@pytest.mark.parametrize("length", [0.013, 0.99, 1.0, 37.0, 1e4])
+def test_scale_bars_have_round_lengths_that_fit(length: float):
+    found = round_length(length)
+    assert length / 2.5 - 1e-12 <= found <= length * (1 + 1e-9)
+    first_digit = found / 10 ** np.floor(np.log10(found) + 1e-9)
+    assert np.any(np.isclose(first_digit, [1, 2, 5]))
+
+
+def test_large_lengths_move_to_the_next_unit():
+    assert length_text(25600.0, "nm") == "25.6 µm"
+    assert length_text(128.0, "voxels") == "128 voxels"
+
+
+def test_a_figure_is_the_same_each_time():
+    first, second = (viz.png(viz.memorisation_figure(report()), dpi=40) for _ in range(2))
+    assert first == second
