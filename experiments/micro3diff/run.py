@@ -5,6 +5,7 @@ Its Fig. 5 is the table of the cases, its Figs. 2 and 3 are the sweep (`--sweep`
 
 import argparse
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,8 +32,8 @@ COLUMNS = {
     "lineal_path_each": "each volume", "paper_lineal_path": "paper", "seconds": "s / volume",
 }  # fmt: skip
 SWEEP_COLUMNS = {
-    "harmonise": "n_h", "evaluations": "Evaluations", "seconds": "s / volume", "s2": "S2 error (%)",
-    "lineal_path": "Lineal path error (%)", "phi_text": "phi",
+    "couple": "Coupling", "harmonise": "n_h", "evaluations": "Evaluations", "seconds": "s / volume",
+    "s2": "S2 error (%)", "lineal_path": "Lineal path error (%)", "phi_text": "phi",
 }  # fmt: skip
 FindPrior = Callable[[str, Microstructure], Prior]
 
@@ -114,20 +115,20 @@ def run_sweep(config: Micro3DiffConfig, *, find_prior: FindPrior, results: Path,
     name = config.sweep_case
     data = original(name)
     reference, prior = reference_curves(name, data, config.r_max), find_prior(CASES[name].prior, data)
-    for harmonise in config.sweep_harmonise:
-        sampling = dataclasses.replace(config.sampling, harmonise=harmonise)
-        folder = config.out / f"sweep_{harmonise}"
+    for couple, harmonise in itertools.product(config.sweep_couple, config.sweep_harmonise):
+        sampling = dataclasses.replace(config.sampling, harmonise=harmonise, couple=couple)
+        folder = config.out / f"sweep_{couple:g}_{harmonise}"
         volumes = make_volumes(
             prior, folder, count=config.sweep_volumes, shape=config.shape, seed=config.seed, sampling=sampling,
             fractions=None,
         )  # fmt: skip
         made = [curves_of_volume(v.labels == CASES[name].phase, CASES[name].dimensions, config.r_max) for v in volumes]
-        row = {"harmonise": harmonise, "steps": sampling.steps, "evaluations": sampling.evaluations}
+        row = {"couple": couple, "harmonise": harmonise, "steps": sampling.steps, "evaluations": sampling.evaluations}
         row |= errors(made, reference) | {"seconds_per_volume": seconds_per_volume(folder)} | describe()
-        replace_rows(results / "sweep.csv", [row], key=["harmonise"])
+        replace_rows(results / "sweep.csv", [row], key=["couple", "harmonise"])
         figures.mkdir(parents=True, exist_ok=True)
         planes = viz.slice_panel(volumes[0].labels, phases=data.phases, depths=(0.5,))
-        (figures / f"sweep_{harmonise}_planes.png").write_bytes(viz.png(planes, dpi=80))
+        (figures / f"{folder.name}_planes.png").write_bytes(viz.png(planes, dpi=80))
     draw_sweep(figures, read_rows(results / "sweep.csv"))
 
 
@@ -213,14 +214,18 @@ def draw(
 
 def draw_sweep(folder: Path, rows: Sequence[dict[str, str]]) -> None:
     """Time and error against n_h (Fig. 3 of the paper)."""
-    n_h = [int(row["harmonise"]) for row in rows]
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(n_h, [float(row["seconds_per_volume"]) for row in rows], "o-", color="#004488")
+    for couple, line in zip(dict.fromkeys(row["couple"] for row in rows), ("--", "-", ":"), strict=False):
+        group = [row for row in rows if row["couple"] == couple]
+        n_h = [int(row["harmonise"]) for row in group]
+        left.plot(n_h, [float(row["seconds_per_volume"]) for row in group], "o" + line, label=f"couple {couple}")
+        for name, label, colour in (("s2_error", "S2", "#004488"), ("lineal_path_error", "lineal path", "#BB5566")):
+            values = [float(row[name]) for row in group]
+            right.plot(n_h, values, "o" + line, color=colour, label=f"{label}, couple {couple}")
     left.set(xlabel="harmonising steps $n_h$", ylabel="seconds per volume", ylim=(0, None))
-    for name, label, colour in (("s2_error", "S2", "#004488"), ("lineal_path_error", "lineal path", "#BB5566")):
-        right.plot(n_h, [float(row[name]) for row in rows], "o-", color=colour, label=label)
     right.set(xlabel="harmonising steps $n_h$", ylabel="error rate (%)", ylim=(0, None))
+    left.legend(frameon=False)
     right.legend(frameon=False)
     (folder / "sweep.png").write_bytes(viz.png(figure, dpi=80))
 

@@ -1,0 +1,67 @@
+"""One change at a time from a base, all at the same cost unless said otherwise."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jaxmicro.reconstruct import SamplingConfig
+
+# Written out, so that the study stays the same when the defaults change.
+BASE = SamplingConfig(
+    steps=60, harmonise=2, mode="alternate", couple=0.5, sampler="ddim", eta=1.0, times="log_snr",
+    log_snr_range=(-5.5, 2.5),
+)  # fmt: skip
+
+
+def variants() -> dict[str, SamplingConfig]:
+    """Name -> sampling. Every volume costs 180 evaluations of all planes of one axis, but for the last three."""
+    return {
+        "base": BASE,
+        # steps against harmonising
+        "180 steps, n_h 0": replace(BASE, steps=180, harmonise=0),
+        "90 steps, n_h 1": replace(BASE, steps=90, harmonise=1),
+        "36 steps, n_h 4": replace(BASE, steps=36, harmonise=4),
+        "16 steps, n_h 10": replace(BASE, steps=16, harmonise=10),
+        # how the three axes are joined
+        "couple 0": replace(BASE, couple=0.0),
+        "couple 0.25": replace(BASE, couple=0.25),
+        "couple 0.75": replace(BASE, couple=0.75),
+        "couple 1": replace(BASE, couple=1.0),
+        "average, 60 steps, n_h 0": replace(BASE, mode="average", harmonise=0),
+        "average, 20 steps, n_h 2": replace(BASE, mode="average", steps=20),
+        # sampler and noise
+        "second order": replace(BASE, sampler="dpm"),
+        "second order, 180 steps, n_h 0": replace(BASE, sampler="dpm", steps=180, harmonise=0),
+        "eta 0.5": replace(BASE, eta=0.5),
+        "eta 0": replace(BASE, eta=0.0),
+        # times
+        "times of linear beta": replace(BASE, times="ddpm"),
+        "log SNR -5.5 to 4.5": replace(BASE, log_snr_range=(-5.5, 4.5)),
+        "log SNR -5.5 to 1.5": replace(BASE, log_snr_range=(-5.5, 1.5)),
+        "log SNR -4 to 2.5": replace(BASE, log_snr_range=(-4.0, 2.5)),
+        # cost
+        "a third of the cost: 20 steps": replace(BASE, steps=20),
+        "half the cost: 30 steps": replace(BASE, steps=30),
+        "twice the cost: 120 steps": replace(BASE, steps=120),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingStudyConfig:
+    """On what the variants are tried."""
+
+    materials: tuple[str, ...] = ("sofc", "carbonate")
+    names: tuple[str, ...] = tuple(variants())
+    volumes: int = 1  # of each variant and material
+    base_volumes: int = 4  # of the base, to know the scatter between volumes
+    shape: tuple[int, int, int] = (64, 64, 64)
+    seed: int = 0
+    r_max: int = 32  # largest distance of the curves, voxels
+    out: Path = Path("runs/sampling")
+
+
+def smoke(out: Path) -> SamplingStudyConfig:
+    """Two variants on tiny volumes."""
+    return SamplingStudyConfig(
+        materials=("carbonate",), names=("base", "average, 60 steps, n_h 0"), base_volumes=2, shape=(16, 16, 16),
+        r_max=6, out=out,
+    )  # fmt: skip
