@@ -1,6 +1,7 @@
 """`jaxmicro evaluate`: volumes against their micrograph."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jaxmicro import pipeline
@@ -10,6 +11,7 @@ from jaxmicro.cli.inputs import read_image, volume_files
 from jaxmicro.cli.options import Evaluate, ImageOptions
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
+from jaxmicro.evaluate import report_html, warnings
 from jaxmicro.types import Microstructure
 
 
@@ -22,6 +24,8 @@ def run(options: Evaluate) -> None:
     volumes = [read_image(path, ImageOptions()) for path in paths]
     reference = read_image(options.reference, options)
     true_volume = read_image(options.true_volume, ImageOptions()) if options.true_volume else None
+    for path, volume in zip(paths, volumes, strict=True):
+        _check_volume(path, volume, reference)
     folder = open_run_folder(
         "evaluate",
         options.volumes[0].stem,
@@ -63,10 +67,23 @@ def write_report(
     folder.write_json("evaluation.json", report)
     pictures = {**figures.of_volumes(volumes, reference), **figures.of_evaluation(report)}
     folder.write_figures(pictures)
-    page = folder.write("report.html", pipeline.report_html(report, pictures, title=title))
+    page = folder.write("report.html", report_html(report, pictures, title=title, config=folder.config()))
     folder.log("evaluated", report=str(page))
+    for warning in warnings(report):
+        console.remark(f"note: {warning}")
     console.remark(f"report: {page}")
     return report
+
+
+def _check_volume(path: Path, volume: Microstructure, reference: Microstructure) -> None:
+    """Before a folder is made for the comparison."""
+    if volume.labels.ndim != 3:
+        raise UserError(f"{path} is an image; expected a volume (z y x), such as 'jaxmicro reconstruct' writes")
+    if volume.phases > reference.phases:
+        raise UserError(
+            f"{path} has {volume.phases} phases, the reference {reference.source} has {reference.phases}; "
+            "compare with the micrograph of the same material"
+        )
 
 
 def summary(report: dict[str, Any]) -> str:

@@ -64,8 +64,9 @@ def parse(argv: Sequence[str]) -> Any:
         Annotated[kind, tyro.conf.subcommand(_verb(kind), description=_help(kind, whole=_verb(kind) in argv[:1]))]
         for kind in VERBS
     )
+    union: Any = Union[kinds]  # noqa: UP007  # a union of types that are known only now
     return tyro.cli(
-        Union[kinds],  # noqa: UP007  # pyright: ignore[reportInvalidTypeArguments]
+        union,
         prog="jaxmicro",
         description=DESCRIPTION,
         args=argv,

@@ -56,11 +56,11 @@ class Train(RunOptions, ImageOptions):
     phases: MaybeInt = None
     """Number of phases you expect; another number in the image is an error. Default: as many as the image has."""
     steps: MaybeInt = None
-    """Training steps. Default: 1500 when fine-tuning, 6000 from scratch."""
+    """Training steps. Default: 800 when fine-tuning, 2000 from scratch."""
     batch: int = 32
     """Crops of the image per step."""
     learning_rate: MaybeFloat = None
-    """Peak step size of the optimiser. Default: 1e-4 when fine-tuning, 4e-4 from scratch."""
+    """Peak step size of the optimiser. Default: 5e-4 when fine-tuning, 1e-3 from scratch."""
     minutes: MaybeFloat = None
     """Stop after this many minutes, wherever the training is. Default: no limit."""
     start: MaybeStr = None
@@ -73,7 +73,7 @@ class Train(RunOptions, ImageOptions):
     """Channels of the network at each resolution, when starting from scratch. Default: the usual network."""
     symmetry: Literal["isotropic", "flips", "none"] = "isotropic"
     """Crops are turned and mirrored (isotropic), only mirrored (flips), or left as they are (none)."""
-    sample_every: int = 500
+    sample_every: int = 200
     """Steps between pictures of what has been learned; 0: only at the end."""
 
 

@@ -102,10 +102,16 @@ def find_reference(source: str, prior: Prior, given: Path | None) -> Microstruct
     if given is not None:
         found = read(given)
     else:
-        found = read(kept) if kept.is_file() else pipeline.bundled_micrograph(prior)
+        found = _kept_micrograph(kept, prior) if kept.is_file() else pipeline.bundled_micrograph(prior)
     if found is not None and found.phases != prior.config.phases:
         raise UserError(
             f"the reference {found.source} has {found.phases} phases, the prior {prior.config.phases}; "
             "give the micrograph it was trained on"
         )
     return found
+
+
+def _kept_micrograph(path: Path, prior: Prior) -> Microstructure:
+    """The copy in a run folder, under the name of its original."""
+    found = read(path)
+    return dataclasses.replace(found, source=prior.material.source if prior.material else found.source)

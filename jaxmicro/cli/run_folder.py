@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxmicro.errors import UserError
 
 _NOT_PART_OF_THE_RUN = ("out", "quiet", "resume")  # options that may differ when a run is continued
@@ -40,6 +42,10 @@ class RunFolder:
             partial.unlink(missing_ok=True)
         return path
 
+    def config(self) -> dict[str, Any]:
+        """What config.json says."""
+        return json.loads((self.path / "config.json").read_text())
+
     def write_json(self, name: str, value: Any) -> Path:
         """As `write`; NaN and infinity, which JSON lacks, become null."""
         return self.write(name, to_json(value, indent=2) + "\n")
@@ -57,7 +63,7 @@ class RunFolder:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Strict JSON of numbers, arrays, dataclasses and paths.
+    """Strict JSON of numbers, NumPy arrays, dataclasses and paths.
 
     >>> to_json({"fractions": (0.25, float("nan")), "out": Path("runs")})
     '{"fractions": [0.25, null], "out": "runs"}'
@@ -72,7 +78,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy and JAX arrays and scalars
+    if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, float):
         return value if abs(value) < float("inf") else None  # also false for NaN

@@ -97,9 +97,7 @@ def _training(options: Train, start: Prior | None) -> TrainConfig:
 def _network(options: Train, phases: int) -> PriorConfig:
     """The network of a training from scratch."""
     with checked_options():
-        unet = UNetConfig()
-        if options.widths:
-            unet = UNetConfig(widths=options.widths, attention=(False,) * len(options.widths))
+        unet = UNetConfig(widths=options.widths) if options.widths else UNetConfig()
         return PriorConfig(phases=phases, patch=options.patch, unet=unet)
 
 

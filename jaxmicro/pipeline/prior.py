@@ -117,7 +117,8 @@ def prior_path(source: Path | str) -> Path:
 
 
 def _material_from_dict(data: dict) -> Material:
-    return Material(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    lists = {name: tuple(data[name]) for name in ("values", "volume_fractions")}
+    return Material(**{**data, **lists})
 
 
 def _checked_params(params: Any, config: PriorConfig, path: Path) -> Any:

@@ -1,0 +1,128 @@
+"""The command as a whole: help, version, and each verb on tiny data."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxmicro import pipeline
+from jaxmicro.types import Microstructure
+from tests.cli.conftest import Outcome, blobs
+
+VERBS = ("train", "reconstruct", "measure", "evaluate", "export", "demo")
+SAMPLE = ["--size", 16, "--steps", 2, "--harmonise", 0]
+
+
+def test_the_help_does_not_load_jax():
+    code = "import sys, jaxmicro.cli.main as m; m.parse(['demo']); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str, jaxmicro: Callable[..., Outcome]):
+    listed, explained = jaxmicro("--help"), jaxmicro(verb, "--help")
+    assert (listed.code, explained.code) == (0, 0)
+    assert verb in listed.out
+    assert "--quiet" in explained.out
+    assert "BUNDLED" not in explained.out
+
+
+def test_the_help_of_train_names_the_defaults(jaxmicro: Callable[..., Outcome]):
+    text = " ".join(jaxmicro("train", "--help").out.replace("│", " ").split())
+    for config in (pipeline.FINE_TUNING, pipeline.FROM_SCRATCH):
+        assert str(config.steps) in text
+    assert f"Default: {pipeline.FINE_TUNING.steps} when fine-tuning, {pipeline.FROM_SCRATCH.steps} from scratch" in text
+
+
+def test_no_arguments_shows_the_help(jaxmicro: Callable[..., Outcome]):
+    assert "train" in jaxmicro().out
+
+
+def test_the_bundled_priors_are_named_in_the_help(jaxmicro: Callable[..., Outcome]):
+    text = jaxmicro("reconstruct", "--help").out
+    assert all(name in text for name in pipeline.bundled())
+
+
+def test_measure_json_is_one_object_and_nothing_else(work: Path):
+    """In a process of its own, so that output of any library would be seen."""
+    command = [sys.executable, "-m", "jaxmicro", "measure", str(work / "image.png"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2])
+    numbers = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert numbers["shape"] == [48, 48]
+    assert sum(phase["volume_fraction"] for phase in numbers["phases"]) == pytest.approx(1.0)
+
+
+def test_measure_of_a_laminate_is_known(here: Path, jaxmicro: Callable[..., Outcome]):
+    """Six layers of 4 voxels of 2 um, normal to z: five interfaces; the phase percolates along y and x, not along z."""
+    layers = np.repeat(np.arange(6) % 2, 4).astype(np.uint8)
+    labels = np.broadcast_to(layers[:, None, None], (24, 24, 24)).copy()
+    pipeline.write("layers.npz", Microstructure(labels, (0.0, 1.0), 2.0, "um"))
+    phase = json.loads(jaxmicro("measure", "layers.npz", "--json").out)["phases"][0]
+    assert phase["volume_fraction"] == 0.5
+    assert phase["mean_chord_length"]["z"] == pytest.approx(2.0 * 0.5 / (5 / 23 / 2))  # 5 interfaces in 23 pairs
+    assert phase["specific_surface_area_faces"] == pytest.approx(5 / 24 / 2.0)  # 5 interfaces in 24 layers of 2 um
+    assert phase["percolates"] == {"z": False, "y": True, "x": True}
+    assert phase["two_point"][0] == pytest.approx(0.5)
+    assert phase["lineal_path"]["z"][:5] == pytest.approx([12 / 24, 9 / 23, 6 / 22, 3 / 21, 0], abs=1e-6)
+
+
+def test_measure_writes_a_table_and_a_folder(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    outcome = jaxmicro("measure", work / "grey.png", "--segment", 2, "--out", "run")
+    assert outcome.code == 0
+    assert "volume fraction" in outcome.out
+    assert "grey levels between the phases" in outcome.out
+    assert {"segmentation.png", "phases.png"} <= {path.name for path in (here / "run" / "figures").iterdir()}
+    numbers = json.loads((here / "run" / "measure.json").read_text())
+    assert 60 < numbers["thresholds"][0] < 180  # the image has its phases at 60 and 180, with noise
+
+
+@pytest.mark.parametrize("ending", [".tif", ".vti", ".npz", ".zarr"])
+def test_export_keeps_labels_and_calibration(ending: str, work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    assert jaxmicro("export", work / "volume.tif", f"out{ending}").code == 0
+    assert pipeline.read(f"out{ending}") == pipeline.read(work / "volume.tif")
+
+
+def test_export_replaces_only_when_told(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    (here / "out.npz").write_text("mine")
+    assert jaxmicro("export", work / "volume.tif", "out.npz").code == 2
+    assert (here / "out.npz").read_text() == "mine"
+    assert jaxmicro("export", work / "volume.tif", "out.npz", "--overwrite").code == 0
+
+
+def test_export_of_a_run_folder_takes_its_first_volume(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    pipeline.write(here / "volume_000.npz", Microstructure(blobs(12, ndim=3), (0.0, 1.0)))
+    assert jaxmicro("export", here, "first.vti").code == 0
+    assert pipeline.read("first.vti").shape == (12, 12, 12)
+
+
+def test_reconstruct_writes_volumes_and_a_report(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    outcome = jaxmicro(
+        "reconstruct", work / "prior.safetensors", *SAMPLE, "--reference", work / "image.png", "--out", "run"
+    )
+    assert outcome.code == 0, outcome.err
+    names = {path.name for path in (here / "run").iterdir()}
+    assert {"config.json", "log.jsonl", "volume_000.tif", "volume_000.vti", "evaluation.json", "report.html"} <= names
+    volume = pipeline.read(here / "run" / "volume_000.tif")
+    assert (volume.shape, volume.voxel_size, volume.unit) == ((16, 16, 16), 65.0, "nm")
+    assert 'src="http' not in (here / "run" / "report.html").read_text()
+
+
+def test_reconstruct_is_quiet_when_told(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    outcome = jaxmicro("reconstruct", work / "prior.safetensors", *SAMPLE, "--no-report", "--quiet")
+    assert outcome == Outcome(0, "", "")
+    assert (here / "runs" / "reconstruct-prior" / "volume_000.vti").exists()
+
+
+def test_evaluate_compares_files_with_a_micrograph(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    outcome = jaxmicro("evaluate", work / "volume.tif", "--reference", work / "image.png", "--out", "run")
+    assert outcome.code == 0, outcome.err
+    assert "S2 error" in outcome.out
+    report = json.loads((here / "run" / "evaluation.json").read_text())
+    assert len(report["phases"]) == 2
+    assert (here / "run" / "report.html").exists()

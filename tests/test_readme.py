@@ -1,0 +1,106 @@
+"""Every command and example of the README runs, on small data.
+
+The text is taken from README.md as it is. Around it stand small things: micrographs of 48 x 48 pixels under the names
+that the README uses, a tiny network in the place of the bundled ones, two steps of training and sampling, 16^3 voxels.
+"""
+
+import dataclasses
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxmicro import pipeline
+from jaxmicro.cli.main import main
+from jaxmicro.reconstruct import SamplingConfig
+from tests.cli.conftest import blobs, tiny_prior
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SMALL = {"train": ["--steps", "2", "--batch", "2"], "reconstruct": ["--steps", "2"], "demo": ["--steps", "2"]}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands(program: str) -> list[str]:
+    lines = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+    return [line for line in lines if line.split()[:1] == [program]]
+
+
+@pytest.fixture
+def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the README names, and tiny priors in the place of the bundled ones."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(blobs(phases=3) * np.uint8(127)).save("electrode.png")
+    grey = np.clip(np.random.default_rng(1).normal(60 + 120.0 * blobs(), 12), 0, 255)
+    Image.fromarray(grey.astype(np.uint8)).save("grey.png")
+    tiny = {"sofc": tiny_prior(3, source="sofc_electrode_3phase.png"), "general_3phase": tiny_prior(3)}
+    for name, prior in tiny.items():
+        pipeline.save_prior(tmp_path / f"{name}.safetensors", prior)
+    monkeypatch.setattr("jaxmicro.pipeline.prior.bundled", lambda: {n: tmp_path / f"{n}.safetensors" for n in tiny})
+    quick = dataclasses.replace(pipeline.FINE_TUNING, steps=2, batch=2)
+    monkeypatch.setattr("jaxmicro.pipeline.training.FINE_TUNING", quick)
+    return tmp_path
+
+
+def small(line: str) -> list[str]:
+    """The words of a command of the README, with small sizes."""
+    words = shlex.split(line)[1:] + SMALL.get(shlex.split(line)[1], [])
+    words += ["--size", "16"] if words[0] == "demo" else []
+    return ["16" if word == "64" else word for word in words]
+
+
+def test_every_command_of_the_readme_runs_in_its_order(small_world: Path):
+    lines = commands("jaxmicro")
+    assert {shlex.split(line)[1] for line in lines} == {"train", "reconstruct", "measure", "evaluate", "export", "demo"}
+    for line in lines:
+        assert main(small(line)) == 0, line
+    for path in (
+        "electrode/weights.safetensors",
+        "volumes/volume_001.vti",
+        "evaluation/report.html",
+        "demo/report.html",
+    ):
+        assert (small_world / "runs" / path).exists(), path
+
+
+def test_the_python_example_of_the_readme_runs(small_world: Path, monkeypatch: pytest.MonkeyPatch):
+    quick = SamplingConfig(steps=2)
+    monkeypatch.setattr("jaxmicro.pipeline.volumes.SamplingConfig", lambda: quick)
+    (example,) = blocks("python")
+    assert len(example.strip().splitlines()) <= 10
+    exec(compile(example.replace("64, 64, 64", "16, 16, 16"), "README.md", "exec"), {})
+    assert (small_world / "electrode-python.vti").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("line", commands("make"))
+def test_the_make_commands_of_the_readme_are_targets(line: str, tmp_path: Path):
+    """Not run here, for they would run these tests: but make knows every step of them."""
+    words = [*shlex.split(line), "--dry-run", f"VENV={tmp_path / 'venv'}"]
+    steps = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "-m venv" in steps
+    assert "pip install" in steps
+    assert ("jaxmicro demo" if "demo" in line else "-m pytest") in steps
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_says_so_when_there_is_no_suitable_python(tmp_path: Path):
+    words = ["make", "demo", "PYTHON=/bin/false", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "jaxmicro needs Python 3.11, 3.12 or 3.13" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_the_files_the_readme_names_exist():
+    for name in ("CITATION.cff", "LICENSE", "NOTICE", "jaxmicro/assets", "tests/data"):
+        assert name in README
+        assert (ROOT / name).exists()
