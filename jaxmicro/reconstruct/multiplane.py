@@ -26,10 +26,10 @@ class SamplingConfig:
     """How a volume is sampled. The defaults are those that measured best (experiments/sampling)."""
 
     shape: tuple[int, int, int] = (64, 64, 64)  # voxels along z, y, x
-    steps: int = 60  # time steps
-    harmonise: int = 2  # n_h, extra renoise-denoise cycles at each time step
+    steps: int = 40  # time steps
+    harmonise: int = 1  # n_h, extra renoise-denoise cycles at each time step
     mode: str = "alternate"  # planes of one axis per evaluation, or "average": of all three
-    couple: float = 0.5  # weight, 0 to 1, of the planes normal to the other two axes; 0: each plane by itself
+    couple: float = 0.3  # weight, 0 to 1, of the planes normal to the other two axes; 0: each plane by itself
     sampler: str = "ddim"  # or "dpm" (second order)
     eta: float = 1.0  # 1: stochastic (ancestral), 0: deterministic
     times: str = "log_snr"  # spacing of the time steps: even in log SNR, or "ddpm": even in the time of linear beta
