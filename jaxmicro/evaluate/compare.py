@@ -17,7 +17,7 @@ from jaxmicro.evaluate.statistics import (
     plane_statistics,
     volume_statistics,
 )
-from jaxmicro.types import Microstructure
+from jaxmicro.types import ArrayLike, Microstructure
 
 AXES = ("z", "y", "x")
 _CROP = 64  # edge of the crops of the micrograph whose scatter is reported, pixels
@@ -150,7 +150,7 @@ def _plane_curve(
     return report
 
 
-def _curve(curves: np.ndarray, reference: np.ndarray) -> dict:
+def _curve(curves: np.ndarray, reference: ArrayLike) -> dict:
     """Curves of the volumes "v r" against one reference curve."""
     mean = curves.mean(axis=0)
     rates = [error_rate(c, reference) for c in curves]
@@ -170,7 +170,7 @@ def _shape_error_of_mean(p: int, made: list[PlaneStatistics], original: PlaneSta
     return shape_error(mean, original.two_point[:, p].mean(axis=0))
 
 
-def _scalar(values: Sequence[float] | np.ndarray, reference: float) -> dict:
+def _scalar(values: Sequence | np.ndarray, reference: float | ArrayLike) -> dict:
     """Values of the volumes against one of the reference: mean, spread, ratio, and error in percent."""
     ratio = float(np.mean(values) / reference) if reference > 0 else None
     return {
@@ -181,7 +181,7 @@ def _scalar(values: Sequence[float] | np.ndarray, reference: float) -> dict:
     }
 
 
-def _mean_and_spread(values: Sequence[float] | np.ndarray) -> dict:
+def _mean_and_spread(values: Sequence | np.ndarray) -> dict:
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {"mean": _number(np.mean(values)), "std": _number(spread), "volumes": _numbers(values)}
 

@@ -86,7 +86,7 @@ def _search(
     patches: Integer[Array, "k s e e"], own: Integer[Array, "k 2"], image: Integer[Array, "h w"], *, phases: int
 ) -> Float[Array, " k"]:
     edge = patches.shape[-1]
-    size = tuple(next_fast_len(n, real=True) for n in image.shape)
+    size = [int(next_fast_len(n, real=True) or n) for n in image.shape]
     code = jnp.asarray(_simplex(phases), jnp.float32)
     spectrum = jnp.fft.rfft2(jnp.moveaxis(code[image], -1, 0), size)
     rows, columns = (jnp.arange(n - edge + 1) for n in image.shape)

@@ -24,7 +24,7 @@ _ON_PAGE = np.array([[0.0, 1.0], [-np.sqrt(0.75), 0.5], [np.sqrt(0.75), 0.5]])
 # the way through the volume (z y x) for one unit to the right on the page, and for one down
 _RIGHT = np.array([0.0, -1.0, 1.0]) / np.sqrt(3)
 _DOWN = np.array([2.0, 1.0, 1.0]) / 3
-_EYE = np.float32([-1.0, 1.0, 1.0]) / np.float32(np.sqrt(3))  # towards the eye
+_EYE = np.array([-1.0, 1.0, 1.0], np.float32) / np.float32(np.sqrt(3))  # towards the eye
 _FACE_NORMAL = np.array([[-1, 0, 0], [0, 1, 0], [0, 0, 1]]).T
 _FACE_LIGHT = np.array([1.0, 0.86, 0.72])  # of the faces normal to z (top), y (left) and x (right)
 _LIGHT = np.array([-0.75, 0.60, 0.28]) / np.linalg.norm([-0.75, 0.60, 0.28])  # towards the lamp
@@ -122,8 +122,8 @@ def _rays(box: tuple[int, ...], width: int) -> _Rays:
     (left, top), (right, bottom) = _corners(box).min(0), _corners(box).max(0)
     pitch = (right - left) / (width * _SAMPLES)
     rows = _SAMPLES * round((bottom - top) / pitch / _SAMPLES)
-    across = np.float32(left + pitch * (np.arange(width * _SAMPLES) + 0.5))
-    down = np.float32(top + (bottom - top) * (np.arange(rows) + 0.5) / rows)
+    across = (left + pitch * (np.arange(width * _SAMPLES) + 0.5)).astype(np.float32)
+    down = (top + (bottom - top) * (np.arange(rows) + 0.5) / rows).astype(np.float32)
     base = [(across * _RIGHT[a] + down[:, None] * _DOWN[a]).ravel() for a in range(3)]
     front, back = (0, box[1], box[2]), (box[0], 0, 0)  # the planes z = 0, y = ny, x = nx face the eye
     t_in = [(front[a] - base[a]) / _EYE[a] for a in range(3)]  # a ray is base + t eye and comes from large t
@@ -221,9 +221,10 @@ def _draw(
         (f"y   {y}", ((1, 1, 1), (1, 0, 1)), 30),
         (f"z   {z}", ((0, 1, 0), (1, 1, 0)), 90),
     ):
-        middle = np.mean(np.array(ends) * box, axis=0) @ _ON_PAGE
-        outward = {-30: (-0.5, 0.87), 30: (0.5, 0.87), 90: (-1.0, 0.0)}[turn]
-        ax.text(*(middle + 0.6 * margin * np.array(outward)), text, rotation=turn, ha="center", va="center", fontsize=9)
+        right, down = np.mean(np.array(ends) * box, axis=0) @ _ON_PAGE
+        out = {-30: (-0.5, 0.87), 30: (0.5, 0.87), 90: (-1.0, 0.0)}[turn]
+        place = right + 0.6 * margin * out[0], down + 0.6 * margin * out[1]
+        ax.text(place[0], place[1], text, rotation=turn, ha="center", va="center", fontsize=9)
 
 
 def _edges() -> list[tuple[tuple[tuple[int, ...], tuple[int, ...]], bool]]:

@@ -6,6 +6,7 @@ Figures are made without pyplot: no windows, no global state, the Agg backend on
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
@@ -22,7 +23,7 @@ _TWO_COLOURS = ("#004488", "#DDAA33")
 INK = "#222222"
 _NEXT = {"nm": "µm", "µm": "mm", "mm": "m"}  # a thousand times larger
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 11,
