@@ -5,7 +5,7 @@
     python -m benchmarks.reconstruction --write             # and write the tables of benchmarks/README.md
 
 The network has the default size and untrained weights: they do not change the speed. A case times a stretch of the
-reverse process (its evaluations are all alike: one compiled loop); cubes of 64 and 128 also run whole, which checks that.
+reverse process (its evaluations are all alike: one compiled loop); edges of 64 and 128 also run whole.
 Before timing, the answer is checked: stretches joined give the volume of one run, and the volume fractions are held.
 """
 

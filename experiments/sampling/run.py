@@ -32,9 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the variants asked for, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help="; ".join(variants()))
+    parser.add_argument("--material", choices=SamplingStudyConfig().materials, help="default: both")
     options = parser.parse_args(arguments)
     config = SamplingStudyConfig()
-    config = dataclasses.replace(config, names=tuple(options.variants) or config.names)
+    config = dataclasses.replace(
+        config,
+        names=tuple(options.variants) or config.names,
+        materials=(options.material,) if options.material else config.materials,
+    )
     run(config, variants(), find_prior=lambda name, image: find_prior(name), results=HERE / "results.csv")
     write_table(HERE / "README.md", "table", markdown_table(table_rows(read_rows(HERE / "results.csv")), COLUMNS))
 

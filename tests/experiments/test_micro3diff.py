@@ -7,6 +7,7 @@ from experiments.micro3diff.config import CASES
 from experiments.micro3diff.run import COLUMNS, SWEEP_COLUMNS, Curves, curves_of_volume, errors, run_smoke
 
 
+@pytest.mark.slow  # compiles the whole chain
 def test_cases_and_sweep_have_rows_with_all_columns(tmp_path):
     cases, sweep = run_smoke(tmp_path)
     assert [row["case"] for row in cases] == ["spheres"]

@@ -1,10 +1,12 @@
 """The study against true volumes runs end to end, and its yardstick is zero for equal volumes."""
 
 import numpy as np
+import pytest
 
 from experiments.true3d.run import COLUMNS, blocks, group_rows, measure, run_smoke
 
 
+@pytest.mark.slow  # compiles the whole chain
 def test_generated_volumes_and_both_yardsticks_have_rows_with_all_columns(tmp_path):
     rows = run_smoke(tmp_path)
     assert len({row["compared"] for row in rows}) == 3 and len(rows) == 6
