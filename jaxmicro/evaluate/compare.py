@@ -73,7 +73,11 @@ def compare(
         "unit": reference.unit,
         "volumes": len(volumes),
         "shapes": [list(v.labels.shape) for v in volumes],
-        "reference": {"source": reference.source, "shape": list(reference.labels.shape)},
+        "reference": {
+            "source": reference.source,
+            "shape": list(reference.labels.shape),
+            "crop": min(_CROP, *reference.labels.shape),
+        },
         "phases": [_phase_report(p, made, original, scatter, volumes) for p in range(phases)],
         "memorisation": memorisation([v.labels for v in volumes], reference.labels, phases, patches=patches)
         if flat and patches

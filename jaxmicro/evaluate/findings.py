@@ -96,7 +96,7 @@ def _copies(memory: dict) -> str:
     )
     return (
         f"Memorisation: {verdict} (nearest crop at distance {memory['nearest']:.2f}; separate parts of the micrograph "
-        f"come as close as {memory['yardstick']:.2f}; 0 is a copy, 1 unrelated)."
+        f"come as close as {memory['yardstick']:.2f}; 0 is a copy, 1 no likeness)."
     )
 
 
@@ -105,8 +105,8 @@ def _against_truth(truth: dict) -> str:
     s2, path = (_span([p[name]["error_rate"] for p in phases]) for name in _TITLES)
     line = f"Against the true volume, in 3D, the two-point correlations are {s2} off and the lineal paths {path}."
     if phases[0]["yardstick"]:
-        own = [_span([max(p["yardstick"][name]["error_rate_volumes"]) for p in phases]) for name in _TITLES]
-        line += f" Its own parts of the same size differ from it by up to {own[0]} and {own[1]}."
+        own = [max(max(p["yardstick"][name]["error_rate_volumes"]) for p in phases) for name in _TITLES]
+        line += f" Its own parts of the same size differ from it by up to {own[0]:.2g} % and {own[1]:.2g} %."
     return line
 
 

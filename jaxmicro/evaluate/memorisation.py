@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Integer
 from scipy.fft import next_fast_len
 
 _COPY = 0.5  # a plane below this share of the smallest distance inside the micrograph counts as a copy
+_BLANK = 0.25  # a patch with less than this share of the content of the image tells nothing
 _NOWHERE = -(1 << 20)  # corner of a patch that does not come from the image
 _GOLDEN = np.array([0.6180339887, 0.7548776662, 0.5698402910])  # additive recurrences: an even spread without a seed
 
@@ -26,8 +27,9 @@ def memorisation(
 ) -> dict:
     """Distance of generated patches to their nearest crop of the micrograph, over all shifts, turns and reflections.
 
-    The distance of two patches is the share of pixels that differ, over the share 1 - sum phi_p^2 expected of unrelated
-    patches: 0 is a copy, about 1 unrelated. The yardstick is the same search for patches of the micrograph, each
+    The distance of a patch to a crop is the share of pixels that differ, over the share that differ from a blank crop
+    of the patch's most abundant phase: 0 is a copy, 1 no closer than nothing at all. Nearly blank patches, which
+    resemble anything blank, count as 1. The yardstick is the same search for patches of the micrograph, each
         against
     all crops that do not overlap it. A generated patch closer than half the smallest such distance counts as copied.
 
@@ -43,12 +45,12 @@ def memorisation(
         "copied" (number of patches), "flagged"}; distances dimensionless.
     """
     edge = min(patch, min(image.shape) // 2, *(min(v.shape) for v in volumes))
-    chance = 1 - float(np.sum(np.bincount(image.ravel(), minlength=phases)[:phases] ** 2.0)) / image.size**2
     made = np.stack([_generated_patch(volumes, k, edge) for k in range(patches)])
     corners = np.stack([_corner(image.shape, k, edge) for k in range(patches)])
     own = np.stack([image[r : r + edge, c : c + edge] for r, c in corners])
-    generated = _nearest(made, np.full_like(corners, _NOWHERE), image, phases=phases) / chance
-    micrograph = _nearest(own, corners, image, phases=phases) / chance
+    content = _content(image[None], phases)[0]
+    generated = _relative(_nearest(made, np.full_like(corners, _NOWHERE), image, phases=phases), made, content, phases)
+    micrograph = _relative(_nearest(own, corners, image, phases=phases), own, content, phases)
     copied = int(np.sum(generated < _COPY * micrograph.min()))
     return {
         "patch": int(edge),
@@ -59,6 +61,19 @@ def memorisation(
         "copied": copied,
         "flagged": copied > 0,
     }
+
+
+def _content(patches: Integer[np.ndarray, "k h w"], phases: int) -> Float[np.ndarray, " k"]:
+    """Share of each patch that is not of its most abundant phase: 0 for a blank patch."""
+    return 1 - np.max([np.mean(patches == p, axis=(1, 2)) for p in range(phases)], axis=0)
+
+
+def _relative(
+    differing: Float[np.ndarray, " k"], patches: Integer[np.ndarray, "k e e"], of_image: float, phases: int
+) -> Float[np.ndarray, " k"]:
+    """Distances relative to that of a blank crop; 1 for patches with far less content than the image."""
+    content = _content(patches, phases)
+    return np.where(content < _BLANK * of_image, 1.0, differing / np.maximum(content, 1e-6))
 
 
 def _generated_patch(volumes: list[np.ndarray], k: int, edge: int) -> np.ndarray:

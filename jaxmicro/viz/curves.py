@@ -26,8 +26,8 @@ _MEASURES = (
 def correlation_curves(report: dict, *, names: Sequence[str] | None = None) -> Figure:
     """S2 and lineal path of the planes of the volumes against the micrograph, one column per phase.
 
-    Shaded in colour: one standard deviation over the volumes. Shaded grey: the scatter over 64 x 64 crops of the
-    micrograph, which is what any one field of view of that size would show.
+    Shaded in colour: one standard deviation over the volumes. Shaded grey: the scatter over crops of the micrograph,
+    which is what any one field of view of that size would show.
     """
     return _curve_grid(report, report["phases"], report["reference"]["shape"], names, "volumes", None)
 
@@ -53,7 +53,7 @@ def direction_curves(report: dict, *, names: Sequence[str] | None = None) -> Fig
                 ax.plot(r, values, color=INK, linestyle=_DASHES[axis], linewidth=1.2, label=f"micrograph, {axis}")
             for axis, values in curve["directions"].items():
                 ax.plot(r, values, color=colour, linestyle=_DASHES[axis], label=f"volumes, {axis}")
-    _finish(grid)
+    _finish(figure, grid)
     return figure
 
 
@@ -101,7 +101,7 @@ def memorisation_figure(report: dict) -> Figure:
     ax.text(found["yardstick"] / 2 - 0.01, 0.5, "copies lie left\nof this line", ha="right", va="center", fontsize=9)
     ax.set(yticks=[0, 1], ylim=(1.65, -0.5), xlim=(0, max(1.0, *found["generated"], *found["micrograph"])))
     ax.set_yticklabels([name for name, _, _ in groups])
-    ax.set_xlabel("distance to the nearest crop of the micrograph (0 copy, 1 unrelated)")
+    ax.set_xlabel("distance to the nearest crop of the micrograph (0 copy, 1 no likeness)")
     return figure
 
 
@@ -116,20 +116,28 @@ def _curve_grid(
         column[0].set_title(phase_names(len(phases), names)[p])
         for ax, (name, _) in zip(column, _FUNCTIONS, strict=True):
             curve = phases[p][name]
-            _reference_band(ax, r, curve, phases[p], name, band)
+            _reference_band(ax, r, curve, phases[p], name, band, report["reference"].get("crop"))
             mean, spread = np.array(curve["mean"]), np.array(curve["std"])
             ax.fill_between(r, mean - spread, mean + spread, color=colour, alpha=0.3, linewidth=0)
-            ax.plot(r, mean, color=colour, linewidth=2.6, label=f"{count} {made}" if count > 1 else made[:6] + made[7:])
+            ax.plot(
+                r,
+                mean,
+                color=colour,
+                linewidth=2.6,
+                label=f"{count} {made}" if count > 1 else made.replace("volumes", "volume"),
+            )
             ax.plot(r, curve["reference"], color=INK, linestyle=(0, (4, 2)), linewidth=1.5, label=original)
             note = f"error rate {curve['error_rate']:.2g} %"
             if "shape_error" in curve:
-                note += f"\nshape error {curve['shape_error']:.2g}"
-            ax.text(0.97, 0.60, note, transform=ax.transAxes, ha="right", va="top", fontsize=9)
-    _finish(grid)
+                note += f", shape error {curve['shape_error']:.2g}"
+            ax.set_title(f"{ax.get_title()}\n{note}" if ax.get_title() else note, fontsize=9.5)
+    _finish(figure, grid)
     return figure
 
 
-def _reference_band(ax: Axes, r: np.ndarray, curve: dict, phase: dict, name: str, band: str | None) -> None:
+def _reference_band(
+    ax: Axes, r: np.ndarray, curve: dict, phase: dict, name: str, band: str | None, crop: int | None
+) -> None:
     """The natural scatter of the original: sub-volumes of the true volume, or crops of the micrograph."""
     if band and phase.get(band):
         parts = np.array(phase[band][name]["volumes"])
@@ -137,7 +145,7 @@ def _reference_band(ax: Axes, r: np.ndarray, curve: dict, phase: dict, name: str
     elif not band and curve.get("reference_crops_std"):
         centre, scatter = np.array(curve["reference"]), np.array(curve["reference_crops_std"])
         ax.fill_between(r, np.maximum(centre - scatter, 0), centre + scatter, color="0.88", linewidth=0,
-                        label="its 64 x 64 crops (1 sd)")  # fmt: skip
+                        label=f"its {crop} x {crop} crops (1 sd)")  # fmt: skip
 
 
 def _grid(phases: int, unit: str) -> tuple[Figure, np.ndarray]:
@@ -152,12 +160,13 @@ def _grid(phases: int, unit: str) -> tuple[Figure, np.ndarray]:
     return figure, grid
 
 
-def _finish(grid: np.ndarray) -> None:
+def _finish(figure: Figure, grid: np.ndarray) -> None:
     for row in grid:  # one scale for all phases of a function
         top = max(ax.get_ylim()[1] for ax in row)
         for ax in row:
             ax.set_ylim(0, top)
-    grid[0, -1].legend(loc="upper right")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
 def _distances(report: dict) -> tuple[np.ndarray, str]:

@@ -33,6 +33,14 @@ def test_an_independent_volume_of_the_same_material_is_no_copy():
     assert found["nearest"] > found["yardstick"] / 2 > 0
 
 
+def test_a_blank_plane_resembles_everything_and_is_no_copy():
+    image = IMAGE.copy()
+    image[:, :48] = 0
+    found = memorisation([np.zeros((32, 32, 32), np.uint8)], image, 3, patch=32, patches=3)
+    assert found["generated"] == [1.0, 1.0, 1.0]
+    assert not found["flagged"]
+
+
 @pytest.mark.parametrize("phases", [2, 3, 4])
 def test_the_nearest_crop_is_that_of_a_plain_search(phases: int):
     image, patch = random_field((17, 14), 1, phases), random_field((6, 6), 2, phases)

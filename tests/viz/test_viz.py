@@ -45,7 +45,7 @@ def report(phases: int = 2, *, voxel_size: float | None = 65.0) -> dict:
     parts = [{**p, "yardstick": p} for p in per_phase]
     return {
         "r": list(range(5)), "voxel_size": voxel_size, "unit": None if voxel_size is None else "nm", "volumes": 2,
-        "reference": {"shape": [128, 128]}, "phases": per_phase, "representativity": quarters,
+        "reference": {"shape": [128, 128], "crop": 64}, "phases": per_phase, "representativity": quarters,
         "memorisation": {"generated": [0.6, 0.7], "micrograph": [0.6, 0.65], "yardstick": 0.6},
         "true_volume": {"shape": [64, 64, 64], "phases": parts},
     }  # fmt: skip
