@@ -129,7 +129,9 @@ def train_mixture(
             validation=_held_out(data, network.patch, config),
         )
     record = {"data": data.description, "steps": config.steps, "seed": config.seed, "disjoint_validation": True}
+    everywhere = crop_batches(data.train + data.validation, dataclasses.replace(crops, seed=config.seed + 2))
     prior = Prior(network, jax.device_get(state.ema), data.material, record)
+    prior = pipeline.with_roughness(prior, next(everywhere), data.train + data.validation)
     pipeline.save_prior(folder / "weights.safetensors", prior)
     return prior
 

@@ -21,6 +21,7 @@ from jaxmicro.pipeline.prior import (
     load_prior,
     prior_path,
     save_prior,
+    with_roughness,
 )
 from jaxmicro.pipeline.training import FINE_TUNING, FROM_SCRATCH, check_training, sample_images, train
 from jaxmicro.pipeline.volumes import held_fractions, reconstruct, sampling_config
@@ -46,5 +47,6 @@ __all__ = [
     "sampling_config",
     "save_prior",
     "train",
+    "with_roughness",
     "write",
 ]

@@ -1,7 +1,8 @@
 """Trained priors, and where they are kept."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxmicro import models
 from jaxmicro.errors import UserError
 from jaxmicro.io import read
 from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
 from jaxmicro.models import PriorConfig
+from jaxmicro.reconstruct import expected_boundary_density
 from jaxmicro.types import Microstructure
 
 Progress = Callable[[str, int, int, str], None]  # stage, done, total, note
@@ -29,6 +32,7 @@ class Material:
     voxel_size: float | None = None
     unit: str | None = None
     source: str = ""
+    roughness: tuple[float, ...] = ()  # boundary density expected at the log SNRs of `roughness_levels`; (): unknown
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,33 @@ def material_of(micrograph: Microstructure) -> Material:
     return Material(
         micrograph.values, micrograph.volume_fractions, micrograph.voxel_size, micrograph.unit, micrograph.source
     )
+
+
+def roughness_levels(config: PriorConfig) -> jax.Array:
+    """The log SNRs at which a prior remembers the roughness of its micrograph."""
+    return jnp.linspace(*config.log_snr_range, 37)
+
+
+def with_roughness(prior: Prior, crops: np.ndarray, images: Sequence[np.ndarray], *, seed: int = 0) -> Prior:
+    """The prior with the roughness of its micrograph, which steers the coupling of planes in 3D.
+
+    Args:
+        crops: some of the images "n h w"; noised and denoised at each level.
+        images: all that is known, "h w" or "n h w"; the few crops are scaled to its boundary density.
+    """
+    if prior.material is None:
+        return prior
+    found = _roughness(prior.params, jnp.asarray(crops), jax.random.key(seed), config=prior.config)
+    pairs = [(np.diff(image, axis=axis) != 0).reshape(-1) for image in images for axis in (-2, -1)]
+    found = found * np.concatenate(pairs).mean() / found[-1]  # at the last level denoising is exact
+    material = dataclasses.replace(prior.material, roughness=tuple(round(float(value), 6) for value in found))
+    return dataclasses.replace(prior, material=material)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _roughness(params, crops, key, *, config: PriorConfig):
+    model = models.plane_model(config, params)
+    return expected_boundary_density(model, crops, config.phases, roughness_levels(config), key=key)
 
 
 def bundled() -> dict[str, Path]:
@@ -117,7 +148,7 @@ def prior_path(source: Path | str) -> Path:
 
 
 def _material_from_dict(data: dict) -> Material:
-    lists = {name: tuple(data[name]) for name in ("values", "volume_fractions")}
+    lists = {name: tuple(data.get(name, ())) for name in ("values", "volume_fractions", "roughness")}
     return Material(**{**data, **lists})
 
 

@@ -18,7 +18,7 @@ from jaxmicro.diffusion import StepInput, ddim_step, log_snr_times
 from jaxmicro.errors import UserError
 from jaxmicro.io.checkpoint import Checkpoints
 from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline.prior import Prior, Progress, general_prior, material_of, save_prior
+from jaxmicro.pipeline.prior import Prior, Progress, general_prior, material_of, save_prior, with_roughness
 from jaxmicro.train import TrainConfig, fit
 from jaxmicro.types import Microstructure, check_patch
 
@@ -59,7 +59,7 @@ def train(
     config = config or (FROM_SCRATCH if base is None else FINE_TUNING)
     network = base.config if base is not None else prior_config or PriorConfig(phases=micrograph.phases)
     check_training(micrograph, network)
-    params = base.params if base is not None else models.init(network, jax.random.key(config.seed))
+    params = base.params if base is not None else _init(network, jax.random.key(config.seed))
     crops = CropConfig(patch=network.patch, batch=config.batch, seed=config.seed, augment=augment)
     sources = training_sources(micrograph.labels, patch=network.patch, validation=validation)
     held_out = crop_batches(sources.validation, dataclasses.replace(crops, seed=config.seed + 1))
@@ -87,10 +87,18 @@ def train(
             on_sample=on_sample and (lambda step, ema: on_sample(step, so_far(ema))),
             validation=[next(held_out) for _ in range(VALIDATION_BATCHES)],
         )
-    prior = so_far(jax.device_get(state.ema), seconds=time.monotonic() - began)
+    everywhere = crop_batches(sources.train + sources.validation, dataclasses.replace(crops, seed=config.seed + 2))
+    prior = with_roughness(
+        so_far(jax.device_get(state.ema), seconds=time.monotonic() - began),
+        next(everywhere),
+        sources.train + sources.validation,
+    )
     if out is not None:
         save_prior(Path(out) / "weights.safetensors", prior)
     return prior
+
+
+_init = jax.jit(models.init, static_argnums=0)  # one compilation instead of one for each operation
 
 
 def check_training(micrograph: Microstructure, network: PriorConfig) -> None:

@@ -14,12 +14,13 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from jaxmicro import models
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline.prior import Prior, Progress
-from jaxmicro.reconstruct import SamplingConfig, SamplingState, advance, init_state, labels_of
+from jaxmicro.pipeline.prior import Prior, Progress, roughness_levels
+from jaxmicro.reconstruct import SamplingConfig, SamplingState, advance, init_state, labels_of, sampling_times
 from jaxmicro.types import Microstructure
 
 
@@ -123,7 +124,7 @@ def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None]:
 
 
 @functools.partial(jax.jit, static_argnames=("prior", "sampling"))
-def _advance(params, states, keys, fractions, start, stop, *, prior: PriorConfig, sampling: SamplingConfig):
+def _advance(params, states, keys, fractions, roughness, start, stop, *, prior: PriorConfig, sampling: SamplingConfig):
     """`reconstruct.advance` of several volumes at once. Module-level, so that equal calls share one compilation.
 
     The states are not donated: when an interruption falls into a call, those before it are still there to be saved.
@@ -131,12 +132,17 @@ def _advance(params, states, keys, fractions, start, stop, *, prior: PriorConfig
     model = models.plane_model(prior, params)
 
     def one(state, key):
-        return advance(model, state, start, stop, config=sampling, key=key, fractions=fractions)
+        return advance(model, state, start, stop, config=sampling, key=key, fractions=fractions, roughness=roughness)
 
     if len(keys) > 1:
         return jax.vmap(one)(states, keys)
     one_state = one(jax.tree.map(lambda leaf: leaf[0], states), keys[0])  # no batching rules for the usual case
     return jax.tree.map(lambda leaf: leaf[None], one_state)
+
+
+@functools.partial(jax.jit, static_argnames=("sampling", "channels", "steered"))
+def _pure_noise(keys, *, sampling: SamplingConfig, channels: int, steered: bool) -> SamplingState:
+    return jax.vmap(lambda key: init_state(sampling, channels, key=key, steered=steered))(keys)
 
 
 class _Unfinished(NamedTuple):
@@ -157,10 +163,12 @@ def _sample(
 ) -> np.ndarray:
     """Labels "v z y x" of the volumes numbered `group`."""
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.asarray(group))
-    identity = json.dumps([dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict()])
+    roughness = _roughness_at(prior, config, fractions)
+    steered = roughness is not None
+    identity = json.dumps([dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict(), steered])
     now = _load_unfinished(checkpoint, identity)
     if now is None:
-        now = _Unfinished(0, jax.vmap(lambda key: init_state(config, prior.config.phases, key=key))(keys))
+        now = _Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.phases, steered=steered))
     target = None if fractions is None else jnp.asarray(fractions, jnp.float32)
     saved = time.monotonic()
     try:
@@ -168,7 +176,7 @@ def _sample(
             report(now.done, config.evaluations)
             stop = min(now.done + config.harmonise + 1, config.evaluations)
             states = _advance(
-                prior.params, now.states, keys, target, now.done, stop, prior=prior.config, sampling=config
+                prior.params, now.states, keys, target, roughness, now.done, stop, prior=prior.config, sampling=config
             )
             now = _Unfinished(stop, jax.block_until_ready(states))
             if checkpoint is not None and time.monotonic() - saved > 60:
@@ -183,6 +191,18 @@ def _sample(
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return labels
+
+
+def _roughness_at(
+    prior: Prior, config: SamplingConfig, fractions: tuple[float, ...] | None
+) -> Float[Array, " t"] | None:
+    """What steers the coupling: the micrograph's roughness at each time. None where it says nothing: other fractions."""
+    material = prior.material
+    if material is None or not material.roughness or config.steer_gain == 0:
+        return None
+    if fractions is not None and fractions != material.volume_fractions:
+        return None
+    return jnp.interp(sampling_times(config), roughness_levels(prior.config), jnp.asarray(material.roughness))
 
 
 def _save_unfinished(path: Path, identity: str, now: _Unfinished) -> None:

@@ -1,7 +1,15 @@
 """2D to 3D: multi-plane denoising of volumes."""
 
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
-from jaxmicro.reconstruct.multiplane import SamplingConfig, SamplingState, advance, init_state, labels_of
+from jaxmicro.reconstruct.multiplane import (
+    SamplingConfig,
+    SamplingState,
+    advance,
+    init_state,
+    labels_of,
+    sampling_times,
+)
+from jaxmicro.reconstruct.roughness import boundary_density, expected_boundary_density
 from jaxmicro.reconstruct.tiles import blend_weights, evidence_tiled, tile_starts
 
 __all__ = [
@@ -9,9 +17,12 @@ __all__ = [
     "SamplingState",
     "advance",
     "blend_weights",
+    "boundary_density",
     "calibrate_fractions",
     "evidence_tiled",
+    "expected_boundary_density",
     "init_state",
     "labels_of",
+    "sampling_times",
     "tile_starts",
 ]

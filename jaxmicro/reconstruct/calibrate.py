@@ -11,7 +11,8 @@ def calibrate_fractions(
     """The prediction in [-1, 1]^p with its logits shifted, the same shift everywhere, so that its mean is `fractions`.
 
     A uniform shift of the logits multiplies the odds of every voxel alike: voxels that are certain stay, undecided
-    ones (interfaces) move. The shift is found by iterative proportional fitting: w <- w * fractions / mean(p w / Z).
+    ones (interfaces) move. The shift b solves mean softmax(log p + b) = fractions, the stationary point of a concave
+    function, by Newton's method with bounded steps.
 
     Args:
         x0_hat: 2 p - 1 with p the posterior of each phase; values outside [-1, 1] are clipped.
@@ -22,16 +23,19 @@ def calibrate_fractions(
     p = jnp.clip((x0_hat + 1) / 2, 1e-6, 1.0)
     cells = p.reshape(-1, p.shape[-1])
 
-    def weighted(w):
-        scaled = cells * w[None]
+    def shifted(b):
+        scaled = cells * jnp.exp(b)[None]
         return scaled / jnp.sum(scaled, axis=-1, keepdims=True)
 
-    def update(_, w):
-        mean = jnp.mean(weighted(w), axis=0)
+    def newton(_, b):
+        q = shifted(b)
+        mean, square = jnp.mean(q, axis=0), q.T @ q / q.shape[0]
         if axis_name is not None:
-            mean = jax.lax.pmean(mean, axis_name)
-        w = w * (fractions + 1e-6) / (mean + 1e-6)
-        return w / jnp.sum(w)
+            mean, square = jax.lax.pmean((mean, square), axis_name)
+        jacobian = jnp.diag(mean) - square  # d mean / d b; constant shifts are its null space, hence the ridge
+        change = jnp.linalg.solve(jacobian + 1e-7 * jnp.eye(len(b)) + 1.0 / len(b), fractions - mean)
+        change = change - change.mean()
+        return b + change * jnp.minimum(1.0, 2.0 / (jnp.abs(change).max() + 1e-9))
 
-    w = jax.lax.fori_loop(0, iterations, update, jnp.full_like(fractions, 1 / p.shape[-1]))
-    return 2 * weighted(w).reshape(p.shape) - 1
+    b = jax.lax.fori_loop(0, iterations, newton, jnp.zeros_like(fractions))
+    return 2 * shifted(b).reshape(p.shape) - 1

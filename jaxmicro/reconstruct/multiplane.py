@@ -3,7 +3,7 @@
 The whole reverse process is one compiled loop over *evaluations*. Evaluation i denoises the planes normal to axis
 i mod 3 ("alternate") or to all three ("average") from log SNR t to s. What the planes of the other two axes said in the
 two evaluations before is remembered and joins with weight `couple`: every voxel is denoised from its three planes at
-the cost of one. The harmonising evaluations of a time step (P-Micro3Diff Fig. 16) renoise from s back to t (eq. 21) and
+the cost of one. Where the roughness of the micrograph's planes is known, the weight is steered by it (roughness.py). The harmonising evaluations of a time step (P-Micro3Diff Fig. 16) renoise from s back to t (eq. 21) and
 denoise again. `advance` runs any stretch of evaluations with the same program, so that long work can show progress,
 stop, and go on with the same result: the noise of evaluation i depends on (key, i) only.
 """
@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from jaxmicro.diffusion import StepInput, ddim_step, ddpm_times, dpm_solver_step, log_snr_times, renoise
 from jaxmicro.planes import PlaneModel, put_planes, take_planes
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
+from jaxmicro.reconstruct.roughness import boundary_density
 from jaxmicro.reconstruct.tiles import evidence_tiled
 
 
@@ -30,6 +31,10 @@ class SamplingConfig:
     harmonise: int = 1  # n_h, extra renoise-denoise cycles at each time step
     mode: str = "alternate"  # planes of one axis per evaluation, or "average": of all three
     couple: float = 0.3  # weight, 0 to 1, of the planes normal to the other two axes; 0: each plane by itself
+    steer_start: float = 0.15  # weight with which steering starts
+    steer_gain: float = 1.0  # change of the weight per evaluation and relative error of the roughness; 0: no steering
+    steer_from: float = -2.0  # log SNR from which on interfaces take shape and the weight is steered
+    steer_max: float = 0.6  # largest weight that steering may choose
     sampler: str = "ddim"  # or "dpm" (second order)
     eta: float = 1.0  # 1: stochastic (ancestral), 0: deterministic
     times: str = "log_snr"  # spacing of the time steps: even in log SNR, or "ddpm": even in the time of linear beta
@@ -68,12 +73,14 @@ class SamplingState(NamedTuple):
     x_t: Float[Array, "z y x c"]
     x0_hat: Float[Array, "z y x c"]  # last prediction of the clean volume
     evidence: Float[Array, "3 z y x c"]  # last evidence of the planes normal to each axis
+    couple: Float[Array, ""]  # weight of the planes normal to the other two axes
 
 
-def init_state(config: SamplingConfig, channels: int, *, key: jax.Array) -> SamplingState:
+def init_state(config: SamplingConfig, channels: int, *, key: jax.Array, steered: bool = False) -> SamplingState:
     """Pure noise."""
+    couple = config.steer_start if steered else config.couple
     noise = jax.random.normal(jax.random.fold_in(key, 0), (*config.shape, channels))
-    return SamplingState(noise, jnp.zeros_like(noise), jnp.zeros((3, *noise.shape)))
+    return SamplingState(noise, jnp.zeros_like(noise), jnp.zeros((3, *noise.shape)), jnp.array(couple))
 
 
 def advance(
@@ -85,6 +92,7 @@ def advance(
     config: SamplingConfig,
     key: jax.Array,
     fractions: Float[Array, " c"] | None = None,
+    roughness: Float[Array, " t"] | None = None,
     axis_name: str | None = None,
 ) -> SamplingState:
     """Evaluations start..stop-1 of the reverse process (0..config.evaluations-1 in all), as one loop.
@@ -93,9 +101,11 @@ def advance(
         model: the 2D prior.
         key: the volume's key; the same key gives the same volume, whatever the stretches.
         fractions: volume fractions to hold; None leaves them to the prior.
+        roughness: expected boundary density of single planes at each of `sampling_times`, which steers the coupling;
+            None keeps the weight of the state.
         axis_name: name of a `jax.vmap` axis over volumes that hold the fractions together.
     """
-    times = _times(config)
+    times = sampling_times(config)
     repeats = config.harmonise + 1
     step_size = ddim_step if config.sampler == "ddim" else dpm_solver_step
     low, high = (edge * config.evaluations for edge in config.calibrate_range)
@@ -107,24 +117,34 @@ def advance(
         )
         return evidence.at[axis].set(put_planes(new, axis))
 
+    def steered(couple, evidence, x_t, log_snr, axis, expected):
+        """More weight to the other planes where those of `axis` by themselves are rougher than expected."""
+        density = boundary_density(model.combine(evidence[None], jnp.ones(1), x_t, log_snr))
+        in_plane = (density.sum() - density[axis]) / 2
+        error = jnp.log((in_plane + 1e-4) / (expected + 1e-4))
+        changed = jnp.clip(couple + config.steer_gain * error, 0.0, config.steer_max)
+        return jnp.where(log_snr > config.steer_from, changed, couple)
+
     def evaluation(i, state: SamplingState) -> SamplingState:
         level, repeat = i // repeats, i % repeats
         t, s = times[level], times[level + 1]
         # within a harmonised level and at the first step there is no older prediction at a noisier time
         before = jnp.where((repeat == 0) & (level > 0), times[jnp.maximum(level - 1, 0)], t)
         shift_key, step_key, renoise_key = jax.random.split(jax.random.fold_in(key, i + 1), 3)
-        x_t, x0_before, evidence = state
+        x_t, x0_before, evidence, couple = state
         if config.periodic:  # no voxel keeps its place at the seam
             shift = jax.random.randint(shift_key, (3,), 0, jnp.asarray(config.shape))
-            x_t, x0_before, evidence = (jnp.roll(v, shift, axis=(-4, -3, -2)) for v in state)
+            x_t, x0_before, evidence = (jnp.roll(v, shift, axis=(-4, -3, -2)) for v in (x_t, x0_before, evidence))
         if config.mode == "average":
             for axis in range(3):
                 evidence = look(evidence, x_t, t, axis)
-            weights = jnp.full(3, (1 + 2 * config.couple) / 3)
+            weights = jnp.full(3, (1 + 2 * couple) / 3)
         else:
             looks = [lambda e, x, a=axis: look(e, x, t, a) for axis in range(3)]
             evidence = jax.lax.switch(i % 3, looks, evidence, x_t)
-            others = jnp.where(i < 3, 0.0, config.couple)  # in the first turns they have not been looked at
+            if roughness is not None:
+                couple = steered(couple, evidence[i % 3], x_t, t, i % 3, roughness[level])
+            others = jnp.where(i < 3, 0.0, couple)  # in the first turns they have not been looked at
             weights = jnp.where(jnp.arange(3) == i % 3, 1.0, others)
         x0_hat = model.combine(evidence, weights, x_t, t)
         if fractions is not None:
@@ -139,7 +159,7 @@ def advance(
         if repeats > 1:
             noise = jax.random.normal(renoise_key, x_s.shape)
             x_s = jnp.where(repeat == repeats - 1, x_s, renoise(x_s, s, t, noise))
-        return SamplingState(x_s, x0_hat, evidence)
+        return SamplingState(x_s, x0_hat, evidence, couple)
 
     return jax.lax.fori_loop(start, stop, evaluation, state)
 
@@ -149,7 +169,8 @@ def labels_of(state: SamplingState) -> UInt8[Array, "z y x"]:
     return jnp.argmax(state.x0_hat, axis=-1).astype(jnp.uint8)
 
 
-def _times(config: SamplingConfig) -> Float[Array, " t"]:
+def sampling_times(config: SamplingConfig) -> Float[Array, " t"]:
+    """The steps + 1 log SNRs of the reverse process, noisiest first."""
     if config.times == "ddpm":
         return ddpm_times(config.steps)
     low, high = config.log_snr_range
