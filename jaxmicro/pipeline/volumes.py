@@ -196,7 +196,7 @@ def _sample(
 def _roughness_at(
     prior: Prior, config: SamplingConfig, fractions: tuple[float, ...] | None
 ) -> Float[Array, " t"] | None:
-    """What steers the coupling: the micrograph's roughness at each time. None where it says nothing: other fractions."""
+    """The micrograph's roughness at each time, to steer the coupling; None where it says nothing: other fractions."""
     material = prior.material
     if material is None or not material.roughness or config.steer_gain == 0:
         return None

@@ -3,9 +3,10 @@
 The whole reverse process is one compiled loop over *evaluations*. Evaluation i denoises the planes normal to axis
 i mod 3 ("alternate") or to all three ("average") from log SNR t to s. What the planes of the other two axes said in the
 two evaluations before is remembered and joins with weight `couple`: every voxel is denoised from its three planes at
-the cost of one. Where the roughness of the micrograph's planes is known, the weight is steered by it (roughness.py). The harmonising evaluations of a time step (P-Micro3Diff Fig. 16) renoise from s back to t (eq. 21) and
-denoise again. `advance` runs any stretch of evaluations with the same program, so that long work can show progress,
-stop, and go on with the same result: the noise of evaluation i depends on (key, i) only.
+the cost of one. Where the roughness of the micrograph's planes is known, the weight is steered by it (roughness.py).
+The harmonising evaluations of a time step (P-Micro3Diff Fig. 16) renoise from s back to t (eq. 21) and denoise again.
+`advance` runs any stretch of evaluations with the same program, so that long work can show progress, stop, and go on
+with the same result: the noise of evaluation i depends on (key, i) only.
 """
 
 from dataclasses import dataclass
