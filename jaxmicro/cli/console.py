@@ -3,10 +3,21 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from typing import Protocol, runtime_checkable
 
 _REDRAW_SECONDS = 0.2  # on a terminal, where the line is overwritten
 _LINE_SECONDS = 10.0  # in a log file or a pipe, where each line stays
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """What progress is written to: standard error, or a stand-in."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool: ...
 
 
 def duration(seconds: float) -> str:
@@ -24,7 +35,7 @@ class Console:
     """Prints for one run. `quiet` silences progress and remarks; results and errors are always printed."""
 
     def __init__(
-        self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic, stream: TextIO | None = None
+        self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic, stream: Stream | None = None
     ):
         self.quiet = quiet
         self._clock = clock

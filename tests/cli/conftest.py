@@ -14,7 +14,7 @@ from jaxmicro.models import PriorConfig, UNetConfig
 from jaxmicro.pipeline import Material, Prior
 from jaxmicro.types import Microstructure
 
-TINY = UNetConfig(patch=4, widths=(8, 8), embedding=16)
+TINY = UNetConfig(patch=8, widths=(8,), embedding=16)
 
 
 def tiny_prior(phases: int = 2, *, source: str = "") -> Prior:
@@ -22,7 +22,11 @@ def tiny_prior(phases: int = 2, *, source: str = "") -> Prior:
     config = PriorConfig(phases=phases, patch=16, unet=TINY)
     share = tuple(np.full(phases, 1 / phases).tolist())
     values = tuple(np.linspace(0, 255, phases).tolist())
-    return Prior(config, models.init(config, jax.random.key(0)), Material(values, share, 65.0, "nm", source))
+    return Prior(
+        config,
+        jax.jit(models.init, static_argnums=0)(config, jax.random.key(0)),
+        Material(values, share, 65.0, "nm", source),
+    )
 
 
 def blobs(edge: int = 48, *, ndim: int = 2, phases: int = 2, seed: int = 0) -> np.ndarray:

@@ -16,7 +16,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.io import checkpoint
 from tests.cli.conftest import Outcome, arguments, blobs, tiny_prior
 
-FAST = "--from-scratch --patch 16 --widths 8 8 --steps 2 --batch 2"
+FAST = "--from-scratch --patch 16 --widths 8 --steps 2 --batch 2"
 
 
 @pytest.fixture(scope="session")
