@@ -22,13 +22,12 @@ def run(options: Measure) -> None:
 
 def _measured(options: Measure, console: Console) -> dict[str, Any]:
     structure = read_image(options.file, options)
-    r_max = options.r_max if options.r_max is not None else max(1, min(32, min(structure.shape) // 2))
     if options.out is None:
-        return {"file": str(options.file), **pipeline.measure(structure, r_max=r_max)}
+        return {"file": str(options.file), **pipeline.measure(structure, r_max=options.r_max)}
     folder = open_run_folder(
         "measure", options.file.stem, options, out=options.out, resume=options.resume, inputs=[options.file]
     )
-    numbers = {"file": str(options.file), **pipeline.measure(structure, r_max=r_max)}
+    numbers = {"file": str(options.file), **pipeline.measure(structure, r_max=options.r_max)}
     folder.write_json("measure.json", numbers)
     folder.write_figures(figures.of_input(options.file, structure))
     console.remark(f"written to {folder.path}")

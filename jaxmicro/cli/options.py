@@ -82,11 +82,11 @@ class Sampling:
     """How a volume is sampled; None leaves the measured default."""
 
     steps: MaybeInt = None
-    """Time steps of the reverse diffusion; more is slower and finer. Default: 60."""
+    """Time steps of the reverse diffusion; more is slower and finer. Default: 40."""
     harmonise: MaybeInt = None
-    """Extra rounds at each step in which the three directions come to agree. Default: 2."""
-    periodic: bool = False
-    """Make volumes that continue at their opposite faces."""
+    """Extra rounds at each step in which the three directions come to agree. Default: 1."""
+    periodic: bool = True
+    """Volumes continue at their opposite faces. Without, they are cut from larger ones, which takes longer."""
     sampler: Annotated[Literal["ddim", "dpm"] | None, arg(metavar="{ddim,dpm}", help_behavior_hint="")] = None
     """Step rule: ddim (ancestral), or dpm (second order). Default: ddim."""
     mode: Annotated[

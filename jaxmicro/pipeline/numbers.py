@@ -23,16 +23,17 @@ def evaluate(
     return compare(volumes, reference, true_volume=true_volume, r_max=r_max)
 
 
-def measure(structure: Microstructure, *, r_max: int = 32) -> dict[str, Any]:
+def measure(structure: Microstructure, *, r_max: int | None = None) -> dict[str, Any]:
     """The descriptors of an image or a volume as plain numbers, ready for JSON.
 
     Lengths and areas are in the unit of the voxel size, or in voxels when it is unknown; curves run over r = 0..r_max
-    voxels and are estimated from the window (not periodic).
+    voxels (32, or half the shortest edge if that is less) and are estimated from the window, not periodic.
 
     Raises:
         UserError: r_max does not fit the image.
     """
     shortest = min(structure.shape)
+    r_max = max(1, min(32, shortest // 2)) if r_max is None else r_max
     if not 1 <= r_max < shortest:
         raise UserError(f"r_max is {r_max} voxels; the shortest edge has {shortest}: choose 1 to {shortest - 1}")
     size = structure.voxel_size or 1.0

@@ -23,6 +23,8 @@ from jaxmicro.pipeline.prior import Prior, Progress, roughness_levels
 from jaxmicro.reconstruct import SamplingConfig, SamplingState, advance, init_state, labels_of, sampling_times
 from jaxmicro.types import Microstructure
 
+MARGIN = 8  # voxels beyond each face of a volume that is not periodic
+
 
 def reconstruct(
     prior: Prior,
@@ -65,7 +67,7 @@ def reconstruct(
         group = numbers[first : first + together]
         report = _stage(progress, f"sampling volume {group[0] + 1} of {volumes}")
         for number, labels in zip(group, _sample(prior, config, target, seed, group, checkpoint, report), strict=True):
-            volume = _as_microstructure(labels[tuple(slice(edge) for edge in shape)], prior)
+            volume = _as_microstructure(_middle(labels, shape), prior)
             made.append(volume)
             if on_volume is not None:
                 on_volume(number, volume)
@@ -73,7 +75,9 @@ def reconstruct(
 
 
 def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingConfig | None = None) -> SamplingConfig:
-    """The sampling of volumes of `shape`, the edges rounded up to what the network can take (the rest is cut off).
+    """The sampling of volumes of `shape`; without periodicity in a larger box, from whose middle they are cut.
+
+    The network sees less of what surrounds a voxel near the faces of the box, hence the margin.
 
     Raises:
         UserError: edges that are not three positive numbers, or a periodic volume whose edges need rounding.
@@ -82,11 +86,12 @@ def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingCon
     if len(shape) != 3 or min(shape) < 1:
         raise UserError(f"the size is {' x '.join(map(str, shape))}; expected three positive edges z y x, in voxels")
     factor = prior.config.unet.factor
-    padded = tuple(-(-edge // factor) * factor for edge in shape)
+    margin = 0 if sampling.periodic else MARGIN
+    padded = tuple(-(-(edge + 2 * margin) // factor) * factor for edge in shape)
     if sampling.periodic and padded != tuple(shape):
         raise UserError(
             f"a periodic volume needs edges that are multiples of {factor}, found {' x '.join(map(str, shape))}; "
-            f"use {' '.join(map(str, padded))}"
+            f"use {' '.join(map(str, padded))}, or --no-periodic"
         )
     return dataclasses.replace(sampling, shape=padded)
 
@@ -108,6 +113,11 @@ def held_fractions(prior: Prior, fractions: Sequence[float] | Literal["micrograp
             f"volume fractions must be positive and sum to 1; {' '.join(map(str, fractions))} sum to {total:g}"
         )
     return tuple(fraction / total for fraction in fractions)
+
+
+def _middle(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    starts = [(full - edge) // 2 for full, edge in zip(labels.shape, shape, strict=True)]
+    return labels[tuple(slice(start, start + edge) for start, edge in zip(starts, shape, strict=True))]
 
 
 def _as_microstructure(labels: np.ndarray, prior: Prior) -> Microstructure:

@@ -64,7 +64,7 @@ CASES = {
     "folder without a prior": ("reconstruct BAD/empty", "no trained prior"),
     "two edges": ("reconstruct WORK/prior.safetensors --size 16 16", "--size"),
     "negative edge": ("reconstruct WORK/prior.safetensors --size -3", "--size"),
-    "periodic and odd": ("reconstruct WORK/prior.safetensors --size 17 --periodic", "multiples of 8"),
+    "periodic and odd": ("reconstruct WORK/prior.safetensors --size 17", "multiples of 8"),
     "fractions of other phases": ("reconstruct WORK/prior.safetensors --fractions 0.2 0.3 0.5", "has 2 phases"),
     "fractions that do not sum to 1": ("reconstruct WORK/prior.safetensors --fractions 0.2 0.3", "sum to"),
     "no steps": ("reconstruct WORK/prior.safetensors --steps 0", "steps"),

@@ -23,6 +23,7 @@ TRAIN = ["--from-scratch", "--patch", 16, "--widths", 8, "--steps", 6, "--batch"
 def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *, stage: str, at: int) -> None:
     """Raise SIGINT the first time that `stage` reports `at` or more."""
     progress, pressed = Console.progress, []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started with Ctrl-C ignored
 
     def watched(self: Console, name: str, done: int, total: int, note: str = "") -> None:
         progress(self, name, done, total, note)
@@ -82,7 +83,13 @@ def test_a_real_process_stops_on_a_real_signal(work: Path, here: Path):
     command = [sys.executable, "-m", "jaxmicro", "reconstruct", str(work / "prior.safetensors"), "--out", "run"]
     command += ["--size", "32", "--steps", "5000"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # see `press_ctrl_c`
+    )
     assert process.stderr is not None
     while not process.stderr.readline().startswith("sampling"):
         time.sleep(0.1)

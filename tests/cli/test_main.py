@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxmicro import pipeline
+from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs
 
@@ -36,6 +37,13 @@ def test_the_help_of_train_names_the_defaults(jaxmicro: Callable[..., Outcome]):
     for config in (pipeline.FINE_TUNING, pipeline.FROM_SCRATCH):
         assert str(config.steps) in text
     assert f"Default: {pipeline.FINE_TUNING.steps} when fine-tuning, {pipeline.FROM_SCRATCH.steps} from scratch" in text
+
+
+def test_the_help_of_reconstruct_names_the_defaults(jaxmicro: Callable[..., Outcome]):
+    text = " ".join(jaxmicro("reconstruct", "--help").out.replace("│", " ").split())
+    default = SamplingConfig()
+    for value in (default.steps, default.harmonise, default.sampler, default.mode):
+        assert f"Default: {value}." in text
 
 
 def test_no_arguments_shows_the_help(jaxmicro: Callable[..., Outcome]):
