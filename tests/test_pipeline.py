@@ -95,9 +95,10 @@ def test_given_fractions_are_held(trained: Prior):
 
 
 def test_edges_that_the_network_cannot_take_are_cut_from_a_larger_volume(trained: Prior):
-    assert labels(trained, shape=(13, 16, 9))[0].shape == (13, 16, 9)
+    bounded = dataclasses.replace(QUICK, periodic=False)
+    assert labels(trained, shape=(13, 16, 9), sampling=bounded)[0].shape == (13, 16, 9)
     with pytest.raises(UserError, match="multiples of 8"):
-        labels(trained, shape=(13, 16, 16), sampling=dataclasses.replace(QUICK, periodic=True))
+        labels(trained, shape=(13, 16, 16))
 
 
 def test_images_drawn_from_a_prior_have_its_phases(trained: Prior):

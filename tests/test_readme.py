@@ -5,6 +5,7 @@ that the README uses, a tiny network in the place of the bundled ones, two steps
 """
 
 import dataclasses
+import os
 import re
 import shlex
 import shutil
@@ -50,6 +51,11 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def no_make() -> dict[str, str]:
+    """The environment without what a `make test` around these tests hands down to a make inside them."""
+    return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+
+
 def small(line: str) -> list[str]:
     """The words of a command of the README, with small sizes."""
     words = shlex.split(line)[1:] + SMALL.get(shlex.split(line)[1], [])
@@ -85,7 +91,7 @@ def test_the_python_example_of_the_readme_runs(small_world: Path, monkeypatch: p
 def test_the_make_commands_of_the_readme_are_targets(line: str, tmp_path: Path):
     """Not run here, for they would run these tests: but make knows every step of them."""
     words = [*shlex.split(line), "--dry-run", f"VENV={tmp_path / 'venv'}"]
-    steps = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    steps = subprocess.run(words, cwd=ROOT, env=no_make(), capture_output=True, text=True, check=True).stdout
     assert "-m venv" in steps
     assert "pip install" in steps
     assert ("jaxmicro demo" if "demo" in line else "-m pytest") in steps
@@ -94,7 +100,7 @@ def test_the_make_commands_of_the_readme_are_targets(line: str, tmp_path: Path):
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_says_so_when_there_is_no_suitable_python(tmp_path: Path):
     words = ["make", "demo", "PYTHON=/bin/false", f"VENV={tmp_path / 'venv'}"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=ROOT, env=no_make(), capture_output=True, text=True)
     assert done.returncode != 0
     assert "jaxmicro needs Python 3.11, 3.12 or 3.13" in done.stderr
     assert not (tmp_path / "venv").exists()

@@ -150,9 +150,9 @@ def _advance(params, states, keys, fractions, roughness, start, stop, *, prior: 
     return jax.tree.map(lambda leaf: leaf[None], one_state)
 
 
-@functools.partial(jax.jit, static_argnames=("sampling", "channels", "steered"))
-def _pure_noise(keys, *, sampling: SamplingConfig, channels: int, steered: bool) -> SamplingState:
-    return jax.vmap(lambda key: init_state(sampling, channels, key=key, steered=steered))(keys)
+@functools.partial(jax.jit, static_argnames=("sampling", "channels"))
+def _pure_noise(keys, *, sampling: SamplingConfig, channels: int) -> SamplingState:
+    return jax.vmap(lambda key: init_state(sampling, channels, key=key))(keys)
 
 
 class _Unfinished(NamedTuple):
@@ -174,11 +174,12 @@ def _sample(
     """Labels "v z y x" of the volumes numbered `group`."""
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.asarray(group))
     roughness = _roughness_at(prior, config, fractions)
-    steered = roughness is not None
-    identity = json.dumps([dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict(), steered])
+    identity = json.dumps(
+        [dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict(), roughness is not None]
+    )
     now = _load_unfinished(checkpoint, identity)
     if now is None:
-        now = _Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.phases, steered=steered))
+        now = _Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.phases))
     target = None if fractions is None else jnp.asarray(fractions, jnp.float32)
     saved = time.monotonic()
     try:

@@ -31,17 +31,16 @@ class SamplingConfig:
     steps: int = 40  # time steps
     harmonise: int = 1  # n_h, extra renoise-denoise cycles at each time step
     mode: str = "alternate"  # planes of one axis per evaluation, or "average": of all three
-    couple: float = 0.3  # weight, 0 to 1, of the planes normal to the other two axes; 0: each plane by itself
-    steer_start: float = 0.15  # weight with which steering starts
-    steer_gain: float = 1.0  # change of the weight per evaluation and relative error of the roughness; 0: no steering
+    couple: float = 0.25  # weight, 0 to 1, of the planes normal to the other two axes; 0: each plane by itself
     steer_from: float = -2.0  # log SNR from which on interfaces take shape and the weight is steered
-    steer_max: float = 0.6  # largest weight that steering may choose
+    steer_gain: float = 4.0  # added weight per relative excess of roughness; 0: no steering
+    steer_max: float = 0.8  # largest weight that steering may choose
     sampler: str = "ddim"  # or "dpm" (second order)
     eta: float = 1.0  # 1: stochastic (ancestral), 0: deterministic
     times: str = "log_snr"  # spacing of the time steps: even in log SNR, or "ddpm": even in the time of linear beta
     log_snr_range: tuple[float, float] = (-5.5, 2.5)  # first and last noise level of times="log_snr"
     calibrate_range: tuple[float, float] = (0.0, 1.0)  # part of the process in which volume fractions are held
-    periodic: bool = False  # the volume continues at its opposite face
+    periodic: bool = True  # the volume continues at its opposite face; without, its faces are less faithful
     tile: int = 128  # largest edge in pixels that the network sees; larger planes are cut into blended tiles
     overlap: int = 32  # least overlap of neighbouring tiles in pixels
     batch: int = 16  # planes (or tiles) in the network at once; bounds the memory
@@ -74,21 +73,19 @@ class SamplingState(NamedTuple):
     x_t: Float[Array, "z y x c"]
     x0_hat: Float[Array, "z y x c"]  # last prediction of the clean volume
     evidence: Float[Array, "3 z y x c"]  # last evidence of the planes normal to each axis
-    couple: Float[Array, ""]  # weight of the planes normal to the other two axes
 
 
-def init_state(config: SamplingConfig, channels: int, *, key: jax.Array, steered: bool = False) -> SamplingState:
+def init_state(config: SamplingConfig, channels: int, *, key: jax.Array) -> SamplingState:
     """Pure noise."""
-    couple = config.steer_start if steered else config.couple
     noise = jax.random.normal(jax.random.fold_in(key, 0), (*config.shape, channels))
-    return SamplingState(noise, jnp.zeros_like(noise), jnp.zeros((3, *noise.shape)), jnp.array(couple))
+    return SamplingState(noise, jnp.zeros_like(noise), jnp.zeros((3, *noise.shape)))
 
 
 def advance(
     model: PlaneModel,
     state: SamplingState,
-    start: Int[Array, ""],
-    stop: Int[Array, ""],
+    start: int | Int[Array, ""],
+    stop: int | Int[Array, ""],
     *,
     config: SamplingConfig,
     key: jax.Array,
@@ -103,7 +100,7 @@ def advance(
         key: the volume's key; the same key gives the same volume, whatever the stretches.
         fractions: volume fractions to hold; None leaves them to the prior.
         roughness: expected boundary density of single planes at each of `sampling_times`, which steers the coupling;
-            None keeps the weight of the state.
+            None keeps the weight at `config.couple`.
         axis_name: name of a `jax.vmap` axis over volumes that hold the fractions together.
     """
     times = sampling_times(config)
@@ -118,13 +115,13 @@ def advance(
         )
         return evidence.at[axis].set(put_planes(new, axis))
 
-    def steered(couple, evidence, x_t, log_snr, axis, expected):
+    def steered(evidence, x_t, log_snr, axis, expected):
         """More weight to the other planes where those of `axis` by themselves are rougher than expected."""
         density = boundary_density(model.combine(evidence[None], jnp.ones(1), x_t, log_snr))
         in_plane = (density.sum() - density[axis]) / 2
         error = jnp.log((in_plane + 1e-4) / (expected + 1e-4))
-        changed = jnp.clip(couple + config.steer_gain * error, 0.0, config.steer_max)
-        return jnp.where(log_snr > config.steer_from, changed, couple)
+        weight = jnp.clip(config.couple + config.steer_gain * error, 0.0, config.steer_max)
+        return jnp.where(log_snr > config.steer_from, weight, config.couple)
 
     def evaluation(i, state: SamplingState) -> SamplingState:
         level, repeat = i // repeats, i % repeats
@@ -132,19 +129,20 @@ def advance(
         # within a harmonised level and at the first step there is no older prediction at a noisier time
         before = jnp.where((repeat == 0) & (level > 0), times[jnp.maximum(level - 1, 0)], t)
         shift_key, step_key, renoise_key = jax.random.split(jax.random.fold_in(key, i + 1), 3)
-        x_t, x0_before, evidence, couple = state
+        x_t, x0_before, evidence = state
         if config.periodic:  # no voxel keeps its place at the seam
             shift = jax.random.randint(shift_key, (3,), 0, jnp.asarray(config.shape))
-            x_t, x0_before, evidence = (jnp.roll(v, shift, axis=(-4, -3, -2)) for v in (x_t, x0_before, evidence))
+            x_t, x0_before, evidence = (jnp.roll(v, shift, axis=(-4, -3, -2)) for v in state)
         if config.mode == "average":
             for axis in range(3):
                 evidence = look(evidence, x_t, t, axis)
-            weights = jnp.full(3, (1 + 2 * couple) / 3)
+            weights = jnp.full(3, (1 + 2 * config.couple) / 3)
         else:
             looks = [lambda e, x, a=axis: look(e, x, t, a) for axis in range(3)]
             evidence = jax.lax.switch(i % 3, looks, evidence, x_t)
+            couple = jnp.array(config.couple)
             if roughness is not None:
-                couple = steered(couple, evidence[i % 3], x_t, t, i % 3, roughness[level])
+                couple = steered(evidence[i % 3], x_t, t, i % 3, roughness[level])
             others = jnp.where(i < 3, 0.0, couple)  # in the first turns they have not been looked at
             weights = jnp.where(jnp.arange(3) == i % 3, 1.0, others)
         x0_hat = model.combine(evidence, weights, x_t, t)
@@ -160,7 +158,7 @@ def advance(
         if repeats > 1:
             noise = jax.random.normal(renoise_key, x_s.shape)
             x_s = jnp.where(repeat == repeats - 1, x_s, renoise(x_s, s, t, noise))
-        return SamplingState(x_s, x0_hat, evidence, couple)
+        return SamplingState(x_s, x0_hat, evidence)
 
     return jax.lax.fori_loop(start, stop, evaluation, state)
 

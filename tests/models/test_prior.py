@@ -135,7 +135,7 @@ def test_the_loss_has_finite_gradients_and_falls(prediction):
 def test_renaming_the_phases_leaves_the_untrained_loss_alone():
     params = models.init(TINY, jax.random.key(0))
     labels = jax.random.randint(jax.random.key(0), (64, 16, 16), 0, 3).astype(jnp.uint8)
-    values = [float(models.loss(TINY, params, l, jax.random.key(1))[0]) for l in (labels, (labels + 1) % 3)]
+    values = [float(models.loss(TINY, params, named, jax.random.key(1))[0]) for named in (labels, (labels + 1) % 3)]
     assert values[0] == pytest.approx(values[1], rel=0.02)  # other noise at each phase: Monte-Carlo error
 
 
