@@ -46,7 +46,8 @@ def sample(model, config, *, key=0, start=0, stop=None, state=None, **options):
     if state is None:
         state = init_state(config, 2, key=key)
     stop = config.evaluations if stop is None else stop
-    return jax.jit(lambda s: advance(model, s, start, stop, config=config, key=key, **options))(state)
+    run = jax.jit(lambda s, start, stop: advance(model, s, start, stop, config=config, key=key, **options))
+    return run(state, start, stop)  # one program whatever the stretch, as the pipeline has it
 
 
 @pytest.mark.parametrize("axis", range(3))
@@ -76,7 +77,7 @@ def test_stopping_and_going_on_changes_nothing(stops):
 
 
 def test_with_a_voxelwise_denoiser_the_order_of_the_axes_does_not_matter():
-    config = dataclasses.replace(SMALL, eta=0.0, harmonise=0)
+    config = dataclasses.replace(SMALL, eta=0.0, harmonise=0, periodic=False)
     turned = sample(voxelwise_model(), config, start=0, stop=4)
     start = init_state(config, 2, key=jax.random.key(0))
     state = sample(voxelwise_model(), config, state=start._replace(x_t=jnp.swapaxes(start.x_t, 0, 2)))
@@ -84,7 +85,7 @@ def test_with_a_voxelwise_denoiser_the_order_of_the_axes_does_not_matter():
 
 
 def test_average_looks_at_the_planes_of_each_axis_in_the_same_way():
-    config = dataclasses.replace(SMALL, mode="average", eta=0.0, harmonise=0)
+    config = dataclasses.replace(SMALL, mode="average", eta=0.0, harmonise=0, periodic=False)
     model = network_model()
     start = init_state(config, 2, key=jax.random.key(0))
     first = sample(model, config, state=start, stop=1)
@@ -129,11 +130,11 @@ def test_calibration_leaves_a_prediction_that_is_right_alone():
 def test_calibration_keeps_the_order_of_the_odds():
     p = jax.nn.softmax(3 * jax.random.normal(jax.random.key(0), (500, 2)), axis=-1)
     held = calibrate_fractions(2 * p - 1, jnp.array([0.8, 0.2]))
-    np.testing.assert_array_equal(jnp.argsort(held[:, 0]), jnp.argsort(p[:, 0]))
+    assert (jnp.diff(held[jnp.argsort(p[:, 0]), 0]) >= -1e-6).all()
 
 
 def test_volumes_that_hold_the_fractions_together_keep_their_scatter():
-    p = jax.nn.softmax(jax.random.normal(jax.random.key(0), (2, 800, 2)) + jnp.array([0.5, 0.0]), axis=-1)
+    p = jax.nn.softmax(jax.random.normal(jax.random.key(0), (2, 800, 2)) + jnp.array([[[0.5, 0.0]]]), axis=-1)
     p = p.at[1].set(p[1, :, ::-1])
     target = jnp.array([0.5, 0.5])
     held = jax.vmap(lambda v: calibrate_fractions(v, target, axis_name="v"), axis_name="v")(2 * p - 1)
