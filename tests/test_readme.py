@@ -42,10 +42,12 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Image.fromarray(blobs(phases=3) * np.uint8(127)).save("electrode.png")
     grey = np.clip(np.random.default_rng(1).normal(60 + 120.0 * blobs(), 12), 0, 255)
     Image.fromarray(grey.astype(np.uint8)).save("grey.png")
-    tiny = {"sofc": tiny_prior(3, source="sofc_electrode_3phase.png"), "general_3phase": tiny_prior(3)}
+    tiny = {"sofc": tiny_prior(3), "general_3phase": tiny_prior(3)}
     for name, prior in tiny.items():
         pipeline.save_prior(tmp_path / f"{name}.safetensors", prior)
     monkeypatch.setattr("jaxmicro.pipeline.prior.bundled", lambda: {n: tmp_path / f"{n}.safetensors" for n in tiny})
+    micrograph = pipeline.read("electrode.png")
+    monkeypatch.setattr("jaxmicro.pipeline.bundled_micrograph", lambda prior: micrograph)  # the real one is large
     quick = dataclasses.replace(pipeline.FINE_TUNING, steps=2, batch=2)
     monkeypatch.setattr("jaxmicro.pipeline.training.FINE_TUNING", quick)
     return tmp_path
