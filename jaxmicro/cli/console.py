@@ -23,7 +23,7 @@ class Stream(Protocol):
 def duration(seconds: float) -> str:
     """Hours, minutes and seconds, the leading zero parts left out.
 
-    >>> duration(59.6), duration(61), duration(3725)
+    >>> duration(59.6), duration(61.0), duration(3725.0)
     ('1:00', '1:01', '1:02:05')
     """
     minutes, rest = divmod(round(seconds), 60)

@@ -10,6 +10,7 @@ x in {-1, 1}^p is the one-hot phase of each pixel, x_t = alpha x + sigma eps. Tw
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -44,15 +45,15 @@ class PriorConfig:
     @classmethod
     def from_dict(cls, data: dict) -> "PriorConfig":
         """Inverse of `to_dict`; an unknown field is a TypeError."""
-        unet = {k: tuple(v) if isinstance(v, list) else v for k, v in data["unet"].items()}
-        rest = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "unet"}
-        return cls(unet=UNetConfig(**unet), **rest)
+        as_tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        unet: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in as_tuples.pop("unet").items()}
+        return cls(unet=UNetConfig(**unet), **as_tuples)
 
 
 def init(config: PriorConfig, key: jax.Array) -> dict:
     """Fresh parameters, a plain nested dict of float32 arrays."""
     x = jnp.zeros((1,) + (config.unet.factor,) * config.unet.dims + (config.phases,))
-    return UNet(config.unet, config.phases).init(key, x, jnp.zeros(1))["params"]
+    return dict(UNet(config.unet, config.phases).init(key, x, jnp.zeros(1))["params"])
 
 
 def spread(log_snr: Float[Array, " n"], ndim: int) -> Float[Array, "n ..."]:
@@ -60,9 +61,10 @@ def spread(log_snr: Float[Array, " n"], ndim: int) -> Float[Array, "n ..."]:
     return log_snr.reshape(log_snr.shape + (1,) * (ndim - 1))
 
 
-def network(config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]):
+def network(config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]) -> Array:
     """The network as it is: context logits (categorical) or noise (epsilon)."""
-    return UNet(config.unet, config.phases).apply({"params": params}, x_t, log_snr)
+    output = UNet(config.unet, config.phases).apply({"params": params}, x_t, log_snr)
+    return cast(Array, output)  # without mutable collections apply returns the output alone
 
 
 def likelihood_logits(x_t: Float[Array, "... p"], log_snr: Float[Array, "..."]) -> Float[Array, "... p"]:

@@ -149,7 +149,7 @@ def advance(
         if fractions is not None:
             x0_hat = jax.lax.cond(
                 (i >= low) & (i < high),
-                lambda x: calibrate_fractions(x, fractions, axis_name=axis_name),
+                lambda x, held=fractions: calibrate_fractions(x, held, axis_name=axis_name),
                 lambda x: x,
                 x0_hat,
             )
