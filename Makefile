@@ -38,7 +38,7 @@ $(VENV)/bin/python:
 	  echo "Install one of them, or name it: make $(or $(firstword $(MAKECMDGOALS)),demo) PYTHON=/path/to/python3.12" >&2; \
 	fi; exit 2
 
-install = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable
+install = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	@echo "Installing jaxmicro and what it needs ..."
