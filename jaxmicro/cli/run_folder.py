@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxmicro.errors import UserError
 
-_NOT_PART_OF_THE_RUN = ("out", "quiet", "resume")  # options that may differ when a run is continued
+_NOT_PART_OF_THE_RUN = ("out", "quiet", "resume", "minutes")  # options that may differ when a run is continued
 
 
 @dataclass(frozen=True)

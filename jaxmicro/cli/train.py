@@ -21,6 +21,8 @@ from jaxmicro.types import Microstructure
 def run(options: Train) -> None:
     """Train and write the run folder."""
     console = Console(quiet=options.quiet)
+    if not options.from_scratch and (options.patch != Train.patch or options.widths):
+        raise UserError("--patch and --widths shape a new network: give them with --from-scratch")
     micrograph = read_image(options.micrograph, options)
     _check(options, micrograph)
     start = _start(options, micrograph)

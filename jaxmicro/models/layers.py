@@ -31,7 +31,7 @@ def depth_to_space(x: Float[Array, "n *coarse d"], factor: int) -> Float[Array, 
 
 
 def fourier_features(t: Float[Array, " n"], features: int, *, period: float = 40.0) -> Float[Array, "n f"]:
-    """Sine and cosine features of a scalar, from one wave in `period` to features / 2 waves (Vaswani et al. 2017)."""
+    """Sine and cosine features of a scalar, from one to 32 waves in `period` (Vaswani et al. 2017)."""
     frequency = 2 * math.pi / period * 2.0 ** jnp.linspace(0.0, 5.0, features // 2)
     angle = t[:, None] * frequency[None, :]
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)

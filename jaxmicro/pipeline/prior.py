@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -50,6 +51,15 @@ def material_of(micrograph: Microstructure) -> Material:
     return Material(
         micrograph.values, micrograph.volume_fractions, micrograph.voxel_size, micrograph.unit, micrograph.source
     )
+
+
+def fingerprint(tree: Any) -> str:
+    """Hash of all arrays of a tree: tells whether unfinished work belongs to these parameters or this image."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        array = np.asarray(leaf)
+        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def roughness_levels(config: PriorConfig) -> jax.Array:

@@ -18,7 +18,7 @@ from jaxmicro.diffusion import StepInput, ddim_step, log_snr_times
 from jaxmicro.errors import UserError
 from jaxmicro.io.checkpoint import Checkpoints
 from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline.prior import Prior, Progress, general_prior, material_of, save_prior, with_roughness
+from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, general_prior, material_of, save_prior, with_roughness
 from jaxmicro.train import TrainConfig, fit
 from jaxmicro.types import Microstructure, check_patch
 
@@ -74,11 +74,12 @@ def train(
             log(entry)
 
     began = time.monotonic()
-    with _checkpoints(out, network, config, crops) as checkpoints:
+    data = fingerprint([sources.train, params])  # what is trained on and from: of the same work alone can it go on
+    with _checkpoints(out, network, config, crops, data) as checkpoints:
         state = fit(
             functools.partial(models.loss, network),
             params,
-            crop_batches(sources.train, crops),
+            crop_batches(sources.train, crops, process_index=jax.process_index(), process_count=jax.process_count()),
             config,
             save=checkpoints.save if checkpoints else None,
             restore=checkpoints.restore if checkpoints else None,
@@ -89,7 +90,7 @@ def train(
         )
     everywhere = crop_batches(sources.train + sources.validation, dataclasses.replace(crops, seed=config.seed + 2))
     prior = with_roughness(
-        so_far(jax.device_get(state.ema), seconds=time.monotonic() - began),
+        so_far(jax.device_get(state.ema), steps=int(state.step), seconds=time.monotonic() - began),
         next(everywhere),
         sources.train + sources.validation,
     )
@@ -120,7 +121,7 @@ VALIDATION_BATCHES = 4  # crops of the held-out part: enough to rank steps, few 
 
 @contextlib.contextmanager
 def _checkpoints(
-    out: Path | str | None, network: PriorConfig, config: TrainConfig, crops: CropConfig
+    out: Path | str | None, network: PriorConfig, config: TrainConfig, crops: CropConfig, data: str
 ) -> Iterator[Checkpoints | None]:
     """The checkpoints of a training in `out`; only the time limit may differ when it goes on."""
     if out is None:
@@ -130,6 +131,7 @@ def _checkpoints(
         "prior": network.to_dict(),
         "train": dataclasses.asdict(dataclasses.replace(config, minutes=None)),
         "crops": dataclasses.asdict(crops),
+        "data": data,
     }
     with Checkpoints(Path(out) / "checkpoints", config=identity) as checkpoints:
         yield checkpoints

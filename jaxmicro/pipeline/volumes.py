@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from jaxmicro import models
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline.prior import Prior, Progress, roughness_levels
+from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, roughness_levels
 from jaxmicro.reconstruct import SamplingConfig, SamplingState, advance, init_state, labels_of, sampling_times
 from jaxmicro.types import Microstructure
 
@@ -42,7 +42,7 @@ def reconstruct(
 ) -> list[Microstructure]:
     """Volumes whose sections look like the micrograph the prior was trained on.
 
-    Volume i depends on (seed, i) only: it is the same whatever the number of volumes.
+    Volume i depends on (seed, i) only, for an equal number sampled `together`; that changes rounding.
 
     Args:
         shape: voxels along z, y, x.
@@ -71,6 +71,8 @@ def reconstruct(
             made.append(volume)
             if on_volume is not None:
                 on_volume(number, volume)
+        if checkpoint is not None:  # only now is everything it held kept elsewhere
+            checkpoint.unlink(missing_ok=True)
     return made
 
 
@@ -108,9 +110,9 @@ def held_fractions(prior: Prior, fractions: Sequence[float] | Literal["micrograp
             "give one for each"
         )
     total = math.fsum(fractions)
-    if min(fractions) < 0 or abs(total - 1) > 0.01:
+    if not all(fraction >= 0 for fraction in fractions) or not abs(total - 1) <= 0.01:  # NaN is neither
         raise UserError(
-            f"volume fractions must be positive and sum to 1; {' '.join(map(str, fractions))} sum to {total:g}"
+            f"volume fractions must be zero or more and sum to 1; {' '.join(map(str, fractions))} sum to {total:g}"
         )
     return tuple(fraction / total for fraction in fractions)
 
@@ -175,7 +177,7 @@ def _sample(
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.asarray(group))
     roughness = _roughness_at(prior, config, fractions)
     identity = json.dumps(
-        [dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict(), roughness is not None]
+        [dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict(), fingerprint(prior.params)]
     )
     now = _load_unfinished(checkpoint, identity)
     if now is None:
@@ -199,8 +201,6 @@ def _sample(
         raise
     report(config.evaluations, config.evaluations)
     labels = np.asarray(jax.vmap(labels_of)(now.states))
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return labels
 
 
@@ -211,7 +211,7 @@ def _roughness_at(
     material = prior.material
     if material is None or not material.roughness or config.steer_gain == 0:
         return None
-    if fractions is not None and fractions != material.volume_fractions:
+    if fractions is not None and max(map(abs, map(float.__sub__, fractions, material.volume_fractions))) > 0.02:
         return None
     return jnp.interp(sampling_times(config), roughness_levels(prior.config), jnp.asarray(material.roughness))
 

@@ -25,7 +25,7 @@ from jaxmicro.reconstruct.tiles import evidence_tiled
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
-    """How a volume is sampled. The defaults are those that measured best (experiments/sampling)."""
+    """How a volume is sampled. experiments/sampling compares the choices."""
 
     shape: tuple[int, int, int] = (64, 64, 64)  # voxels along z, y, x
     steps: int = 40  # time steps
@@ -58,6 +58,10 @@ class SamplingConfig:
             raise ValueError(f"shape is {self.shape}, expected three positive edges z y x")
         if not 0 <= self.couple <= 1:
             raise ValueError(f"couple is {self.couple}, expected 0 (each plane by itself) to 1")
+        if not 0 <= self.overlap < self.tile or self.batch < 1:
+            raise ValueError(
+                f"overlap is {self.overlap} and batch {self.batch}; expected less than tile and at least 1"
+            )
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta is {self.eta}, expected 0 (deterministic) to 1 (ancestral)")
 

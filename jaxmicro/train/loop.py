@@ -31,7 +31,7 @@ class NonFiniteLoss(UserError):
     def __init__(self, step: int):
         super().__init__(
             f"the loss or its gradient is not finite at step {step}; "
-            "the last checkpoint is from before it: resume with a lower learning rate or a smaller clip"
+            "train again in a new folder with a lower learning rate"
         )
         self.step = step
 
