@@ -99,6 +99,14 @@ def _check(volumes: Sequence[Microstructure], reference: Microstructure, true_vo
                 f"{name} has phase {volume.labels.max()} but the reference has {reference.phases} phases "
                 f"(0 to {reference.phases - 1}); compare with the micrograph that the volume was made from"
             )
+        size, expected = volume.voxel_size, reference.voxel_size
+        if size is None or expected is None:
+            continue
+        if volume.unit != reference.unit or abs(size / expected - 1) > 1e-3:
+            raise UserError(
+                f"{name} has voxels of {size:g} {volume.unit}, the reference of {expected:g} {reference.unit}; "
+                "resample one of them, or correct its voxel size"
+            )
     smallest = min(min(m.labels.shape) for m in (*volumes, reference))
     if smallest < 4:
         raise UserError(f"an edge of {smallest} voxels is too short to measure correlations; at least 4 are needed")

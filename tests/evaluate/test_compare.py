@@ -142,3 +142,10 @@ def test_distances_are_lowered_to_what_the_grids_hold():
 def test_what_cannot_be_compared_is_refused_with_a_reason(volumes: list[Microstructure], message: str):
     with pytest.raises(UserError, match=message):
         compare(volumes, structure(np.eye(32)))
+
+
+def test_volumes_with_voxels_of_another_size_are_refused():
+    labels = np.indices((8, 8, 8))[0] % 2
+    volume = Microstructure(labels.astype(np.uint8), (0.0, 1.0), 65.0, "nm")
+    with pytest.raises(UserError, match="resample"):
+        compare([volume], Microstructure(volume.labels[:, 0], (0.0, 1.0), 130.0, "nm"), patches=0)
