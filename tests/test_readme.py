@@ -74,7 +74,7 @@ def test_every_command_of_the_readme_runs_in_its_order(small_world: Path):
         "electrode/weights.safetensors",
         "volumes/volume_001.vti",
         "evaluation/report.html",
-        "demo/report.html",
+        "first/report.html",
     ):
         assert (small_world / "runs" / path).exists(), path
 
