@@ -91,5 +91,5 @@ def check_patch(micrograph: Microstructure, patch: int) -> None:
         size = " x ".join(str(edge) for edge in micrograph.shape)
         raise UserError(
             f"{micrograph.source or 'the image'} is {size} pixels, smaller than the training patch of {patch}; "
-            f"use a larger image, or train with a patch of at most {min(micrograph.shape)}"
+            f"use a larger image, or train with --from-scratch --patch {max(min(micrograph.shape) // 8 * 8, 8)}"
         )

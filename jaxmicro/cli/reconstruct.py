@@ -60,7 +60,10 @@ def run(options: Reconstruct) -> None:
 
 
 def sampling_of(options: Sampling) -> SamplingConfig:
-    """The sampling that the options ask for, for the rest the measured defaults."""
+    """The sampling that the options ask for, for the rest the measured defaults. Checked before a folder is made."""
+    for name in ("volumes", "together"):
+        if getattr(options, name, 1) < 1:
+            raise UserError(f"--{name} is {getattr(options, name)}; expected 1 or more")
     given = {name: getattr(options, name) for name in ("steps", "harmonise", "sampler", "mode")}
     with checked_options():
         return SamplingConfig(

@@ -110,10 +110,11 @@ def held_fractions(prior: Prior, fractions: Sequence[float] | Literal["micrograp
             "give one for each"
         )
     total = math.fsum(fractions)
-    if not all(fraction >= 0 for fraction in fractions) or not abs(total - 1) <= 0.01:  # NaN is neither
-        raise UserError(
-            f"volume fractions must be zero or more and sum to 1; {' '.join(map(str, fractions))} sum to {total:g}"
-        )
+    given = " ".join(map(str, fractions))
+    if not all(fraction >= 0 for fraction in fractions):  # nor is NaN
+        raise UserError(f"volume fractions must be numbers of zero or more, found {given}")
+    if abs(total - 1) > 0.01:
+        raise UserError(f"volume fractions must sum to 1; {given} sum to {total:g}")
     return tuple(fraction / total for fraction in fractions)
 
 
