@@ -1,12 +1,14 @@
 """Phases as labels, as fractions, and as the grey levels they had in a file: the only place that knows grey levels."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Shaped, UInt8
 
 from jaxmicro.errors import UserError
-from jaxmicro.types import ArrayLike
+from jaxmicro.types import ArrayLike, Microstructure
 
 MAX_PHASES = 8  # more distinct values than this are read as grey levels, not as phases
 MAX_SEGMENTS = 5  # multi-Otsu tries every set of thresholds: minutes beyond this
@@ -30,6 +32,28 @@ def to_labels(fractions: Float[ArrayLike, "*grid p"]) -> UInt8[Array, "*grid"]:
     [1, 0]
     """
     return jnp.argmax(fractions, axis=-1).astype(jnp.uint8)
+
+
+def in_phases_of(reference: Microstructure, other: Microstructure) -> Microstructure:
+    """`other` with its labels as `reference` numbers them.
+
+    With as many phases the order of the values decides; a microstructure that lacks some of the phases is matched by
+    its values.
+
+    Raises:
+        UserError: it lacks phases, or has more, and its values are not values of the reference.
+    """
+    if other.phases == reference.phases:
+        return other
+    if not set(other.values) <= set(reference.values):
+        values, expected = (", ".join(f"{value:g}" for value in m.values) for m in (other, reference))
+        raise UserError(
+            f"{other.source or 'a volume'} has {other.phases} phases (values {values}), "
+            f"{reference.source or 'the reference'} has {reference.phases} phases ({expected}); "
+            "compare with the micrograph of the same material, or give the phases its values"
+        )
+    table = np.array([reference.values.index(value) for value in other.values], np.uint8)
+    return replace(other, labels=table[other.labels], values=reference.values)
 
 
 def labels_from_values(

@@ -29,6 +29,19 @@ def test_permuting_labels_permutes_fractions(labels):
     np.testing.assert_array_equal(permuted[..., order], phases.one_hot(labels, 3))
 
 
+def test_a_volume_that_lacks_phases_is_matched_by_value_not_by_rank(labels):
+    reference = Microstructure(labels, (0.0, 127.0, 255.0))
+    two = Microstructure((labels > 0).astype(np.uint8), (0.0, 255.0))
+    found = phases.in_phases_of(reference, two)
+    assert found == Microstructure((2 * (labels > 0)).astype(np.uint8), reference.values)
+    renamed = Microstructure(labels, (0.0, 1.0, 2.0))
+    assert phases.in_phases_of(reference, renamed) is renamed
+    with pytest.raises(UserError, match="2 phases"):
+        phases.in_phases_of(reference, Microstructure(two.labels, (0.0, 1.0)))
+    with pytest.raises(UserError, match="has 2 phases"):
+        phases.in_phases_of(two, reference)
+
+
 @pytest.mark.parametrize("levels", [(0, 127, 255), (0, 1, 2), (-1.5, 0.25, 3.0), (0, 1000, 65535)])
 def test_distinct_values_become_labels_in_increasing_order(labels, levels):
     found, values = phases.labels_from_values(np.array(levels)[labels])

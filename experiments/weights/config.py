@@ -20,7 +20,7 @@ class Recipe:
 
 
 # Steps, in one place. One update of 32 crops takes 0.4 s on two CPU cores.
-PRIOR3, PRIOR2, LONG, SHORT = 1500, 1200, 500, 350
+PRIOR3, PRIOR2, LONG, SHORT = 1500, 1200, 2500, 2000
 
 RECIPES: dict[str, Recipe] = {
     # General priors. They see none of the five evaluated materials: see README.md.
@@ -29,7 +29,7 @@ RECIPES: dict[str, Recipe] = {
     # One micrograph each.
     "sofc": Recipe(data="sofc", phases=3, start="prior3", steps=LONG, publish_as="sofc"),
     "nmc": Recipe(data="nmc", phases=3, start="prior3", steps=LONG),
-    "composite": Recipe(data="composite", phases=3, start="prior3", steps=SHORT),
+    "composite": Recipe(data="composite", phases=3, start="prior3", steps=LONG),
     "carbonate": Recipe(data="carbonate", phases=2, start="prior2", steps=SHORT, publish_as="carbonate"),
     "berea": Recipe(data="berea", phases=2, start="prior2", steps=SHORT),
     # Planes along three axes of the first part of a true volume; the last 128 planes along z are never seen.

@@ -1,7 +1,6 @@
 """`jaxmicro evaluate`: volumes against their micrograph."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from jaxmicro import pipeline
@@ -11,7 +10,7 @@ from jaxmicro.cli.inputs import read_image, volume_files
 from jaxmicro.cli.options import Evaluate, ImageOptions
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import report_html, warnings
+from jaxmicro.evaluate import check_comparable, report_html, warnings
 from jaxmicro.types import Microstructure
 
 
@@ -24,8 +23,7 @@ def run(options: Evaluate) -> None:
     volumes = [read_image(path, ImageOptions()) for path in paths]
     reference = read_image(options.reference, options)
     true_volume = read_image(options.true_volume, ImageOptions()) if options.true_volume else None
-    for path, volume in zip(paths, volumes, strict=True):
-        _check_volume(path, volume, reference)
+    check_comparable(volumes, reference, true_volume, r_max=options.r_max)  # before a folder is made
     folder = open_run_folder(
         "evaluate",
         options.volumes[0].stem,
@@ -42,6 +40,7 @@ def run(options: Evaluate) -> None:
         title=f"{options.volumes[0].name} against {options.reference.name}",
         true_volume=true_volume,
         r_max=options.r_max,
+        seed=options.seed,
     )
     if report is not None and not options.quiet:
         console.result(summary(report))
@@ -56,6 +55,7 @@ def write_report(
     title: str,
     true_volume: Microstructure | None = None,
     r_max: int = 32,
+    seed: int = 0,
 ) -> dict[str, Any] | None:
     """evaluation.json, figures and report.html; without a reference pictures of the volumes only."""
     if reference is None:
@@ -63,7 +63,7 @@ def write_report(
         folder.write_figures(figures.of_volumes(volumes))
         return None
     console.remark(f"comparing with {reference.source or 'the micrograph'} ...")
-    report = pipeline.evaluate(volumes, reference, true_volume=true_volume, r_max=r_max)
+    report = pipeline.evaluate(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed)
     folder.write_json("evaluation.json", report)
     pictures = {**figures.of_volumes(volumes, reference), **figures.of_evaluation(report)}
     folder.write_figures(pictures)
@@ -73,17 +73,6 @@ def write_report(
         console.remark(f"note: {warning}")
     console.remark(f"report: {page}")
     return report
-
-
-def _check_volume(path: Path, volume: Microstructure, reference: Microstructure) -> None:
-    """Before a folder is made for the comparison."""
-    if volume.labels.ndim != 3:
-        raise UserError(f"{path} is an image; expected a volume (z y x), such as 'jaxmicro reconstruct' writes")
-    if volume.phases > reference.phases:
-        raise UserError(
-            f"{path} has {volume.phases} phases, the reference {reference.source} has {reference.phases}; "
-            "compare with the micrograph of the same material"
-        )
 
 
 def summary(report: dict[str, Any]) -> str:

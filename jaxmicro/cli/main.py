@@ -3,10 +3,12 @@
 Exit codes: 0 done; 2 wrong input, or a request that cannot be met; 130 interrupted by Ctrl-C. Anything else is a bug.
 """
 
+import contextlib
 import errno
 import importlib
 import importlib.metadata
 import inspect
+import io
 import os
 import shlex
 import sys
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = _known_failure(error)
         if text is None:
             raise
-        return _fail(f"{text} {_how_to_go_on(command, argv)}", 2)
+        return _fail(text if _is_memory(error) else f"{text} {_how_to_go_on(command, argv)}", 2)
     return 0
 
 
@@ -65,13 +67,38 @@ def parse(argv: Sequence[str]) -> Any:
         for kind in VERBS
     )
     union: Any = Union[kinds]  # noqa: UP007  # a union of types that are known only now
-    return tyro.cli(
-        union,
-        prog="jaxmicro",
-        description=DESCRIPTION,
-        args=argv,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
-    )
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                union,
+                prog="jaxmicro",
+                description=DESCRIPTION,
+                args=argv,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+            )
+    except SystemExit as stop:
+        if stop.code:
+            _fail(_in_one_line(complaint.getvalue(), argv), 2)
+        raise
+
+
+def _in_one_line(box: str, argv: Sequence[str]) -> str:
+    """What tyro says in a frame of several parts: the first part, and its first suggestion."""
+    parts: list[list[str]] = [[]]
+    for line in box.splitlines()[1:-1]:
+        text = line.strip("│ ")
+        if text.startswith("───"):
+            parts.append([])
+        elif text:
+            parts[-1].append(text)
+    said = " ".join(parts[0]).removesuffix(".")
+    hints = {part[0]: part[1:] for part in parts[1:] if part}
+    verbs = [_verb(kind) for kind in VERBS]
+    if argv[0] not in verbs:
+        return f"no verb {argv[0]!r}; there are {', '.join(verbs)}: see 'jaxmicro --help'"
+    meant = f" (perhaps you meant {hints['Perhaps you meant:'][0]})" if "Perhaps you meant:" in hints else ""
+    return f"{said}{meant}; see 'jaxmicro {argv[0]} --help'"
 
 
 def _verb(kind: type) -> str:
@@ -101,6 +128,10 @@ def _how_to_go_on(command: Any, argv: Sequence[str]) -> str:
     return f"Continue with: {shlex.join(['jaxmicro', *argv, *missing])}"
 
 
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def _known_failure(error: Exception) -> str | None:
     """What to say about a failure that is not a bug; None if it is one."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -108,7 +139,7 @@ def _known_failure(error: Exception) -> str | None:
         return f"no space left on the disk{where}; what was written before is kept. Free some space."
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    if _is_memory(error):
         return "not enough memory; use a smaller --size, fewer --together or a smaller --batch."
     if "No space left on device" in str(error) or "NO_SPACE" in str(error):  # from libraries that write by themselves
         return "no space left on the disk; what was written before is kept. Free some space."

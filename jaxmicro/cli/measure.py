@@ -24,6 +24,7 @@ def _measured(options: Measure, console: Console) -> dict[str, Any]:
     structure = read_image(options.file, options)
     if options.out is None:
         return {"file": str(options.file), **pipeline.measure(structure, r_max=options.r_max)}
+    pipeline.check_r_max(structure, options.r_max)  # before a folder is made
     folder = open_run_folder(
         "measure", options.file.stem, options, out=options.out, resume=options.resume, inputs=[options.file]
     )

@@ -21,7 +21,7 @@ class RunOptions:
     """Of every verb that writes a run folder."""
 
     out: MaybePath = None
-    """Folder to write; it must not exist yet. Default: runs/VERB-NAME, with a number if that is taken."""
+    """Folder to write; it must not exist yet, or be empty. Default: runs/VERB-NAME, with a number if that is taken."""
     seed: int = 0
     """Number that fixes all random choices: the same seed gives the same result."""
     quiet: bool = False

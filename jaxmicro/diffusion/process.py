@@ -5,24 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmicro.diffusion.schedule import alpha, sigma
-
-Scalar = Float[Array, ""]
-
-
-def diffuse(x_0: Float[Array, "*grid"], log_snr: Scalar, eps: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
-    """x_t = alpha x_0 + sigma eps (Ho et al. 2020, eq. 4)."""
-    return alpha(log_snr) * x_0 + sigma(log_snr) * eps
-
-
-def x0_from_eps(x_t: Float[Array, "*grid"], log_snr: Scalar, eps: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
-    """x_0 = (x_t - sigma eps) / alpha."""
-    return (x_t - sigma(log_snr) * eps) / alpha(log_snr)
-
-
-def eps_from_x0(x_t: Float[Array, "*grid"], log_snr: Scalar, x_0: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
-    """eps = (x_t - alpha x_0) / sigma."""
-    return (x_t - alpha(log_snr) * x_0) / sigma(log_snr)
+from jaxmicro.noise import Scalar, alpha, eps_from_x0, sigma
 
 
 def renoise(x_s: Float[Array, "*grid"], s: Scalar, t: Scalar, noise: Float[Array, "*grid"]) -> Float[Array, "*grid"]:

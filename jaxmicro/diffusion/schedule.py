@@ -1,18 +1,7 @@
-"""Noise schedules. Everything is written in log_snr = log(alpha^2 / sigma^2), with alpha^2 + sigma^2 = 1."""
+"""Noise schedules, as values of log_snr = log(alpha^2 / sigma^2)."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-
-
-def alpha(log_snr: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Signal amplitude of x_t = alpha x_0 + sigma eps."""
-    return jnp.sqrt(jax.nn.sigmoid(log_snr))
-
-
-def sigma(log_snr: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Noise amplitude of x_t = alpha x_0 + sigma eps."""
-    return jnp.sqrt(jax.nn.sigmoid(-log_snr))
 
 
 def linear_beta(steps: int = 1000, *, beta_min: float = 1e-4, beta_max: float = 2e-2) -> Float[Array, " t"]:

@@ -1,6 +1,6 @@
 """Evaluation: how close generated volumes are to the micrograph, and to the true volume where there is one."""
 
-from jaxmicro.evaluate.compare import compare
+from jaxmicro.evaluate.compare import check_comparable, compare
 from jaxmicro.evaluate.findings import summarise, warnings
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
@@ -9,6 +9,7 @@ from jaxmicro.evaluate.representativity import integral_range, representativity,
 from jaxmicro.evaluate.statistics import slice_statistics
 
 __all__ = [
+    "check_comparable",
     "compare",
     "error_rate",
     "integral_range",

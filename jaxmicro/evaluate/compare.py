@@ -17,6 +17,7 @@ from jaxmicro.evaluate.statistics import (
     plane_statistics,
     volume_statistics,
 )
+from jaxmicro.phases import in_phases_of
 from jaxmicro.types import ArrayLike, Microstructure
 
 AXES = ("z", "y", "x")
@@ -32,6 +33,7 @@ def compare(
     true_volume: Microstructure | None = None,
     r_max: int = 32,
     patches: int = 24,
+    seed: int = 0,
 ) -> dict:
     """How close volumes are to their micrograph: numbers and curves for a report, as a dictionary that JSON can hold.
 
@@ -47,6 +49,7 @@ def compare(
             the same numbers for sub-volumes of the true volume as yardstick.
         r_max: largest distance of the curves in voxels; lowered to half the shortest edge of all grids.
         patches: patches for the memorisation search (0: leave it out); see `memorisation`.
+        seed: of the places of these patches.
     Returns:
         {"r_max", "r", "voxel_size", "unit", "volumes", "shapes", "reference", "phases": [per phase: "volume_fraction",
         "two_point", "lineal_path", "surface_area", "relative_surface_area", "percolating_fraction"], "memorisation",
@@ -54,10 +57,12 @@ def compare(
         "mean", "std" (over volumes), "volumes", "error_rate" (of the mean), "error_rate_volumes", and more. Distances
         in voxels, areas per voxel, fractions and curves dimensionless, error rates in percent.
     Raises:
-        UserError: no volumes, a 2D one among them, more phases than the reference has, or grids too small to measure.
+        UserError: no volumes, a 2D one among them, phases that are not the reference's, or grids too small to measure.
     """
     true_volume = reference if true_volume is None and reference.labels.ndim == 3 else true_volume
-    _check(volumes, reference, true_volume)
+    check_comparable(volumes, reference, true_volume, r_max=r_max)
+    volumes = [in_phases_of(reference, volume) for volume in volumes]
+    true_volume = in_phases_of(reference, true_volume) if true_volume else None
     phases = reference.phases
     grids = [v.labels for v in volumes] + [reference.labels] + ([true_volume.labels] if true_volume else [])
     r_max = min(r_max, min(min(g.shape) for g in grids) // 2)
@@ -79,7 +84,7 @@ def compare(
             "crop": min(_CROP, *reference.labels.shape),
         },
         "phases": [_phase_report(p, made, original, scatter, volumes) for p in range(phases)],
-        "memorisation": memorisation([v.labels for v in volumes], reference.labels, phases, patches=patches)
+        "memorisation": memorisation([v.labels for v in volumes], reference.labels, phases, patches=patches, seed=seed)
         if flat and patches
         else None,
         "representativity": representativity(reference.labels, phases, r_max=r_max) if flat else None,
@@ -87,18 +92,27 @@ def compare(
     }
 
 
-def _check(volumes: Sequence[Microstructure], reference: Microstructure, true_volume: Microstructure | None) -> None:
+def check_comparable(
+    volumes: Sequence[Microstructure],
+    reference: Microstructure,
+    true_volume: Microstructure | None = None,
+    *,
+    r_max: int = 32,
+) -> None:
+    """Refuses what `compare` cannot compare.
+
+    Raises:
+        UserError: as `compare`.
+    """
     if not volumes:
         raise UserError("no volumes to evaluate; give at least one")
+    if r_max < 1:
+        raise UserError(f"r_max is {r_max} voxels; expected 1 or more")
     for volume in (*volumes, *([true_volume] if true_volume else [])):
         name = volume.source or "a volume"
         if volume.labels.ndim != 3:
             raise UserError(f"{name} is an image of shape {volume.labels.shape}; expected a volume z y x")
-        if volume.labels.max() >= reference.phases:
-            raise UserError(
-                f"{name} has phase {volume.labels.max()} but the reference has {reference.phases} phases "
-                f"(0 to {reference.phases - 1}); compare with the micrograph that the volume was made from"
-            )
+        in_phases_of(reference, volume)
         size, expected = volume.voxel_size, reference.voxel_size
         if size is None or expected is None:
             continue

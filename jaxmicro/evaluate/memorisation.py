@@ -14,7 +14,7 @@ from scipy.fft import next_fast_len
 _COPY = 0.5  # a plane below this share of the smallest distance inside the micrograph counts as a copy
 _BLANK = 0.25  # a patch with less than this share of the content of the image tells nothing
 _NOWHERE = -(1 << 20)  # corner of a patch that does not come from the image
-_GOLDEN = np.array([0.6180339887, 0.7548776662, 0.5698402910])  # additive recurrences: an even spread without a seed
+_GOLDEN = np.array([0.6180339887, 0.7548776662, 0.5698402910])  # additive recurrences: an even spread
 
 
 def memorisation(
@@ -24,13 +24,13 @@ def memorisation(
     *,
     patch: int = 64,
     patches: int = 24,
+    seed: int = 0,
 ) -> dict:
     """Distance of generated patches to their nearest crop of the micrograph, over all shifts, turns and reflections.
 
     The distance of a patch to a crop is the share of pixels that differ, over the share that differ from a blank crop
     of the patch's most abundant phase: 0 is a copy, 1 no closer than nothing at all. Nearly blank patches, which
-    resemble anything blank, count as 1. The yardstick is the same search for patches of the micrograph, each
-        against
+    resemble anything blank, count as 1. The yardstick is the same search for patches of the micrograph, each against
     all crops that do not overlap it. A generated patch closer than half the smallest such distance counts as copied.
 
     Args:
@@ -40,13 +40,15 @@ def memorisation(
         patch: edge of the patches in pixels; lowered to half the shortest edge of the image and to the edges of the
             volumes.
         patches: number of generated patches searched for, and of patches of the micrograph.
+        seed: another number takes patches from other places.
     Returns:
         {"patch", "generated": [distance], "micrograph": [distance], "nearest", "yardstick" (both smallest),
         "copied" (number of patches), "flagged"}; distances dimensionless.
     """
     edge = min(patch, min(image.shape) // 2, *(min(v.shape) for v in volumes))
-    made = np.stack([_generated_patch(volumes, k, edge) for k in range(patches)])
-    corners = np.stack([_corner(image.shape, k, edge) for k in range(patches)])
+    which = range(seed * patches, (seed + 1) * patches)
+    made = np.stack([_generated_patch(volumes, k, edge) for k in which])
+    corners = np.stack([_corner(image.shape, k, edge) for k in which])
     own = np.stack([image[r : r + edge, c : c + edge] for r, c in corners])
     content = _content(image[None], phases)[0]
     generated = _relative(_nearest(made, np.full_like(corners, _NOWHERE), image, phases=phases), made, content, phases)

@@ -87,12 +87,9 @@ def _phases(raster: Raster, segment: int | None, max_phases: int) -> tuple:
     if segment is not None:
         labels, thresholds = phases.segment(raster.array, segment)
         return labels, phases.mean_levels(raster.array, labels, segment), thresholds
-    labels, values = phases.labels_from_values(raster.array, max_phases=max_phases)
-    if raster.values is not None and set(values) <= set(
-        range(len(raster.values))
-    ):  # labels already, and a phase may be absent from this volume
-        return raster.array.astype(np.uint8), raster.values, ()
-    return labels, values, ()
+    if raster.values is not None and np.isin(raster.array, np.arange(len(raster.values))).all():
+        return raster.array.astype(np.uint8), raster.values, ()  # a file of ours: labels, of which some may be absent
+    return *phases.labels_from_values(raster.array, max_phases=max_phases), ()
 
 
 def _calibration(raster: Raster, voxel_size: float | None, unit: str | None) -> tuple[float | None, str | None]:

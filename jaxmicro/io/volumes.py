@@ -189,18 +189,31 @@ def read_vti(path: Path) -> Raster:
             raise UserError(
                 f"{path} has no raw appended data; only .vti files of this package are read: save it as TIFF"
             )
-        image = ElementTree.fromstring(head + b"</VTKFile>").find("ImageData")
+        file = ElementTree.fromstring(head + b"</VTKFile>")
+        image = file.find("ImageData")
         node = None if image is None else image.find("Piece/CellData/DataArray")
         if image is None or node is None:
             raise ValueError("no cell data")
         bounds = [int(number) for number in image.attrib["WholeExtent"].split()]
         shape = [last - first for first, last in zip(bounds[::2], bounds[1::2], strict=True)][::-1]
-        data = np.frombuffer(tail, _VTI_TYPES[node.attrib["type"]], int(np.prod(shape)), tail.index(b"_") + 9)
+        data = _appended(path, file.attrib, node.attrib, tail, int(np.prod(shape)))
         fields = {field.get("Name"): (field.text or "").split() for field in image.iterfind("FieldData/DataArray")}
         size, values = (tuple(float(number) for number in fields.get(name, ())) for name in ("voxel_size", "values"))
         unit = "".join(chr(int(code)) for code in fields.get("unit", ())).rstrip("\0")
     array = drop_unit_axes(data.reshape(shape))
     return Raster(array, size * array.ndim or None, plain_unit(unit), values or None, path.name)
+
+
+def _appended(path: Path, file: dict[str, str], array: dict[str, str], tail: bytes, count: int) -> np.ndarray:
+    """The numbers of one array in the raw appended data, after the header that holds their length in bytes."""
+    if file.get("compressor") or file.get("byte_order", "LittleEndian") != "LittleEndian":
+        raise UserError(f"{path} is compressed or big-endian; save it raw and little-endian, or as TIFF")
+    kind, header = np.dtype(_VTI_TYPES[array["type"]]), np.dtype(_VTI_TYPES[file.get("header_type", "UInt32")])
+    start = tail.index(b"_") + 1 + int(array.get("offset", 0))
+    length = int(np.frombuffer(tail, header, 1, start)[0])
+    if length != count * kind.itemsize:
+        raise ValueError(f"{length} bytes of data where {count * kind.itemsize} are expected")
+    return np.frombuffer(tail, kind, count, start + header.itemsize)
 
 
 def _vti_fields(microstructure: Microstructure) -> str:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from jaxmicro.models.unet import UNet, UNetConfig
+from jaxmicro.noise import alpha, diffuse, sigma, x0_from_eps
 from jaxmicro.planes import PlaneModel
 
 
@@ -69,7 +70,7 @@ def network(config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr
 
 def likelihood_logits(x_t: Float[Array, "... p"], log_snr: Float[Array, "..."]) -> Float[Array, "... p"]:
     """Logits of each phase from the pixel's own noisy value alone: 2 alpha / sigma^2 x_t; exact."""
-    return 2 * jnp.sqrt(jax.nn.sigmoid(log_snr)) / jax.nn.sigmoid(-log_snr) * x_t
+    return 2 * alpha(log_snr) / sigma(log_snr) ** 2 * x_t
 
 
 def posterior_logits(
@@ -86,8 +87,7 @@ def plane_model(config: PriorConfig, params) -> PlaneModel:
         output = network(config, params, x_t, log_snr)
         if config.prediction == "categorical":
             return jax.nn.log_softmax(output, axis=-1)
-        lam = spread(log_snr, x_t.ndim)
-        return (x_t - jnp.sqrt(jax.nn.sigmoid(-lam)) * output) / jnp.sqrt(jax.nn.sigmoid(lam))
+        return x0_from_eps(x_t, spread(log_snr, x_t.ndim), output)
 
     return PlaneModel(evidence, product_of_experts if config.prediction == "categorical" else weighted_mean)
 
@@ -132,10 +132,9 @@ def loss(
     low, high = config.log_snr_range
     u = (jnp.arange(n) + jax.random.uniform(time_key, (n,))) / n  # stratified: one level from each n-th of the range
     log_snr = low + (high - low) * u
-    lam = spread(log_snr, labels.ndim + 1)
     x = 2 * jax.nn.one_hot(labels, config.phases) - 1
     eps = jax.random.normal(noise_key, x.shape)
-    x_t = jnp.sqrt(jax.nn.sigmoid(lam)) * x + jnp.sqrt(jax.nn.sigmoid(-lam)) * eps
+    x_t = diffuse(x, spread(log_snr, x.ndim), eps)
     if config.prediction == "epsilon":
         value = jnp.mean((network(config, params, x_t, log_snr) - eps) ** 2)
         return value, {"squared_error": value}

@@ -10,7 +10,7 @@ Progress goes to a function `progress(stage, done, total, note)`; without one, n
 """
 
 from jaxmicro.io import read, write
-from jaxmicro.pipeline.numbers import evaluate, measure
+from jaxmicro.pipeline.numbers import check_r_max, evaluate, measure
 from jaxmicro.pipeline.prior import (
     Material,
     Prior,
@@ -34,6 +34,7 @@ __all__ = [
     "Progress",
     "bundled",
     "bundled_micrograph",
+    "check_r_max",
     "check_training",
     "evaluate",
     "general_prior",

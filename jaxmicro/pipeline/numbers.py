@@ -18,9 +18,23 @@ def evaluate(
     *,
     true_volume: Microstructure | None = None,
     r_max: int = 32,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """How close volumes are to their micrograph, and to a true volume if there is one; see `evaluate.compare`."""
-    return compare(volumes, reference, true_volume=true_volume, r_max=r_max)
+    return compare(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed)
+
+
+def check_r_max(structure: Microstructure, r_max: int | None) -> int:
+    """The largest distance of curves: the one asked for, or the default.
+
+    Raises:
+        UserError: it does not fit the image.
+    """
+    shortest = min(structure.shape)
+    r_max = max(1, min(32, shortest // 2)) if r_max is None else r_max
+    if not 1 <= r_max < shortest:
+        raise UserError(f"r_max is {r_max} voxels; the shortest edge has {shortest}: choose 1 to {shortest - 1}")
+    return r_max
 
 
 def measure(structure: Microstructure, *, r_max: int | None = None) -> dict[str, Any]:
@@ -32,10 +46,7 @@ def measure(structure: Microstructure, *, r_max: int | None = None) -> dict[str,
     Raises:
         UserError: r_max does not fit the image.
     """
-    shortest = min(structure.shape)
-    r_max = max(1, min(32, shortest // 2)) if r_max is None else r_max
-    if not 1 <= r_max < shortest:
-        raise UserError(f"r_max is {r_max} voxels; the shortest edge has {shortest}: choose 1 to {shortest - 1}")
+    r_max = check_r_max(structure, r_max)
     size = structure.voxel_size or 1.0
     axes = "zyx"[-structure.labels.ndim :]
     fractions = jax.nn.one_hot(structure.labels, structure.phases)

@@ -18,6 +18,7 @@ from jaxmicro.diffusion import StepInput, ddim_step, log_snr_times
 from jaxmicro.errors import UserError
 from jaxmicro.io.checkpoint import Checkpoints
 from jaxmicro.models import PriorConfig
+from jaxmicro.phases import to_labels
 from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, general_prior, material_of, save_prior, with_roughness
 from jaxmicro.train import TrainConfig, fit
 from jaxmicro.types import Microstructure, check_patch
@@ -159,4 +160,4 @@ def _sample_images(params, keys, *, shape: tuple[int, ...], prior: PriorConfig):
 
     x_t = jax.random.normal(keys[0], shape)
     _, predictions = jax.lax.scan(one_step, x_t, (times[:-1], times[1:], keys[1:]))
-    return jnp.argmax(predictions[-1], axis=-1).astype(jnp.uint8)
+    return to_labels(predictions[-1])

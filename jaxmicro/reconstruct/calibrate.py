@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 def calibrate_fractions(
-    x0_hat: Float[Array, "*grid p"], fractions: Float[Array, " p"], *, iterations: int = 4, axis_name: str | None = None
+    x0_hat: Float[Array, "*grid p"], fractions: Float[Array, " p"], *, iterations: int = 4
 ) -> Float[Array, "*grid p"]:
     """The prediction in [-1, 1]^p with its logits shifted, the same shift everywhere, so that its mean is `fractions`.
 
@@ -17,8 +17,6 @@ def calibrate_fractions(
     Args:
         x0_hat: 2 p - 1 with p the posterior of each phase; values outside [-1, 1] are clipped.
         fractions: wanted mean of p, sums to 1.
-        axis_name: a mapped axis (of `jax.vmap`) over which the mean is taken as well: several volumes that have
-            these fractions together and keep their natural scatter.
     """
     p = jnp.clip((x0_hat + 1) / 2, 1e-6, 1.0)
     cells = p.reshape(-1, p.shape[-1])
@@ -30,8 +28,6 @@ def calibrate_fractions(
     def newton(_, b):
         q = shifted(b)
         mean, square = jnp.mean(q, axis=0), q.T @ q / q.shape[0]
-        if axis_name is not None:
-            mean, square = jax.lax.pmean((mean, square), axis_name)
         jacobian = jnp.diag(mean) - square  # d mean / d b; constant shifts are its null space, hence the ridge
         change = jnp.linalg.solve(jacobian + 1e-7 * jnp.eye(len(b)) + 1.0 / len(b), fractions - mean)
         change = change - change.mean()

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxmicro.diffusion import StepInput, ddim_step, ddpm_times, dpm_solver_step, log_snr_times, renoise
+from jaxmicro.phases import to_labels
 from jaxmicro.planes import PlaneModel, put_planes, take_planes
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.roughness import boundary_density
@@ -95,7 +96,6 @@ def advance(
     key: jax.Array,
     fractions: Float[Array, " c"] | None = None,
     roughness: Float[Array, " t"] | None = None,
-    axis_name: str | None = None,
 ) -> SamplingState:
     """Evaluations start..stop-1 of the reverse process (0..config.evaluations-1 in all), as one loop.
 
@@ -105,7 +105,6 @@ def advance(
         fractions: volume fractions to hold; None leaves them to the prior.
         roughness: expected boundary density of single planes at each of `sampling_times`, which steers the coupling;
             None keeps the weight at `config.couple`.
-        axis_name: name of a `jax.vmap` axis over volumes that hold the fractions together.
     """
     times = sampling_times(config)
     repeats = config.harmonise + 1
@@ -153,7 +152,7 @@ def advance(
         if fractions is not None:
             x0_hat = jax.lax.cond(
                 (i >= low) & (i < high),
-                lambda x, held=fractions: calibrate_fractions(x, held, axis_name=axis_name),
+                lambda x, held=fractions: calibrate_fractions(x, held),
                 lambda x: x,
                 x0_hat,
             )
@@ -169,7 +168,7 @@ def advance(
 
 def labels_of(state: SamplingState) -> UInt8[Array, "z y x"]:
     """The most probable phase of each voxel."""
-    return jnp.argmax(state.x0_hat, axis=-1).astype(jnp.uint8)
+    return to_labels(state.x0_hat)
 
 
 def sampling_times(config: SamplingConfig) -> Float[Array, " t"]:

@@ -27,6 +27,12 @@ def test_a_copied_crop_is_found_at_distance_zero_in_any_orientation(turn):
     assert found["copied"] >= 1  # of the planes normal to z; those normal to y and x are stripes
 
 
+def test_another_seed_looks_at_other_places():
+    volume = random_field((40, 40, 40), seed=3)
+    first, again, other = (memorisation([volume], IMAGE, 3, patch=32, patches=3, seed=seed) for seed in (0, 0, 1))
+    assert first == again != other
+
+
 def test_an_independent_volume_of_the_same_material_is_no_copy():
     found = memorisation([random_field((32, 32, 32), seed=7)], IMAGE, 3, patch=32, patches=6)
     assert not found["flagged"]

@@ -90,6 +90,29 @@ def test_vti_is_well_formed_cell_data_with_x_fastest(tmp_path):
     np.testing.assert_array_equal(data.reshape(5, 7, 6), labels(5, 7, 6))
 
 
+def test_vti_of_other_programs_with_short_headers_and_offsets_is_read(tmp_path):
+    io.write_vti(tmp_path / "ours.vti", volume(5, 7, 6))
+    head, mark, tail = (tmp_path / "ours.vti").read_bytes().partition(b'<AppendedData encoding="raw">')
+    data = tail[tail.index(b"_") + 9 :]
+    head = head.replace(b' header_type="UInt64"', b"").replace(b'offset="0"', b'offset="6"')
+    short = np.uint32(2).tobytes() + b"xy" + np.uint32(5 * 7 * 6).tobytes()  # another array before ours
+    (tmp_path / "theirs.vti").write_bytes(head + mark + b"\n_" + short + data)
+    assert io.read(tmp_path / "theirs.vti") == volume(5, 7, 6)
+    (tmp_path / "short.vti").write_bytes(head + mark + b"\n_" + short + data[:50])
+    with pytest.raises(UserError, match="not a readable VTI"):
+        io.read(tmp_path / "short.vti")
+    (tmp_path / "big.vti").write_bytes(head.replace(b"LittleEndian", b"BigEndian") + mark + b"\n_" + short + data)
+    with pytest.raises(UserError, match="big-endian"):
+        io.read(tmp_path / "big.vti")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".vti", ".npz", ".zarr"])
+def test_a_volume_of_ours_in_which_one_phase_alone_is_left_reads_back(tmp_path, suffix):
+    original = Microstructure(np.full((4, 5, 6), 2, np.uint8), (0.0, 127.0, 255.0), 0.398, "um")
+    io.write(tmp_path / f"volume{suffix}", original)
+    assert io.read(tmp_path / f"volume{suffix}") == original
+
+
 def test_zarr_is_chunked_and_carries_the_calibration(tmp_path):
     io.write_zarr(tmp_path / "volume.zarr", volume(70, 66, 5))
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{tmp_path}/volume.zarr/"}}
