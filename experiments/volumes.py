@@ -9,6 +9,7 @@ from typing import Literal
 from jaxmicro import pipeline
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
+from jaxmicro.pipeline.prior import fingerprint
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 
@@ -31,7 +32,8 @@ def make_volumes(
         ValueError: the folder holds volumes made another way; delete it, or choose another one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _check_same(folder / "made_with.json", {"shape": shape, "seed": seed, "fractions": fractions}, sampling)
+    made_with = {"shape": shape, "seed": seed, "fractions": fractions, "prior": fingerprint(prior.params)}
+    _check_same(folder / "made_with.json", made_with, sampling)
     began = time.monotonic()
 
     def keep(number: int, volume: Microstructure) -> None:

@@ -34,7 +34,7 @@ PROGRESS_SECONDS = 30.0
 
 COLUMNS = {
     "model": "Model", "data": "Data", "start": "From", "phases": "Phases", "steps": "Steps", "batch": "Batch",
-    "learning_rate": "Learning rate", "seed": "Seed", "loss_before": "Loss before", "validation_loss": "Loss after",
+    "optimiser": "Optimiser", "learning_rate": "Learning rate", "seed": "Seed", "loss_before": "Loss before", "validation_loss": "Loss after",
     "disjoint": "Held out", "wall_s": "Time (s)", "device": "On",
 }  # fmt: skip
 
@@ -91,6 +91,7 @@ def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: P
         "phases": recipe.phases,
         "steps": train.steps,
         "batch": train.batch,
+        "optimiser": train.optimiser,
         "learning_rate": train.learning_rate,
         "seed": train.seed,
         "loss_before": None if start is None else validation_loss(start, data, config, train),

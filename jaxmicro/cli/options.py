@@ -56,11 +56,11 @@ class Train(RunOptions, ImageOptions):
     phases: MaybeInt = None
     """Number of phases you expect; another number in the image is an error. Default: as many as the image has."""
     steps: MaybeInt = None
-    """Training steps. Default: 800 when fine-tuning, 2000 from scratch."""
+    """Training steps. Default: 600 when fine-tuning, 1500 from scratch."""
     batch: int = 32
     """Crops of the image per step."""
     learning_rate: MaybeFloat = None
-    """Peak step size of the optimiser. Default: 5e-4 when fine-tuning, 1e-3 from scratch."""
+    """Peak step size of the optimiser (Muon). Default: 0.02."""
     minutes: MaybeFloat = None
     """Stop after this many minutes, wherever the training is. Default: no limit."""
     start: MaybeStr = None

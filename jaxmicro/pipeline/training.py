@@ -23,10 +23,10 @@ from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, general_prior,
 from jaxmicro.train import TrainConfig, fit
 from jaxmicro.types import Microstructure, check_patch
 
-FINE_TUNING = TrainConfig(steps=800, learning_rate=5e-4, warmup=50, ema_decay=0.99, save_every=100, evaluate_every=200)
-FROM_SCRATCH = TrainConfig(
-    steps=2000, learning_rate=1e-3, warmup=100, ema_decay=0.99, save_every=100, evaluate_every=200
+FINE_TUNING = TrainConfig(
+    steps=600, optimiser="muon", learning_rate=0.02, warmup=30, ema_decay=0.99, save_every=100, evaluate_every=200
 )
+FROM_SCRATCH = dataclasses.replace(FINE_TUNING, steps=1500, warmup=100)
 
 
 def train(

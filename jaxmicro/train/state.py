@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
+from optax.contrib import MuonDimensionNumbers, muon
 
 from jaxmicro.errors import UserError
 
@@ -28,7 +29,9 @@ class TrainConfig:
     steps: int = 20_000  # updates in all
     batch: int = 32  # samples per update, over all devices
     seed: int = 0  # of the noise drawn in the loss
-    learning_rate: float = 2e-4  # peak, of Adam
+    optimiser: str = "adam"  # or "muon": orthogonalised momentum for matrices and kernels, Adam for the rest
+    learning_rate: float = 2e-4  # peak; a share of each matrix's scale for Muon (0.01 to 0.03), far less for Adam
+    vector_learning_rate: float = 1e-3  # peak for biases, scales and other vectors, with optimiser="muon"
     warmup: int = 200  # updates over which the learning rate rises linearly
     decay: str = "cosine"  # of the learning rate after the warm-up, to `final_fraction` at the last step; or "constant"
     final_fraction: float = 0.01  # last learning rate / peak, for decay="cosine"
@@ -43,9 +46,12 @@ class TrainConfig:
     def __post_init__(self):
         if self.decay not in ("cosine", "constant"):
             raise UserError(f"decay is {self.decay!r}, expected 'cosine' or 'constant'")
+        if self.optimiser not in ("adam", "muon"):
+            raise UserError(f"optimiser is {self.optimiser!r}, expected 'adam' or 'muon'")
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"ema_decay is {self.ema_decay}, expected 0 <= ema_decay < 1")
-        for name in ("steps", "batch", "learning_rate", "clip", "log_every", "save_every", "evaluate_every"):
+        positive = ("steps", "batch", "learning_rate", "vector_learning_rate", "clip")
+        for name in (*positive, "log_every", "save_every", "evaluate_every"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} is {getattr(self, name)}, expected a positive number")
         for name in ("warmup", "sample_every", "seed", "final_fraction"):
@@ -65,23 +71,42 @@ class TrainState(NamedTuple):
     first_bad: Int[Array, ""]  # update whose loss or gradient was first not finite; -1: none
 
 
-def learning_rate(config: TrainConfig) -> Callable[[Any], Any]:
-    """Learning rate of the update that follows `step` updates: linear warm-up, then cosine decay or constant."""
+def learning_rate(config: TrainConfig, peak: float | None = None) -> Callable[[Any], Any]:
+    """Learning rate of the update that follows `step` updates: linear warm-up, then cosine decay or constant.
+
+    It rises to `peak`; None: to `config.learning_rate`.
+    """
+    peak = config.learning_rate if peak is None else peak
 
     def rate(step):
         warm = jnp.minimum(1.0, (step + 1) / max(config.warmup, 1))
         if config.decay == "constant":
-            return config.learning_rate * warm
+            return peak * warm
         share = jnp.clip((step - config.warmup) / max(config.steps - config.warmup, 1), 0.0, 1.0)
         cosine = 0.5 * (1 + jnp.cos(jnp.pi * share))
-        return config.learning_rate * warm * (config.final_fraction + (1 - config.final_fraction) * cosine)
+        return peak * warm * (config.final_fraction + (1 - config.final_fraction) * cosine)
 
     return rate
 
 
 def make_optimiser(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam on the clipped gradient."""
-    return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(learning_rate(config)))
+    """Adam, or Muon (Jordan et al. 2024), on the clipped gradient."""
+    if config.optimiser == "adam":
+        descend = optax.adam(learning_rate(config))
+    else:
+        descend = muon(
+            learning_rate(config),
+            adam_learning_rate=learning_rate(config, config.vector_learning_rate),
+            muon_weight_dimension_numbers=_as_matrices,
+        )
+    return optax.chain(optax.clip_by_global_norm(config.clip), descend)
+
+
+def _as_matrices(params: Params) -> Any:
+    """A kernel "*window c d" is a matrix from all its inputs to its outputs d; vectors are none."""
+    return jax.tree.map(
+        lambda p: MuonDimensionNumbers(tuple(range(p.ndim - 1)), (p.ndim - 1,)) if p.ndim >= 2 else None, params
+    )
 
 
 def ema_decay_at(step: Int[Array, ""], decay: float) -> Float[Array, ""]:

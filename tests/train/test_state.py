@@ -50,6 +50,26 @@ def test_a_long_gradient_is_scaled_to_the_clip_before_adam_sees_it():
     assert float(optax.tree.norm(adam.mu)) == pytest.approx(0.1 * 1e-3, rel=1e-4)
 
 
+def test_muon_turns_the_gradient_of_a_kernel_into_a_near_rotation_whatever_its_length():
+    kernel = jax.random.normal(jax.random.key(0), (3, 3, 4, 8))
+    config = TrainConfig(optimiser="muon", learning_rate=0.5, vector_learning_rate=0.1, warmup=0, decay="constant")
+
+    def change(length):
+        def loss(params, batch, key):
+            return length * (jnp.vdot(params["kernel"], kernel) + jnp.vdot(params["bias"], jnp.arange(1.0, 4.0))), {}
+
+        before = init_state({"kernel": jnp.zeros_like(kernel), "bias": jnp.zeros(3)}, config)
+        return make_update(loss, config)(before, None)[0].params
+
+    change_of_short, change_of_long = change(1e-2), change(1e-4)
+    singular = jnp.linalg.svd(change_of_short["kernel"].reshape(36, 8), compute_uv=False)
+    # five Newton-Schulz steps with Jordan's coefficients leave singular values between 0.7 and 1.2
+    assert 0.5 * 0.65 < float(singular.min()) <= float(singular.max()) < 0.5 * 1.25
+    np.testing.assert_allclose(change_of_long["kernel"], change_of_short["kernel"], rtol=1e-2, atol=1e-3)
+    # first step of Adam with Nesterov momentum, b1 = 0.9: 0.9 * 0.1 / (1 - 0.81) + 1 learning rates
+    np.testing.assert_allclose(change_of_short["bias"], -0.14737, rtol=1e-3)
+
+
 def is_adam(node) -> bool:
     return isinstance(node, optax.ScaleByAdamState)
 
