@@ -5,8 +5,8 @@ trained first.
 """
 
 import argparse
-import dataclasses
 import functools
+import itertools
 import json
 import sys
 import time
@@ -18,13 +18,12 @@ import jax
 from experiments.machine import describe
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from experiments.weights.config import RECIPES, Recipe, WeightsConfig, smoke
-from experiments.weights.media import Mixture, as_mixture, sources
+from experiments.weights.media import data_of
 from jaxmicro import models, pipeline
-from jaxmicro.data import CropConfig, crop_batches
-from jaxmicro.io.checkpoint import Checkpoints, load_weights, save_weights
+from jaxmicro.data import CropConfig, Sources, crop_batches
+from jaxmicro.io.checkpoint import load_weights, save_weights
 from jaxmicro.pipeline import Prior
-from jaxmicro.train import Progress as TrainProgress
-from jaxmicro.train import TrainConfig, fit
+from jaxmicro.train import TrainConfig
 
 HERE = Path(__file__).parent
 OUT = Path("runs/weights")
@@ -34,8 +33,8 @@ PROGRESS_SECONDS = 30.0
 
 COLUMNS = {
     "model": "Model", "data": "Data", "start": "From", "phases": "Phases", "steps": "Steps", "batch": "Batch",
-    "optimiser": "Optimiser", "learning_rate": "Learning rate", "seed": "Seed", "loss_before": "Loss before", "validation_loss": "Loss after",
-    "disjoint": "Held out", "wall_s": "Time (s)", "device": "On",
+    "optimiser": "Optimiser", "learning_rate": "Learning rate", "seed": "Seed", "loss_before": "Loss before",
+    "validation_loss": "Loss after", "disjoint": "Held out", "wall_s": "Time (s)", "device": "On",
 }  # fmt: skip
 
 
@@ -71,22 +70,19 @@ def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: P
         return pipeline.load_prior(folder)
     start = trained(recipe.start, config, recipes, out, results) if recipe.start else None
     folder.mkdir(parents=True, exist_ok=True)
-    data, train = sources(recipe, config), config.training(recipe)
+    data, train = data_of(recipe, config), config.training(recipe)
     log = functools.partial(_append, folder / "log.jsonl")
     began = time.monotonic()
     try:
-        if isinstance(data, Mixture):
-            prior = train_mixture(data, start, config.network(recipe), train, folder, log)
-        else:
-            prior = pipeline.train(
-                data, start=start, config=train, prior_config=config.network(recipe),
-                validation=config.validation, out=folder, log=log, progress=_printer(name),
-            )  # fmt: skip
+        prior = pipeline.train_on(
+            data.sources, start or config.network(recipe), config=train, material=data.material, out=folder, log=log,
+            progress=_printer(name),
+        )  # fmt: skip
     finally:
         _append(folder / "time.jsonl", {"seconds": time.monotonic() - began})
     row = {
         "model": name,
-        "data": data.description if isinstance(data, Mixture) else data.source,
+        "data": data.description,
         "start": recipe.start or "scratch",
         "phases": recipe.phases,
         "steps": train.steps,
@@ -94,8 +90,8 @@ def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: P
         "optimiser": train.optimiser,
         "learning_rate": train.learning_rate,
         "seed": train.seed,
-        "loss_before": None if start is None else validation_loss(start, data, config, train),
-        "validation_loss": validation_loss(prior, data, config, train),
+        "loss_before": None if start is None else validation_loss(start, data.sources, train),
+        "validation_loss": validation_loss(prior, data.sources, train),
         "disjoint": "yes" if prior.record["disjoint_validation"] else "no",
         "wall_s": round(sum(entry["seconds"] for entry in _entries(folder / "time.jsonl"))),
         **describe(),
@@ -104,44 +100,11 @@ def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: P
     return prior
 
 
-def train_mixture(
-    data: Mixture, start: Prior | None, network: models.PriorConfig, config: TrainConfig, folder: Path, log
-) -> Prior:
-    """A prior of several sources, as `pipeline.train` does it for one."""
-    network = network if start is None else start.config
-    params = models.init(network, jax.random.key(config.seed)) if start is None else start.params
-    crops = CropConfig(patch=network.patch, batch=config.batch, seed=config.seed)
-    identity = {"train": dataclasses.asdict(config), "prior": network.to_dict(), "data": data.description}
-    tell = _printer(folder.name)
-
-    def progress(now: TrainProgress) -> None:
-        tell("training", now.step, now.steps, f"loss {now.loss:.4f}")
-
-    with Checkpoints(folder / "checkpoints", config=identity) as checkpoints:
-        state = fit(
-            functools.partial(models.loss, network),
-            params,
-            crop_batches(data.train, crops, weights=data.weights),
-            config,
-            save=checkpoints.save,
-            restore=checkpoints.restore,
-            log=log,
-            progress=progress,
-            validation=_held_out(data, network.patch, config),
-        )
-    record = {"data": data.description, "steps": config.steps, "seed": config.seed, "disjoint_validation": True}
-    everywhere = crop_batches(data.train + data.validation, dataclasses.replace(crops, seed=config.seed + 2))
-    prior = Prior(network, jax.device_get(state.ema), data.material, record)
-    prior = pipeline.with_roughness(prior, next(everywhere), data.train + data.validation)
-    pipeline.save_prior(folder / "weights.safetensors", prior)
-    return prior
-
-
-def validation_loss(prior: Prior, data, config: WeightsConfig, train: TrainConfig) -> float:
+def validation_loss(prior: Prior, sources: Sources, train: TrainConfig) -> float:
     """Cross-entropy in nats per pixel on held-out crops, with fixed crops and noise: comparable between models."""
-    data = as_mixture(data, config)
     loss = jax.jit(functools.partial(models.loss, prior.config))
-    batches = _held_out(data, prior.config.patch, train)
+    crops = CropConfig(patch=prior.config.patch, batch=train.batch, seed=train.seed + 1)
+    batches = itertools.islice(crop_batches(sources.validation, crops, weights=sources.weights), VALIDATION_BATCHES)
     losses = [float(loss(prior.params, batch, jax.random.key(i))[0]) for i, batch in enumerate(batches)]
     return sum(losses) / len(losses)
 
@@ -160,12 +123,6 @@ def publish(recipes: dict[str, Recipe], out: Path) -> None:
         target = BUNDLED / f"{recipe.publish_as}.safetensors"
         save_weights(target, params, saved, half=True)
         print(f"{target}: {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
-
-
-def _held_out(data: Mixture, patch: int, train: TrainConfig) -> list:
-    crops = CropConfig(patch=patch, batch=train.batch, seed=train.seed + 1)
-    batches = crop_batches(data.validation, crops, weights=data.weights)
-    return [next(batches) for _ in range(VALIDATION_BATCHES)]
 
 
 def _printer(name: str):

@@ -1,13 +1,10 @@
 """Crops of micrographs for training, and synthetic media with known answers."""
 
 from jaxmicro.data.batches import (
-    Box,
     CropConfig,
     Sources,
-    Split,
     crop_batches,
     crop_dataset,
-    split,
     training_sources,
     volume_planes,
 )
@@ -30,10 +27,8 @@ from jaxmicro.data.synthetic import (
 )
 
 __all__ = [
-    "Box",
     "CropConfig",
     "Sources",
-    "Split",
     "crop_batches",
     "crop_dataset",
     "discs",
@@ -49,7 +44,6 @@ __all__ = [
     "polydisperse_spheres",
     "prior_media",
     "sphere_density",
-    "split",
     "tessellation",
     "training_sources",
     "volume_planes",

@@ -9,7 +9,7 @@ strides.
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import grain
 import numpy as np
@@ -19,9 +19,6 @@ from jaxmicro.errors import UserError
 
 Labels = UInt8[np.ndarray, "h w"]
 LabelStack = UInt8[np.ndarray, "n h w"]
-Box = tuple[int, int, int, int]
-"""Region of an image: (top, left, bottom, right) in pixels, half-open like a slice."""
-
 _ORIENTATIONS = {"isotropic": 8, "flips": 4, "none": 1}
 
 
@@ -43,56 +40,26 @@ class CropConfig:
             raise UserError(f"augment is {self.augment!r}; choose one of {', '.join(_ORIENTATIONS)}")
 
 
-class Split(NamedTuple):
-    """Boxes of an image to train on, and boxes to validate on."""
-
-    train: list[Box]
-    validation: list[Box]
-
-    @property
-    def disjoint(self) -> bool:
-        """Whether no pixel is in both; False when the image was too small to be cut in two."""
-        return not any(_overlap(a, b) for a in self.train for b in self.validation)
-
-
 class Sources(NamedTuple):
     """Arrays to train on and to validate on, ready for `crop_batches`."""
 
     train: list[np.ndarray]  # each "h w", or "n h w" for a stack of planes
     validation: list[np.ndarray]
     disjoint: bool  # no voxel is in both
-
-
-def split(labels: Labels, *, patch: int = 64, validation: float = 0.2) -> Split:
-    """Cut an image into a training and a validation region that share no pixel.
-
-    The validation region is a strip at the end of the longer edge, at least one patch wide. An image with no room for
-    a patch on either side of the cut is used whole for both, and `Split.disjoint` is False: its validation loss cannot
-    show overfitting.
-
-    Args:
-        labels: the image; only its shape matters.
-        patch: edge of the crops, pixels.
-        validation: share of the longer edge to hold out, 0 < validation < 1.
-    Raises:
-        UserError: an edge is shorter than the patch, or the share is out of range.
-    """
-    height, width = labels.shape
-    cut = _cut(labels.shape, patch, validation)
-    if cut is None:
-        whole = (0, 0, height, width)
-        return Split([whole], [whole])
-    axis, at = cut
-    if axis == 0:
-        return Split([(0, 0, at, width)], [(at, 0, height, width)])
-    return Split([(0, 0, height, at)], [(0, at, height, width)])
+    weights: list[float] | None = None  # relative frequency of each in the crops; None: its number of crop positions
 
 
 def training_sources(labels: np.ndarray, *, patch: int = 64, validation: float = 0.2) -> Sources:
-    """Training and validation arrays of one image "h w" or one volume "z y x", cut as `split` cuts an image.
+    """Training and validation arrays of one image "h w" or one volume "z y x", which share no pixel.
 
-    A volume gives the stacks of its planes along every axis whose planes hold a patch.
+    The validation part is a strip (a slab) at the end of the longest edge, at least one patch wide. What has no room
+    for a patch on either side of the cut is used whole for both, and `disjoint` is False: its validation loss cannot
+    show overfitting. A volume gives the stacks of its planes along every axis whose planes hold a patch.
 
+    Args:
+        labels: the image or volume.
+        patch: edge of the crops, pixels.
+        validation: share of the longest edge to hold out, 0 < validation < 1.
     Raises:
         UserError: no plane holds a patch, or the share is out of range.
     """
@@ -114,29 +81,24 @@ def crop_batches(
     sources: np.ndarray | Sequence[np.ndarray],
     config: CropConfig,
     *,
-    boxes: Sequence[Box] | Sequence[Sequence[Box]] | None = None,
     weights: Sequence[float] | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.DatasetIterator:
     """Endless iterator over this process's share of the batches, each UInt8 "n h w" of labels.
 
-    Every crop position inside the allowed boxes is equally likely, over all planes of all sources together, unless
-    `weights` say how often each source is used. `get_state()` and `set_state(state)` save and restore the position
+    Every crop position is equally likely, over all planes of all sources together, unless `weights` say how often each
+    source is used. `get_state()` and `set_state(state)` save and restore the position
     exactly; the state is one number.
 
     Args:
         sources: one label array or several, of any sizes: images "h w" or stacks "n h w" (see `volume_planes`).
-        boxes: allowed regions: boxes of the one source, or a list of boxes for each source; they hold for each image
-            of a stack. Default: everything. Overlapping boxes of a source count their common positions twice.
         weights: relative frequency of each source, >= 0. Default: its number of crop positions.
         process_index, process_count: this process gives rows [index, index + 1) * batch / count of each batch.
     Raises:
-        UserError: a source or box is smaller than a patch, or does not fit; the batch cannot be shared out evenly.
+        UserError: a source is smaller than a patch; the batch cannot be shared out evenly.
     """
-    batches = crop_dataset(
-        sources, config, boxes=boxes, weights=weights, process_index=process_index, process_count=process_count
-    )
+    batches = crop_dataset(sources, config, weights=weights, process_index=process_index, process_count=process_count)
     # No threads: making a batch costs less than handing it over.
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
 
@@ -145,7 +107,6 @@ def crop_dataset(
     sources: np.ndarray | Sequence[np.ndarray],
     config: CropConfig,
     *,
-    boxes: Sequence[Box] | Sequence[Sequence[Box]] | None = None,
     weights: Sequence[float] | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -158,7 +119,7 @@ def crop_dataset(
         )
     arrays = [sources] if isinstance(sources, np.ndarray) else list(sources)
     share = config.batch // process_count
-    draw = crop_function(arrays, config, boxes=_boxes_per_source(arrays, boxes), weights=weights)
+    draw = crop_function(arrays, config, weights=weights)
     first = process_index * share
     return grain.MapDataset.range(sys.maxsize // config.batch).map(
         lambda k: draw(np.arange(share, dtype=np.int64) + (int(k) * config.batch + first))
@@ -169,11 +130,10 @@ def crop_function(
     arrays: Sequence[np.ndarray],
     config: CropConfig,
     *,
-    boxes: Sequence[Sequence[Box]],
     weights: Sequence[float] | None = None,
 ) -> Callable[[Int64[np.ndarray, " n"]], LabelStack]:
     """Function from consecutive crop numbers i, i + 1, ... to the crops "n h w", each a function of (seed, number)."""
-    regions = _regions(arrays, boxes, config.patch, weights)
+    regions = _regions(arrays, config.patch, weights)
     memory = np.concatenate([array.ravel() for array in arrays])
     key = np.random.SeedSequence(config.seed).generate_state(2, np.uint64)
     steps = np.arange(config.patch, dtype=np.int64)
@@ -193,9 +153,9 @@ def crop_function(
 
 
 class _Regions(NamedTuple):
-    """Allowed boxes as pieces of one flat memory; every array has one entry per box, in pixels and memory steps."""
+    """Sources as pieces of one flat memory; every array has one entry per source, in pixels and memory steps."""
 
-    cumulative: np.ndarray  # of the probability weights of the boxes
+    cumulative: np.ndarray  # of the probability weights of the sources
     positions: np.ndarray  # number of crop positions: planes * rows * columns
     rows: np.ndarray  # possible top rows of a crop
     columns: np.ndarray  # possible left columns of a crop
@@ -204,27 +164,21 @@ class _Regions(NamedTuple):
     row_step: np.ndarray
 
 
-def _regions(
-    arrays: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]], patch: int, weights: Sequence[float] | None
-) -> _Regions:
-    table, chances, offset = [], [], 0
+def _regions(arrays: Sequence[np.ndarray], patch: int, weights: Sequence[float] | None) -> _Regions:
+    if not arrays:
+        raise UserError("there is nothing to crop: give at least one image")
     _check_weights(weights, len(arrays))
-    for number, (array, own) in enumerate(zip(arrays, boxes, strict=True)):
-        _check_source(array)
+    table, offset = [], 0
+    for array in arrays:
+        _check_source(array, patch)
         height, width = array.shape[-2:]
         planes = array.shape[0] if array.ndim == 3 else 1
-        own_positions = []
-        for top, left, bottom, right in own:
-            _check_box((top, left, bottom, right), (height, width), patch)
-            rows, columns = bottom - top - patch + 1, right - left - patch + 1
-            own_positions.append(planes * rows * columns)
-            table.append((own_positions[-1], rows, columns, offset + top * width + left, height * width, width))
-        scale = 1.0 if weights is None else weights[number] / max(sum(own_positions), 1)
-        chances.extend(scale * positions for positions in own_positions)
+        rows, columns = height - patch + 1, width - patch + 1
+        table.append((planes * rows * columns, rows, columns, offset, height * width, width))
         offset += array.size
-    if not table:
-        raise UserError("there is nothing to crop: give at least one image and one box")
-    return _Regions(np.cumsum(chances), *(np.array(column, dtype=np.int64) for column in zip(*table, strict=True)))
+    columns_of_table = [np.array(column, dtype=np.int64) for column in zip(*table, strict=True)]
+    chances = columns_of_table[0] if weights is None else np.array(weights, float)
+    return _Regions(np.cumsum(chances), *columns_of_table)
 
 
 def _walk(
@@ -269,39 +223,15 @@ def _stacks(labels: np.ndarray, patch: int) -> list[np.ndarray]:
     return [stack for stack in volume_planes(labels) if min(stack.shape[1:]) >= patch]
 
 
-def _boxes_per_source(
-    arrays: Sequence[np.ndarray], boxes: Sequence[Box] | Sequence[Sequence[Box]] | None
-) -> Sequence[Sequence[Box]]:
-    if boxes is None:
-        return [[(0, 0, *array.shape[-2:])] for array in arrays]
-    one_source = any(isinstance(edge, int) for box in boxes for edge in box)
-    per_source = cast(Sequence[Sequence[Box]], [boxes] if one_source else boxes)
-    if len(per_source) != len(arrays):
-        raise UserError(
-            f"boxes for {len(per_source)} sources are given, but there are {len(arrays)}; give a list for each"
-        )
-    return per_source
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return max(a[0], b[0]) < min(a[2], b[2]) and max(a[1], b[1]) < min(a[3], b[3])
-
-
-def _check_source(array: np.ndarray) -> None:
+def _check_source(array: np.ndarray, patch: int) -> None:
     if array.dtype != np.uint8 or array.ndim not in (2, 3):
         raise UserError(
             f"a source of crops must be uint8 labels with 2 axes (image) or 3 (stack of images), "
             f"found {array.dtype} with {array.ndim}"
         )
-
-
-def _check_box(box: Box, shape: tuple[int, int], patch: int) -> None:
-    top, left, bottom, right = box
-    if not (0 <= top <= bottom <= shape[0] and 0 <= left <= right <= shape[1]):
-        raise UserError(f"the box {box} reaches outside its image of {shape[0]} x {shape[1]} pixels")
-    if min(bottom - top, right - left) < patch:
+    if min(array.shape[-2:]) < patch:
         raise UserError(
-            f"the region of {bottom - top} x {right - left} pixels is smaller than a patch of {patch}; "
+            f"an image of {array.shape[-2]} x {array.shape[-1]} pixels is smaller than a patch of {patch}; "
             f"use a larger image or a smaller patch"
         )
 

@@ -23,7 +23,7 @@ from jaxmicro.pipeline.prior import (
     save_prior,
     with_roughness,
 )
-from jaxmicro.pipeline.training import FINE_TUNING, FROM_SCRATCH, check_training, sample_images, train
+from jaxmicro.pipeline.training import FINE_TUNING, FROM_SCRATCH, check_training, sample_images, train, train_on
 from jaxmicro.pipeline.volumes import held_fractions, reconstruct, sampling_config
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "sampling_config",
     "save_prior",
     "train",
+    "train_on",
     "with_roughness",
     "write",
 ]

@@ -13,13 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import models
-from jaxmicro.data import CropConfig, crop_batches, training_sources
+from jaxmicro.data import CropConfig, Sources, crop_batches, training_sources
 from jaxmicro.diffusion import StepInput, ddim_step, log_snr_times
 from jaxmicro.errors import UserError
 from jaxmicro.io.checkpoint import Checkpoints
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import to_labels
-from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, general_prior, material_of, save_prior, with_roughness
+from jaxmicro.pipeline.prior import (
+    Material,
+    Prior,
+    Progress,
+    fingerprint,
+    general_prior,
+    material_of,
+    save_prior,
+    with_roughness,
+)
 from jaxmicro.train import TrainConfig, fit
 from jaxmicro.types import Microstructure, check_patch
 
@@ -60,14 +69,47 @@ def train(
     config = config or (FROM_SCRATCH if base is None else FINE_TUNING)
     network = base.config if base is not None else prior_config or PriorConfig(phases=micrograph.phases)
     check_training(micrograph, network)
-    params = base.params if base is not None else _init(network, jax.random.key(config.seed))
+    return train_on(
+        training_sources(micrograph.labels, patch=network.patch, validation=validation),
+        network if base is None else base,
+        config=config,
+        material=material_of(micrograph),
+        augment=augment,
+        out=out,
+        log=log,
+        on_sample=on_sample,
+        progress=progress,
+    )
+
+
+def train_on(
+    sources: Sources,
+    start: Prior | PriorConfig,
+    *,
+    config: TrainConfig,
+    material: Material | None = None,
+    augment: Literal["isotropic", "flips", "none"] = "isotropic",
+    out: Path | str | None = None,
+    log: Callable[[dict[str, Any]], None] | None = None,
+    on_sample: Callable[[int, Prior], None] | None = None,
+    progress: Progress | None = None,
+) -> Prior:
+    """A 2D prior of any number of images and stacks of planes; arguments as `train`.
+
+    Args:
+        start: prior to fine-tune, or the network to start from scratch.
+        material: what the prior remembers of its micrograph; None for a general prior.
+    """
+    network = start if isinstance(start, PriorConfig) else start.config
+    params = _init(network, jax.random.key(config.seed)) if isinstance(start, PriorConfig) else start.params
     crops = CropConfig(patch=network.patch, batch=config.batch, seed=config.seed, augment=augment)
-    sources = training_sources(micrograph.labels, patch=network.patch, validation=validation)
-    held_out = crop_batches(sources.validation, dataclasses.replace(crops, seed=config.seed + 1))
+    held_out = crop_batches(
+        sources.validation, dataclasses.replace(crops, seed=config.seed + 1), weights=sources.weights
+    )
     record: dict[str, Any] = {"steps": config.steps, "seed": config.seed, "disjoint_validation": sources.disjoint}
 
     def so_far(ema: Any, **more: Any) -> Prior:
-        return Prior(network, ema, material_of(micrograph), {**record, **more})
+        return Prior(network, ema, material, {**record, **more})
 
     def keep(entry: dict[str, Any]) -> None:
         record.update({key: value for key, value in entry.items() if key.startswith("validation_")})
@@ -80,7 +122,13 @@ def train(
         state = fit(
             functools.partial(models.loss, network),
             params,
-            crop_batches(sources.train, crops, process_index=jax.process_index(), process_count=jax.process_count()),
+            crop_batches(
+                sources.train,
+                crops,
+                weights=sources.weights,
+                process_index=jax.process_index(),
+                process_count=jax.process_count(),
+            ),
             config,
             save=checkpoints.save if checkpoints else None,
             restore=checkpoints.restore if checkpoints else None,

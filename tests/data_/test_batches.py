@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxmicro.data import CropConfig, crop_batches, crop_dataset, split, training_sources, volume_planes
+from jaxmicro.data import CropConfig, crop_batches, crop_dataset, training_sources, volume_planes
 from jaxmicro.errors import UserError
 
 
@@ -63,13 +63,6 @@ def test_every_position_is_equally_likely_over_images_and_volumes_together():
     )  # 49 degrees of freedom: mean 49, variance 98; five standard deviations
 
 
-def test_positions_fill_the_box_and_nothing_else():
-    image = numbered(12, 16)
-    box = (3, 4, 9, 15)
-    crops = crop_dataset(image, CropConfig(patch=4, batch=2000), boxes=[box])[0]
-    assert set(np.unique(crops)) == set(np.unique(image[3:9, 4:15]))
-
-
 def test_weights_set_how_often_each_source_is_used():
     small, large = np.zeros((8, 8), np.uint8), np.ones((100, 100), np.uint8)
     crops = crop_dataset([small, large], CropConfig(patch=8, batch=10000), weights=[3.0, 1.0])[0]
@@ -114,40 +107,29 @@ def test_batches_do_not_repeat():
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (300, 500), (1024, 64), (64, 128)])
-def test_training_and_validation_crops_share_no_pixel(shape):
-    train, validation = boxes = split(np.zeros(shape, np.uint8), patch=64)
-    assert boxes.disjoint
-    covered = np.zeros(shape, int)
-    for top, left, bottom, right in train + validation:
-        covered[top:bottom, left:right] += 1
-        assert min(bottom - top, right - left) >= 64
-    assert (covered == 1).all()
-
-
-def test_crops_of_the_two_regions_come_from_disjoint_sets_of_pixels():
-    image = numbered(16, 16)
-    train, validation = split(image, patch=4)
-    config = CropConfig(patch=4, batch=1000)
-    seen = [set(np.unique(crop_dataset(image, config, boxes=boxes)[0])) for boxes in (train, validation)]
-    assert not seen[0] & seen[1]
-    assert len(seen[0] | seen[1]) == 256
+def test_training_and_validation_parts_share_no_pixel_and_make_up_the_image(shape):
+    image = random_labels(*shape)
+    (train,), (validation,), disjoint, _ = training_sources(image, patch=64)
+    assert disjoint
+    np.testing.assert_array_equal(np.concatenate([train, validation], axis=int(np.argmax(shape))), image)
+    assert min(*train.shape, *validation.shape) >= 64
 
 
 def test_the_validation_share_is_the_one_asked_for_when_there_is_room():
-    _, [(top, left, bottom, right)] = split(np.zeros((1000, 500), np.uint8), patch=64, validation=0.2)
-    assert (bottom - top) * (right - left) == 0.2 * 1000 * 500
+    sources = training_sources(np.zeros((1000, 500), np.uint8), patch=64, validation=0.2)
+    assert sources.validation[0].size == 0.2 * 1000 * 500
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (100, 127)])
 def test_an_image_too_small_to_cut_is_used_whole_and_says_so(shape):
-    boxes = split(np.zeros(shape, np.uint8), patch=64)
-    assert boxes.train == boxes.validation == [(0, 0, *shape)]
-    assert not boxes.disjoint
+    sources = training_sources(np.zeros(shape, np.uint8), patch=64)
+    assert sources.train[0].shape == sources.validation[0].shape == shape
+    assert not sources.disjoint
 
 
 def test_a_volume_is_cut_into_two_blocks_with_all_planes_that_hold_a_patch():
     volume = numbered(16, 16).reshape(16, 4, 4)
-    train, validation, disjoint = training_sources(volume, patch=4)
+    train, validation, disjoint, _ = training_sources(volume, patch=4)
     assert disjoint
     assert [stack.shape for stack in validation] == [(4, 4, 4)] * 3
     assert [stack.shape for stack in train] == [(12, 4, 4), (4, 12, 4), (4, 12, 4)]
@@ -155,7 +137,7 @@ def test_a_volume_is_cut_into_two_blocks_with_all_planes_that_hold_a_patch():
 
 
 def test_planes_too_small_for_a_patch_are_left_out():
-    train, _, _ = training_sources(np.zeros((3, 20, 30), np.uint8), patch=8)
+    train, *_ = training_sources(np.zeros((3, 20, 30), np.uint8), patch=8)
     assert [stack.shape for stack in train] == [(3, 20, 22)]
 
 
@@ -163,14 +145,12 @@ def test_planes_too_small_for_a_patch_are_left_out():
     ("call", "message"),
     [
         (lambda: crop_batches(random_labels(10, 80), CropConfig()), "smaller than a patch of 64"),
-        (lambda: crop_batches(random_labels(80, 80), CropConfig(), boxes=[(0, 0, 81, 80)]), "outside its image"),
         (lambda: crop_batches([], CropConfig()), "nothing to crop"),
         (lambda: crop_batches(random_labels(80, 80).astype(float), CropConfig()), "uint8 labels"),
         (lambda: crop_batches(random_labels(80, 80), CropConfig(batch=6), process_count=4), "multiple of the number"),
         (lambda: crop_batches([random_labels(80, 80)], CropConfig(), weights=[0.0]), "positive sum"),
-        (lambda: crop_batches([random_labels(80, 80)] * 2, CropConfig(), boxes=[(0, 0, 64, 64)]), "list for each"),
-        (lambda: split(random_labels(63, 80)), "smaller than a patch of 64"),
-        (lambda: split(random_labels(80, 80), validation=1.0), "between 0 and 1"),
+        (lambda: training_sources(random_labels(63, 80)), "smaller than a patch of 64"),
+        (lambda: training_sources(random_labels(80, 80), validation=1.0), "between 0 and 1"),
         (lambda: training_sources(random_labels(10, 10, 80)), "smaller than a patch of 64"),
         (lambda: CropConfig(seed=-1), "must not be negative"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from experiments import materials
 from experiments.tables import read_rows
 from experiments.weights.config import RECIPES, smoke
-from experiments.weights.media import Mixture, as_mixture, sources
+from experiments.weights.media import data_of
 from experiments.weights.run import main, trained
 from jaxmicro import pipeline
 
@@ -42,13 +42,13 @@ def test_the_halves_of_a_true_volume_share_no_plane():
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_has_data_of_its_number_of_phases(name):
     recipe = RECIPES[name]
-    data = as_mixture(sources(recipe, CONFIG), CONFIG)
-    assert isinstance(data, Mixture) and len(data.train) == len(data.validation) == len(data.weights)
-    assert max(int(stack.max()) for stack in data.train) == recipe.phases - 1
+    train, validation, disjoint, weights = data_of(recipe, CONFIG).sources
+    assert disjoint and len(train) == len(validation) == len(weights or train)
+    assert max(int(stack.max()) for stack in train) == recipe.phases - 1
     assert recipe.start is None or RECIPES[recipe.start].phases == recipe.phases
 
 
 def test_the_crops_of_a_general_prior_are_weighted_as_stated():
-    data = sources(RECIPES["prior3"], CONFIG)
+    data = data_of(RECIPES["prior3"], CONFIG).sources
     assert sum(data.weights) == pytest.approx(1.0)
     assert data.weights[0] == CONFIG.synthetic_share
