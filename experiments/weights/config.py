@@ -20,7 +20,7 @@ class Recipe:
 
 
 # Steps, in one place. One update of 32 crops takes 0.4 s on two CPU cores.
-PRIOR3, PRIOR2, LONG, SHORT = 1500, 1200, 800, 700
+PRIOR3, PRIOR2, LONG, MIDDLE, SHORT = 1500, 1200, 800, 500, 400
 
 RECIPES: dict[str, Recipe] = {
     # General priors. They see none of the five evaluated materials: see README.md.
@@ -29,12 +29,12 @@ RECIPES: dict[str, Recipe] = {
     # One micrograph each.
     "sofc": Recipe(data="sofc", phases=3, start="prior3", steps=LONG, publish_as="sofc"),
     "nmc": Recipe(data="nmc", phases=3, start="prior3", steps=LONG),
-    "composite": Recipe(data="composite", phases=3, start="prior3", steps=LONG),
-    "carbonate": Recipe(data="carbonate", phases=2, start="prior2", steps=SHORT, publish_as="carbonate"),
+    "composite": Recipe(data="composite", phases=3, start="prior3", steps=MIDDLE),
+    "carbonate": Recipe(data="carbonate", phases=2, start="prior2", steps=MIDDLE, publish_as="carbonate"),
     "berea": Recipe(data="berea", phases=2, start="prior2", steps=SHORT),
     # Planes along three axes of the first part of a true volume; the last 128 planes along z are never seen.
-    "berea3d": Recipe(data="berea3d", phases=2, start="prior2", steps=LONG),
-    "nmc3d": Recipe(data="nmc3d", phases=3, start="prior3", steps=LONG),
+    "berea3d": Recipe(data="berea3d", phases=2, start="prior2", steps=SHORT),
+    "nmc3d": Recipe(data="nmc3d", phases=3, start="prior3", steps=MIDDLE),
     # P-Micro3Diff cases I and II.
     "spheres": Recipe(data="spheres", phases=2, start="prior2", steps=SHORT),
     "grains": Recipe(data="grains", phases=2, start="prior2", steps=SHORT),
