@@ -1,6 +1,7 @@
 """Media whose descriptors are known."""
 
 import numpy as np
+from scipy import ndimage
 
 
 def laminate(shape: tuple[int, ...], thickness: int) -> np.ndarray:
@@ -37,3 +38,9 @@ def markov_lines(lines: int, edge: int, *, leave: float, rng: np.random.Generato
     change = rng.random((lines, edge)) < leave
     change[:, 0] = rng.random(lines) < 0.5
     return (np.cumsum(change, axis=1) % 2).astype(float)
+
+
+def level_cut(shape: tuple[int, ...], *, fraction: float, sigma: float = 1.5, seed: int = 0) -> np.ndarray:
+    """A smoothed Gaussian field cut so that `fraction` of the voxels is in the phase; periodic."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma, mode="wrap")
+    return (noise >= np.quantile(noise, 1 - fraction)).astype(float)

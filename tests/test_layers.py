@@ -26,6 +26,7 @@ HOMES = {
     "tensorstore": ["io/"],
     "grain": ["data/"],
     "safetensors": ["io/checkpoint.py"],
+    "jax_fem": ["physics/jaxfem.py"],
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

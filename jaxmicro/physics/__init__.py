@@ -1,0 +1,32 @@
+"""Physics: steady diffusion on voxels in XLA, and the transport properties that follow. Lengths are in voxels.
+
+JAX-FEM defines the finite elements (`jaxmicro.physics.jaxfem`, imported only when elements are used); the solver and
+its derivatives are ours. Everything is written for one sample: map over a batch with `jax.vmap`.
+"""
+
+from jaxmicro.physics.bounds import hashin_shtrikman_bounds, wiener_bounds
+from jaxmicro.physics.homogenize import (
+    conducted,
+    diffusivity_of_phases,
+    effective_diffusivity,
+    effective_tensor,
+    flux_field,
+    relative_diffusivity,
+    tortuosity_factor,
+)
+from jaxmicro.physics.steady_diffusion import DiffusionSolution, SolverConfig, solve
+
+__all__ = [
+    "DiffusionSolution",
+    "SolverConfig",
+    "conducted",
+    "diffusivity_of_phases",
+    "effective_diffusivity",
+    "effective_tensor",
+    "flux_field",
+    "hashin_shtrikman_bounds",
+    "relative_diffusivity",
+    "solve",
+    "tortuosity_factor",
+    "wiener_bounds",
+]

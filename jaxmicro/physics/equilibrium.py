@@ -1,0 +1,147 @@
+"""The field at equilibrium, u(kappa), and its work: what is differentiated, and how."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxmicro.physics.discretisation import Discretisation
+from jaxmicro.physics.grid import Cells, Drops, Unknowns
+from jaxmicro.physics.krylov import conjugate_gradients
+from jaxmicro.physics.multigrid import hierarchy, v_cycle
+
+Operator = Callable[[Unknowns], Unknowns]
+
+
+class Equilibrium(NamedTuple):
+    """The free values of the field, and how well they satisfy K u = b.
+
+    Attributes:
+        u: the unknowns; implicitly differentiable in the diffusivity.
+        error: estimate of the relative error of u in the energy norm, from the residual of u itself.
+        met: the iteration ended by its criterion, not by its cap.
+    """
+
+    u: Unknowns
+    error: Float[Array, ""]
+    iterations: Int[Array, ""]
+    met: Bool[Array, ""]
+
+
+def equilibrium(kappa: Cells, guess: Unknowns | None, scheme: Discretisation, drops: Drops, config: Any) -> Equilibrium:
+    """u with K(kappa) u = b(kappa, drops), from `guess` or the linear profile."""
+    start = lax.stop_gradient(linear_profile(kappa, scheme, drops) if guess is None else guess)
+    if not start.size:  # one element between two fixed faces: nothing to solve
+        return Equilibrium(start, jnp.zeros((), kappa.dtype), jnp.int32(0), jnp.bool_(True))
+    return _equilibrium(scheme, drops, config, kappa, start)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _equilibrium(scheme: Discretisation, drops: Drops, config: Any, kappa: Cells, start: Unknowns) -> Equilibrium:
+    product, precondition = _operators(scheme, config, kappa)
+    b = -scheme.forces(scheme.material(kappa), start, drops)
+    start_energy = scheme.energy(kappa, start, drops)
+    step, iterations, met = conjugate_gradients(
+        product, precondition, b, start_energy, tolerance=config.tolerance, max_iterations=config.max_iterations
+    )
+    u = start + step
+    error = _relative_error(kappa, u, start_energy, precondition, scheme, drops)
+    return Equilibrium(u, error, iterations, met)
+
+
+@_equilibrium.defjvp
+def _equilibrium_tangent(scheme, drops, config, primals, tangents):
+    """K du = -(dK u - db): the forces that the change of the diffusivity alone makes are balanced by du."""
+    (kappa, start), (kappa_dot, _) = primals, tangents
+    solution = _equilibrium(scheme, drops, config, kappa, start)
+    forces_dot = jax.jvp(lambda k: scheme.forces(scheme.material(k), solution.u, drops), (kappa,), (kappa_dot,))[1]
+    u_dot = _linear_solve(kappa, -forces_dot, scheme, config)
+    still: Any = np.zeros((), jax.dtypes.float0)  # what JAX takes for the tangent of an integer
+    return solution, Equilibrium(u_dot, jnp.zeros_like(solution.error), still, still)
+
+
+def _linear_solve(kappa: Cells, b: Unknowns, scheme: Discretisation, config: Any) -> Unknowns:
+    """K^-1 b with its derivatives of any order, by the same solver."""
+    product, _ = _operators(scheme, config, kappa)
+    _, precondition = _operators(scheme, config, lax.stop_gradient(kappa))
+
+    def solver(product: Operator, b: Unknowns) -> Unknowns:
+        zero = jnp.zeros((), b.dtype)
+        return conjugate_gradients(
+            product, precondition, b, zero, tolerance=config.tolerance, max_iterations=config.max_iterations
+        )[0]
+
+    return lax.custom_linear_solve(product, b, solver, symmetric=True)
+
+
+def _operators(
+    scheme: Discretisation, config: Any, kappa: Cells
+) -> tuple[Callable[[Unknowns], Unknowns], Callable[[Unknowns], Unknowns]]:
+    """u -> K u, and r -> approximately K^-1 r."""
+    cells, material = kappa.shape, scheme.material(kappa)
+    cycle_scheme = scheme.preconditioner()
+    levels = hierarchy(cycle_scheme, kappa.astype(jnp.float32) if config.single_precision_cycle else kappa)
+
+    def product(u: Unknowns) -> Unknowns:
+        return scheme.forces(material, u, (0.0,) * len(cells))
+
+    def precondition(r: Unknowns) -> Unknowns:
+        working = r.astype(levels[0].inverse_diagonal.dtype)
+        return v_cycle(cycle_scheme, levels, cells, working).astype(r.dtype)
+
+    return product, precondition
+
+
+def _relative_error(
+    kappa: Cells, u: Unknowns, start_energy: Array, precondition, scheme: Discretisation, drops: Drops
+) -> Array:
+    """sqrt(r.M r / u.K u): the multigrid cycle M is close to K^-1, and r.K^-1 r is the error squared."""
+    r = -scheme.forces(scheme.material(kappa), u, drops)
+    rounding = 10 * float(jnp.finfo(u.dtype).eps)
+    energy = jnp.maximum(scheme.energy(kappa, u, drops), rounding * start_energy)
+    squared = jnp.maximum(jnp.vdot(r, precondition(r)), 0)
+    return jnp.where(energy > 0, jnp.sqrt(squared / jnp.where(energy > 0, energy, 1)), jnp.sqrt(squared))
+
+
+def linear_profile(kappa: Cells, scheme: Discretisation, drops: Drops) -> Unknowns:
+    """u of a uniform medium."""
+    shape = scheme.unknowns(kappa.shape)
+    u = jnp.zeros(shape, kappa.dtype)
+    for axis, (n, drop) in enumerate(zip(kappa.shape, drops, strict=True)):
+        profile = (drop * (1 - scheme.positions(n, axis) / n)).astype(kappa.dtype)
+        u = u + profile.reshape([-1 if a == axis else 1 for a in range(kappa.ndim)])
+    return u
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def virtual_work(
+    scheme: Discretisation, drops: Drops, other: Drops, kappa: Cells, u: Unknowns, v: Unknowns
+) -> Float[Array, ""]:
+    """int grad v . kappa grad u of the equilibrium fields u (under `drops`) and v (under `other`)."""
+    return _work(scheme, drops, other, kappa, u, v)
+
+
+@virtual_work.defjvp
+def _virtual_work_tangent(scheme, drops, other, primals, tangents):
+    """Both fields are stationary: a change of u or v that keeps the boundary values does no work.
+
+    So the derivative in kappa is the one at fixed fields, and no solve is made. As a function of kappa and the fields
+    it is differentiable in turn, hence second derivatives are right.
+    """
+    kappa, u, v = primals
+    work_of = partial(_work, scheme, drops, other)
+    return virtual_work(scheme, drops, other, *primals), jax.jvp(lambda k: work_of(k, u, v), (kappa,), tangents[:1])[1]
+
+
+def _work(
+    scheme: Discretisation, drops: Drops, other: Drops, kappa: Cells, u: Unknowns, v: Unknowns
+) -> Float[Array, ""]:
+    if drops == other:
+        return scheme.energy(kappa, u, drops)
+    both = tuple(a + b for a, b in zip(drops, other, strict=True))
+    return (scheme.energy(kappa, u + v, both) - scheme.energy(kappa, u, drops) - scheme.energy(kappa, v, other)) / 2

@@ -1,0 +1,151 @@
+"""Cell-centred finite volumes on voxels: one unknown per voxel, two-point flux through the faces.
+
+A face between voxels a and b conducts 2 / (1 / kappa_a + 1 / kappa_b): exact in series, and exactly zero next to a
+blocked voxel. This is the scheme of most voxel codes (TauFactor, GeoDict), whose results it reproduces.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxmicro.physics.grid import Cells, Drops, Grid, Nodes, Side, Unknowns, in_pairs, padded, planes, with_boundary
+
+Faces = tuple[Grid, ...]  # per axis
+
+
+@dataclass(frozen=True)
+class FiniteVolumes:
+    """Unknowns are the voxel centres; boundary values sit on the faces, half a voxel away.
+
+    Attributes:
+        sides: condition of each axis.
+    """
+
+    sides: tuple[Side, ...]
+    damping: ClassVar[float] = 0.9  # of Jacobi; the largest eigenvalue of diag(K)^-1 K is 2
+
+    def unknowns(self, cells: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the array of unknowns on a grid of `cells`."""
+        return cells
+
+    def positions(self, n: int, axis: int) -> Float[Array, " unknown"]:
+        """Coordinates of the unknowns along an axis of n voxels, in voxels."""
+        return jnp.arange(n, dtype=float) + 0.5
+
+    def material(self, kappa: Cells) -> Faces:
+        """Conductance of the faces normal to each axis."""
+        return tuple(self._conductance(kappa, axis) for axis in range(kappa.ndim))
+
+    def _conductance(self, kappa: Cells, axis: int) -> Grid:
+        side = self.sides[axis]
+        cells = with_boundary(kappa, axis, side) if side == "periodic" else kappa
+        inner = harmonic(planes(cells, 0, -1, axis), planes(cells, 1, None, axis))
+        if side != "fixed":
+            return inner
+        return jnp.concatenate([2 * planes(kappa, 0, 1, axis), inner, 2 * planes(kappa, -1, None, axis)], axis)
+
+    def field(self, u: Unknowns, drops: Drops) -> Nodes:
+        """Concentration at the voxel centres."""
+        return u
+
+    def from_field(self, field: Nodes) -> Unknowns:
+        """The unknowns."""
+        return field
+
+    def _face_flux(self, conductance: Grid, u: Unknowns, drop: float, axis: int) -> Grid:
+        values = with_boundary(u, axis, self.sides[axis], drop)
+        return conductance * (planes(values, 0, -1, axis) - planes(values, 1, None, axis))
+
+    def forces(self, material: Faces, u: Unknowns, drops: Drops) -> Unknowns:
+        """K u - b: what flows out of each voxel."""
+        total = jnp.zeros_like(u)
+        for axis, (conductance, side) in enumerate(zip(material, self.sides, strict=True)):
+            flux = self._face_flux(conductance, u, drops[axis], axis)
+            total = total + _outflow(flux, axis, side)
+        return total
+
+    def diagonal(self, material: Faces) -> Unknowns:
+        """diag(K): the conductance of all faces of a voxel."""
+        beside = [face for axis, side in enumerate(self.sides) for face in _beside(material[axis], axis, side)]
+        return functools.reduce(jnp.add, beside)
+
+    def energy(self, kappa: Cells, u: Unknowns, drops: Drops) -> Float[Array, ""]:
+        """Sum over faces of conductance times difference squared."""
+        total = jnp.zeros((), u.dtype)
+        for axis in range(kappa.ndim):
+            values = with_boundary(u, axis, self.sides[axis], drops[axis])
+            difference = planes(values, 0, -1, axis) - planes(values, 1, None, axis)
+            total = total + jnp.sum(self._conductance(kappa, axis) * difference**2)
+        return total
+
+    def flux(self, kappa: Cells, u: Unknowns, drops: Drops) -> Float[Array, "*cell axis"]:
+        """-kappa grad u at the voxel centres, the mean of the two faces along each axis, per voxel edge."""
+        components = []
+        for axis, side in enumerate(self.sides):
+            flux = self._face_flux(self._conductance(kappa, axis), u, drops[axis], axis)
+            after, before = _beside(flux, axis, side)
+            components.append((after + before) / 2)
+        return jnp.stack(components, axis=-1)
+
+    def face_fluxes(
+        self, kappa: Cells, u: Unknowns, drops: Drops, axis: int
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Total flux in through the first face and out through the last."""
+        flux = self._face_flux(self._conductance(kappa, axis), u, drops[axis], axis)
+        return jnp.sum(planes(flux, 0, 1, axis)), jnp.sum(planes(flux, -1, None, axis))
+
+    def coarsened(self, material: Faces) -> Faces:
+        """Conductance of the faces of voxels of twice the edge: the faces that it unites, in parallel; twice the way.
+
+        Unlike a mean diffusivity this keeps clusters apart that no face connects.
+        """
+        coarse = []
+        for axis, (faces, side) in enumerate(zip(material, self.sides, strict=True)):
+            stop = faces.shape[axis]
+            kept = list(range(0 if side == "fixed" else 1, stop, 2))
+            if side == "fixed" and stop % 2 == 0 or side == "periodic" and stop % 2:
+                kept.append(stop - 1)  # an odd number of voxels: the outer face of the last one
+            faces = jnp.take(faces, np.array(kept, int), axis)
+            for other in set(range(faces.ndim)) - {axis}:
+                faces = in_pairs(faces, other)
+            coarse.append(faces / 2)
+        return tuple(coarse)
+
+    def preconditioner(self) -> "FiniteVolumes":
+        """The discretisation that the multigrid cycle works with: itself."""
+        return self
+
+    def prolong(self, coarse: Grid, cells: tuple[int, ...]) -> Grid:
+        """Correction of each voxel of twice the edge given to all voxels in it.
+
+        Constant, not linear: across a jump of the diffusivity, linear interpolation would tie a cluster to its
+        surroundings, and at contrast 1e6 conjugate gradients then take ten times as many iterations.
+        """
+        for axis, n in enumerate(cells):
+            coarse = planes(jnp.repeat(coarse, 2, axis), 0, n, axis)
+        return coarse
+
+
+def harmonic(a: Grid, b: Grid) -> Grid:
+    """2 / (1 / a + 1 / b), and 0 where both are 0."""
+    both = a + b
+    blocked = both == 0
+    return jnp.where(blocked, 0.0, 2 * a * b / jnp.where(blocked, 1.0, both))
+
+
+def _beside(faces: Grid, axis: int, side: Side) -> tuple[Grid, Grid]:
+    """The face after and the face before each voxel."""
+    if side == "fixed":
+        return planes(faces, 1, None, axis), planes(faces, 0, -1, axis)
+    if side == "periodic":
+        return faces, jnp.roll(faces, 1, axis)
+    return padded(faces, axis, 0, 1), padded(faces, axis, 1, 0)
+
+
+def _outflow(flux: Grid, axis: int, side: Side) -> Grid:
+    after, before = _beside(flux, axis, side)
+    return after - before

@@ -1,0 +1,178 @@
+"""Steady diffusion div(kappa grad u) = 0 on a voxel grid, solved and differentiated inside XLA.
+
+u = 1 and 0 on two opposite faces, no flux or periodicity on the others; multigrid-preconditioned conjugate gradients in
+one compiled loop. Written for one sample: map over a batch with `jax.vmap`.
+
+Derivatives: D_eff is the minimum of the energy over u, so its first derivative is that of the energy at fixed u and
+costs no second solve. The field u has the implicit derivative (one more solve of the same kind). Second derivatives of
+D_eff follow from both and are right. Forward and reverse mode both work.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxmicro.errors import UserError
+from jaxmicro.physics.discretisation import Discretisation
+from jaxmicro.physics.elements import Elements
+from jaxmicro.physics.equilibrium import equilibrium, virtual_work
+from jaxmicro.physics.finite_volumes import FiniteVolumes
+from jaxmicro.physics.grid import Drops, Side
+
+Scheme = Literal["finite_volume", "q1"]
+Backend = Literal["xla", "jaxfem"]
+Diffusivity = Float[Array | np.ndarray, "*grid"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverConfig:
+    """When the solver stops.
+
+    Attributes:
+        tolerance: relative error of the field in the energy norm; that of D_eff is its square.
+        max_iterations: cap; a solution that hits it says `converged = False`.
+        single_precision_cycle: run the preconditioner in float32 also for float64 solves: as many iterations, faster.
+    """
+
+    tolerance: float = 1e-4
+    max_iterations: int = 500
+    single_precision_cycle: bool = True
+
+    def __post_init__(self):
+        if not 0 < self.tolerance < 1:
+            raise UserError(f"tolerance {self.tolerance} is not between 0 and 1; the default is 1e-4")
+        if self.max_iterations < 1:
+            raise UserError(f"max_iterations is {self.max_iterations}; allow at least 1, the default is 500")
+
+
+class DiffusionSolution(NamedTuple):
+    """Concentration and effective diffusivity, with the evidence to distrust them.
+
+    Attributes:
+        concentration: u at the voxel centres (finite volumes) or corners (q1, one more along each axis).
+        d_eff: mean flux over mean gradient; the unit of the diffusivity. NaN for a diffusivity that is negative or NaN.
+        relative_residual: estimate, from the residual of the final field, of its relative error in the energy norm.
+        flux_balance: flux in through the first face less flux out through the last, relative to the larger.
+        iterations: of conjugate gradients.
+        converged: the tolerance was met, and the final residual confirms it.
+    """
+
+    concentration: Float[Array, "*node"]
+    d_eff: Float[Array, ""]
+    relative_residual: Float[Array, ""]
+    flux_balance: Float[Array, ""]
+    iterations: Int[Array, ""]
+    converged: Bool[Array, ""]
+
+
+def solve(
+    kappa: Diffusivity,
+    *,
+    axis: int,
+    discretisation: Scheme = "finite_volume",
+    sides: Literal["insulated", "periodic"] = "insulated",
+    config: SolverConfig = SolverConfig(),  # noqa: B008  (frozen)
+    guess: Float[Array | np.ndarray, "*node"] | None = None,
+    backend: Backend = "xla",
+) -> DiffusionSolution:
+    """Solve div(kappa grad u) = 0 with u = 1 on the first face along `axis` and 0 on the last.
+
+    Args:
+        kappa: diffusivity of each voxel, "h w" or "z y x"; any unit, 0 is allowed (exactly blocked for finite volumes).
+        axis: direction of the flux.
+        discretisation: "finite_volume" (two-point flux, what most voxel codes use; D_eff tends to be low) or "q1"
+            (bilinear elements; D_eff is an upper bound, voxels that touch at a corner conduct).
+        sides: the condition on the other faces.
+        config: when to stop.
+        guess: a `concentration` to start from, say of a similar medium.
+        backend: "xla" (structured kernel) or "jaxfem" (q1 only: JAX-FEM's residual is the operator; slow).
+    Returns:
+        The solution; `d_eff` and `concentration` are differentiable in kappa.
+    Raises:
+        UserError: kappa is not a 2D or 3D array, is negative or not finite (inside jit that gives NaN), or an option
+            is impossible.
+
+    >>> float(solve(jnp.ones((4, 4)), axis=0).d_eff)
+    1.0
+    """
+    kappa = checked(kappa)
+    scheme, drops = problem(kappa.ndim, axis, discretisation, sides, backend)
+    if guess is not None:
+        guess = jnp.asarray(guess, kappa.dtype)
+        expected = jax.eval_shape(lambda k: scheme.field(jnp.zeros(scheme.unknowns(k.shape)), drops), kappa).shape
+        if guess.shape != expected:
+            raise UserError(f"guess has shape {guess.shape}; the concentration of this grid has {expected}")
+    return _solve(kappa, guess, scheme, drops, config)
+
+
+def problem(
+    ndim: int, axis: int, discretisation: str, sides: Literal["insulated", "periodic"], backend: str
+) -> tuple[Discretisation, Drops]:
+    """The discretisation and the drop of the concentration along each axis, for a flux along `axis`."""
+    if not -ndim <= axis < ndim:
+        raise UserError(f"axis {axis} is not one of the {ndim} axes of the grid")
+    if sides not in ("insulated", "periodic"):
+        raise UserError(f"sides {sides!r} is unknown; choose insulated or periodic")
+    flux_axis = axis % ndim
+    conditions: tuple[Side, ...] = tuple("fixed" if a == flux_axis else sides for a in range(ndim))
+    return scheme_of(discretisation, conditions, backend), tuple(float(a == flux_axis) for a in range(ndim))
+
+
+def checked(kappa: Diffusivity) -> Float[Array, "*grid"]:
+    """`kappa` as a floating array, refused if it is no diffusivity; inside jit values cannot be checked."""
+    kappa = jnp.asarray(kappa)
+    if kappa.ndim not in (2, 3) or kappa.size == 0:
+        raise UserError(f"diffusivity has shape {kappa.shape}; expected a non-empty array h w or z y x")
+    if not jnp.issubdtype(kappa.dtype, jnp.floating):
+        kappa = kappa.astype(float)
+    if not isinstance(kappa, Tracer):
+        lowest, finite = float(jnp.min(kappa)), bool(jnp.all(jnp.isfinite(kappa)))
+        if not finite:
+            raise UserError("diffusivity holds NaN or infinity; every voxel needs a finite value, 0 if it is blocked")
+        if lowest < 0:
+            raise UserError(f"diffusivity {lowest:g} is negative; it must be 0 or larger in every voxel")
+    return kappa
+
+
+def scheme_of(discretisation: str, conditions: tuple[Side, ...], backend: str) -> Discretisation:
+    """The discretisation by its name, with one side condition per axis."""
+    if (discretisation, backend) == ("q1", "jaxfem"):
+        from jaxmicro.physics.jaxfem import JaxFemElements
+
+        return JaxFemElements(conditions)
+    schemes = {("finite_volume", "xla"): FiniteVolumes, ("q1", "xla"): Elements}
+    if (discretisation, backend) not in schemes:
+        raise UserError(
+            f"no discretisation {discretisation!r} with backend {backend!r}; "
+            "choose finite_volume or q1 with xla, or q1 with jaxfem"
+        )
+    return schemes[discretisation, backend](conditions)
+
+
+@partial(jax.jit, static_argnames=("scheme", "drops", "config"))
+def _solve(kappa, guess, scheme, drops: Drops, config: SolverConfig) -> DiffusionSolution:
+    valid = jnp.all(jnp.isfinite(kappa) & (kappa >= 0))
+    scale = lax.stop_gradient(jnp.max(kappa))
+    scale = jnp.where(scale > 0, scale, 1)
+    relative = kappa / scale  # so that units cannot overflow single precision
+    start = None if guess is None else scheme.from_field(guess)
+    u, error, iterations, met = equilibrium(relative, start, scheme, drops, config)
+    axis = drops.index(1.0)
+    d_eff = scale * virtual_work(scheme, drops, drops, relative, u, u) * kappa.shape[axis] ** 2 / kappa.size
+    flux_in, flux_out = scheme.face_fluxes(relative, u, drops, axis)
+    largest = jnp.maximum(jnp.abs(flux_in), jnp.abs(flux_out))
+    return DiffusionSolution(
+        concentration=scheme.field(u, drops),
+        d_eff=jnp.where(valid, d_eff, jnp.nan),
+        relative_residual=error,
+        flux_balance=jnp.where(largest > 0, (flux_in - flux_out) / jnp.where(largest > 0, largest, 1), 0),
+        iterations=iterations,
+        converged=met & valid & (error <= 10 * config.tolerance),
+    )

@@ -1,0 +1,117 @@
+"""Bounds, tensor, tortuosity, flux."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from media import level_cut
+
+from jaxmicro import physics
+from jaxmicro.errors import UserError
+from jaxmicro.physics import SolverConfig
+
+SCHEMES = ["finite_volume", "q1"]
+TIGHT = SolverConfig(tolerance=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (12, 12, 12)], ids=["2d", "3d"])
+def test_elements_conduct_more_than_volumes_and_both_obey_the_bounds(shape, float64: None):
+    phase = level_cut(shape, fraction=0.5, sigma=1.0)
+    phi, diffusivities = np.array([1 - phase.mean(), phase.mean()]), np.array([0.1, 1.0])
+    kappa = diffusivities[phase.astype(int)]
+    volumes, elements = (
+        np.mean([physics.effective_diffusivity(kappa, axis=a, discretisation=s) for a in range(kappa.ndim)])
+        for s in SCHEMES
+    )
+    wiener = physics.wiener_bounds(phi, diffusivities)
+    hashin_shtrikman = physics.hashin_shtrikman_bounds(phi, diffusivities, dimensions=kappa.ndim)
+    assert wiener[0] < hashin_shtrikman[0] < volumes < elements < hashin_shtrikman[1] < wiener[1]
+
+
+def test_bounds_close_when_the_phases_are_alike_and_do_not_depend_on_their_order(float64: None):
+    phi = np.array([0.2, 0.5, 0.3])
+    for dimensions in (2, 3):
+        equal = physics.hashin_shtrikman_bounds(phi, np.full(3, 0.7), dimensions=dimensions)
+        np.testing.assert_allclose(equal, 0.7, rtol=1e-14)
+        d = np.array([1.0, 0.0, 3.0])
+        forward = physics.hashin_shtrikman_bounds(phi, d, dimensions=dimensions)
+        backward = physics.hashin_shtrikman_bounds(phi[::-1].copy(), d[::-1].copy(), dimensions=dimensions)
+        np.testing.assert_allclose(forward, backward, rtol=1e-14)
+    lower, upper = physics.hashin_shtrikman_bounds(np.array([0.4, 0.6]), np.array([0.0, 1.0]), dimensions=3)
+    assert lower == 0 and upper == pytest.approx(2 * 0.6 / (3 - 0.6))  # Maxwell: 2 phi / (3 - phi)
+
+
+def test_an_absent_phase_changes_no_bound(float64: None):
+    for bounds in (physics.wiener_bounds, lambda phi, d: physics.hashin_shtrikman_bounds(phi, d, dimensions=3)):
+        with_it = bounds(np.array([0.5, 0.0, 0.5]), np.array([1.0, 0.0, 2.0]))
+        np.testing.assert_allclose(with_it, bounds(np.array([0.5, 0.5]), np.array([1.0, 2.0])), rtol=1e-14)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_tensor_of_layers_is_diagonal_with_the_two_means(scheme: str, float64: None):
+    layers = np.array([1.0, 0.2, 0.5, 1.0])
+    kappa = np.broadcast_to(layers[:, None], (4, 6)).copy()
+    tensor = physics.effective_tensor(kappa, discretisation=scheme, config=TIGHT)
+    expected = np.diag([1 / np.mean(1 / layers), np.mean(layers)])
+    np.testing.assert_allclose(tensor, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_tensor_is_symmetric_positive_and_turns_with_the_medium(scheme: str, float64: None):
+    noise = np.random.default_rng(0).normal(size=(16, 16))
+    streaks = sum(np.roll(noise, (i, i), (0, 1)) for i in range(6))  # along the diagonal: D_01 is not 0
+    kappa = np.where(streaks > 0, 1.0, 0.05)
+    tensor = np.asarray(physics.effective_tensor(kappa, discretisation=scheme, config=TIGHT))
+    assert tensor[0, 1] == tensor[1, 0] and abs(tensor[0, 1]) > 0.01
+    assert np.all(np.linalg.eigvalsh(tensor) > 0)
+    mirrored = np.asarray(physics.effective_tensor(kappa[::-1].copy(), discretisation=scheme, config=TIGHT))
+    np.testing.assert_allclose(mirrored, tensor * [[1, -1], [-1, 1]], atol=1e-10)
+    shifted = physics.effective_tensor(np.roll(kappa, (3, 5), (0, 1)), discretisation=scheme, config=TIGHT)
+    np.testing.assert_allclose(shifted, tensor, atol=1e-10)
+
+
+def test_gradient_of_the_tensor_matches_central_differences(float64: None):
+    kappa = np.where(level_cut((10, 12), fraction=0.5) > 0, 1.0, 0.1)
+    step, h = kappa * np.random.default_rng(0).normal(size=kappa.shape), 1e-4
+
+    def entry(kappa):
+        return jnp.sum(physics.effective_tensor(kappa, config=TIGHT) * jnp.array([[1.0, 2.0], [3.0, 4.0]]))
+
+    slope = (entry(kappa + h * step) - entry(kappa - h * step)) / (2 * h)
+    assert np.sum(jax.grad(entry)(kappa) * step) == pytest.approx(float(slope), rel=1e-6)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_mean_flux_is_the_effective_diffusivity(scheme: str, float64: None):
+    kappa = np.where(level_cut((14, 12), fraction=0.5) > 0, 1.0, 0.1)
+    solution = physics.solve(kappa, axis=1, discretisation=scheme, config=TIGHT)
+    flux = physics.flux_field(kappa, solution.concentration, axis=1, discretisation=scheme)
+    assert flux.shape == (14, 12, 2)
+    # Conservation: the same flux through every plane, so the mean is D_eff per edge; first order in the error of u.
+    assert np.mean(flux[..., 1]) * 12 == pytest.approx(float(solution.d_eff), rel=1e-6)
+    if scheme == "finite_volume":
+        assert abs(solution.flux_balance) < 1e-6
+
+
+def test_tortuosity_factor_of_a_blocked_medium_is_infinite_and_of_a_straight_channel_one():
+    kappa = np.zeros((6, 4), np.float32)
+    kappa[:, 1] = 2.0
+    open_, blocked = (physics.effective_diffusivity(kappa, axis=axis, percolates=axis == 0) for axis in (0, 1))
+    assert physics.tortuosity_factor(open_, 0.25, 2.0) == pytest.approx(1.0, rel=1e-6)
+    assert physics.relative_diffusivity(open_, 2.0) == pytest.approx(0.25, rel=1e-6)
+    assert blocked == 0.0 and physics.tortuosity_factor(blocked, 0.25, 2.0) == np.inf
+    assert np.isnan(physics.tortuosity_factor(jnp.float32(np.nan), 0.25))
+
+
+def test_a_solution_that_did_not_converge_gives_no_number():
+    kappa = np.where(level_cut((32, 32), fraction=0.5) > 0, 1.0, 1e-3).astype(np.float32)
+    assert np.isnan(physics.effective_diffusivity(kappa, axis=0, config=SolverConfig(max_iterations=2)))
+
+
+def test_diffusivity_of_phases_is_linear_and_an_absent_phase_does_not_matter():
+    labels = np.array([[0, 2], [2, 0]])
+    fractions = np.eye(3, dtype=np.float32)[labels]
+    kappa = physics.diffusivity_of_phases(fractions, np.array([1.0, 7.0, 0.5], np.float32))
+    np.testing.assert_array_equal(kappa, np.array([[1.0, 0.5], [0.5, 1.0]], np.float32))
+    with pytest.raises(UserError, match="per phase"):
+        physics.diffusivity_of_phases(fractions, np.ones(2, np.float32))
