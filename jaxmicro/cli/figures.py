@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxmicro import viz
 from jaxmicro.io import read_raster
+from jaxmicro.pipeline import TransportField
 from jaxmicro.types import Microstructure
 
 
@@ -34,6 +35,14 @@ def segmentation(grey: np.ndarray, structure: Microstructure) -> bytes:
         grey, labels = grey[len(grey) // 2], labels[len(labels) // 2]
     figure = viz.segmentation_check(
         grey, labels, structure.thresholds, voxel_size=structure.voxel_size, unit=structure.unit
+    )
+    return viz.png(figure)
+
+
+def concentration(structure: Microstructure, fields: Sequence[TransportField]) -> bytes:
+    """Concentration in one phase for each axis it connects."""
+    figure = viz.concentration_panel(
+        [(field.axis, field.concentration) for field in fields], voxel_size=structure.voxel_size, unit=structure.unit
     )
     return viz.png(figure)
 

@@ -9,7 +9,9 @@ from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console, aligned
 from jaxmicro.cli.inputs import read_image
 from jaxmicro.cli.options import Measure
-from jaxmicro.cli.run_folder import open_run_folder, to_json
+from jaxmicro.cli.run_folder import RunFolder, open_run_folder, to_json
+from jaxmicro.io.volumes import write_fields
+from jaxmicro.types import Microstructure
 
 
 def run(options: Measure) -> None:
@@ -22,17 +24,35 @@ def run(options: Measure) -> None:
 
 def _measured(options: Measure, console: Console) -> dict[str, Any]:
     structure = read_image(options.file, options)
+    solves = options.diffusivity == "always" or (options.diffusivity == "volumes" and structure.labels.ndim == 3)
+    what: dict[str, Any] = {"r_max": options.r_max, "diffusivity": solves, "progress": console.progress}
     if options.out is None:
-        return {"file": str(options.file), **pipeline.measure(structure, r_max=options.r_max)}
+        return {"file": str(options.file), **pipeline.measure(structure, **what)}
     pipeline.check_r_max(structure, options.r_max)  # before a folder is made
     folder = open_run_folder(
         "measure", options.file.stem, options, out=options.out, resume=options.resume, inputs=[options.file]
     )
-    numbers = {"file": str(options.file), **pipeline.measure(structure, r_max=options.r_max)}
+    numbers = {"file": str(options.file), **pipeline.measure(structure, **what)}
     folder.write_json("measure.json", numbers)
     folder.write_figures(figures.of_input(options.file, structure))
+    if solves:
+        _write_fields(folder, structure, numbers)
     console.remark(f"written to {folder.path}")
     return numbers
+
+
+def _write_fields(folder: RunFolder, structure: Microstructure, numbers: dict[str, Any]) -> None:
+    """Concentration and flux of each phase along each axis it connects, and pictures of the concentration."""
+    for phase in numbers["phases"]:
+        connected = [axis for axis, along in phase["transport"]["axes"].items() if along["percolates"]]
+        fields = [pipeline.transport_field(structure, label=phase["label"], axis=axis) for axis in connected]
+        for field in fields:
+            path = folder.file(f"fields/phase{field.label}_{field.axis}.vti")
+            write_fields(
+                path, {"concentration": field.concentration, "flux": field.flux}, voxel_size=structure.voxel_size
+            )
+        if fields:
+            folder.write_figures({f"concentration_phase{phase['label']}": figures.concentration(structure, fields)})
 
 
 def table(numbers: dict[str, Any]) -> str:
@@ -56,7 +76,21 @@ def table(numbers: dict[str, Any]) -> str:
         "percolates",
         "connected",
     ]
-    return "\n".join([*lines, aligned([header, *(_row(phase) for phase in numbers["phases"])])])
+    lines.append(aligned([header, *(_row(phase) for phase in numbers["phases"])]))
+    if "transport" in numbers["phases"][0]:
+        lines += ["", "diffusivity of each phase with the others blocked, relative to its own:", _transport(numbers)]
+    return "\n".join(lines)
+
+
+def _transport(numbers: dict[str, Any]) -> str:
+    rows = [["phase", "axis", "finite volumes", "elements", "mean", "tortuosity factor", "upper bound (HS)"]]
+    for phase in numbers["phases"]:
+        bound = phase["transport"]["hashin_shtrikman_bounds"][1]
+        for axis, along in phase["transport"]["axes"].items():
+            values = [f"{along[name]:.4f}" for name in ("finite_volume", "q1", "mean")]
+            tau = f"{along['tortuosity_factor']:.3f}" if along["percolates"] else "inf (not connected)"
+            rows.append([str(phase["label"]), axis, *values, tau, f"{bound:.4f}"])
+    return aligned(rows)
 
 
 def _row(phase: dict[str, Any]) -> list[str]:

@@ -126,20 +126,25 @@ class Reconstruct(RunOptions, Sampling):
 
 @dataclass(frozen=True, kw_only=True)
 class Measure(ImageOptions):
-    """Measure volume fractions, surface areas, chord lengths, percolation, two-point correlation and lineal path.
+    """Measure volume fractions, surface areas, chord lengths, percolation, correlations and diffusivities.
 
     Prints a table, or with --json one JSON object and nothing else. Lengths are in the unit of the file, or in voxels
-    where it says none; correlations are estimated from the window, not periodic.
+    where it says none; correlations are estimated from the window, not periodic. Diffusivities are those of one phase
+    with all others blocked, relative to the phase's own, by two discretisations: finite volumes (the default
+    everywhere, as in taufactor or PoreSpy) and finite elements (an upper bound). The truth lies between them; a wide
+    gap says that the voxels are too coarse. Along an axis that a phase does not connect its diffusivity is 0.
     """
 
     file: Annotated[Positional[Path], arg(metavar="FILE")]
     """Image or volume: PNG, TIFF, NPY, NPZ, Zarr or VTI."""
     r_max: MaybeInt = None
     """Largest distance of the curves, in voxels. Default: 32, or half the shortest edge if that is less."""
+    diffusivity: Literal["volumes", "always", "never"] = "volumes"
+    """Solve for diffusivities: of volumes only, of images too, or never (it takes seconds to minutes)."""
     json: bool = False
     """Print one JSON object with all numbers and curves."""
     out: MaybePath = None
-    """Also write a folder with measure.json and pictures: the phases as they were read, and the curves."""
+    """Also write a folder with measure.json, pictures of the phases and of the concentration, and its fields as VTI."""
     quiet: bool = False
     """Print the result and errors only."""
     resume: bool = False

@@ -5,7 +5,7 @@ leaves either the whole file or none.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -88,6 +88,42 @@ def write_vti(path: str | Path, microstructure: Microstructure) -> None:
         file.write(header + _APPENDED + b"\n_" + np.uint64(labels.size).astype("<u8").tobytes())
         file.write(np.ascontiguousarray(labels).data)
         file.write(b"\n</AppendedData>\n</VTKFile>\n")
+
+
+def write_fields(path: str | Path, fields: Mapping[str, np.ndarray], *, voxel_size: float | None = None) -> None:
+    """Writes fields of numbers as VTK image data for ParaView: float32 cell data, NaN where there is nothing.
+
+    Args:
+        fields: scalars "*grid" or vectors "*grid d" with components in the order of the axes, all on one grid "h w" or
+            "z y x"; in the file the components are x y z.
+        voxel_size: edge of a voxel; 1 when unknown.
+    """
+    grid = min((field.shape for field in fields.values()), key=len)
+    edges = (1,) * (3 - len(grid)) + grid
+    extent = " ".join(f"0 {edge}" for edge in edges[::-1])
+    spacing = " ".join([repr(float(voxel_size or 1.0))] * 3)
+    arrays, data = [], b""
+    for name, field in fields.items():
+        components = field.shape[len(grid) :]
+        values = field if not components else np.concatenate(
+            [field[..., ::-1], np.zeros((*grid, 3 - components[0]), field.dtype)], axis=-1
+        )  # fmt: skip
+        arrays.append(
+            f'<DataArray type="Float32" Name="{name}" NumberOfComponents="{3 if components else 1}" '
+            f'format="appended" offset="{len(data)}"/>'
+        )
+        raw = np.ascontiguousarray(values, "<f4").tobytes()
+        data += np.uint64(len(raw)).astype("<u8").tobytes() + raw
+    header = f"""<?xml version="1.0"?>
+<VTKFile type="ImageData" version="1.0" byte_order="LittleEndian" header_type="UInt64">
+<ImageData WholeExtent="{extent}" Origin="0 0 0" Spacing="{spacing}">
+<Piece Extent="{extent}"><CellData Scalars="{next(iter(fields))}">
+{chr(10).join(arrays)}
+</CellData></Piece>
+</ImageData>
+""".encode("ascii")
+    with replacing(Path(path)) as part, part.open("wb") as file:
+        file.write(header + _APPENDED + b"\n_" + data + b"\n</AppendedData>\n</VTKFile>\n")
 
 
 def write_npz(path: str | Path, microstructure: Microstructure) -> None:

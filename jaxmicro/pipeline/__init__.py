@@ -24,6 +24,7 @@ from jaxmicro.pipeline.prior import (
     with_roughness,
 )
 from jaxmicro.pipeline.training import FINE_TUNING, FROM_SCRATCH, check_training, sample_images, train, train_on
+from jaxmicro.pipeline.transport import TransportField, transport, transport_field
 from jaxmicro.pipeline.volumes import held_fractions, reconstruct, sampling_config
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Material",
     "Prior",
     "Progress",
+    "TransportField",
     "bundled",
     "bundled_micrograph",
     "check_r_max",
@@ -49,6 +51,8 @@ __all__ = [
     "save_prior",
     "train",
     "train_on",
+    "transport",
+    "transport_field",
     "with_roughness",
     "write",
 ]

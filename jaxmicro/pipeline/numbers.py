@@ -9,6 +9,8 @@ import numpy as np
 from jaxmicro import descriptors
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import compare
+from jaxmicro.pipeline.prior import Progress
+from jaxmicro.pipeline.transport import transport
 from jaxmicro.types import Microstructure
 
 
@@ -37,12 +39,21 @@ def check_r_max(structure: Microstructure, r_max: int | None) -> int:
     return r_max
 
 
-def measure(structure: Microstructure, *, r_max: int | None = None) -> dict[str, Any]:
+def measure(
+    structure: Microstructure,
+    *,
+    r_max: int | None = None,
+    diffusivity: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
     """The descriptors of an image or a volume as plain numbers, ready for JSON.
 
     Lengths and areas are in the unit of the voxel size, or in voxels when it is unknown; curves run over r = 0..r_max
     voxels (32, or half the shortest edge if that is less) and are estimated from the window, not periodic.
 
+    Args:
+        diffusivity: also solve for the effective diffusivity of each phase: its entry "transport", see `transport`.
+        progress: called after each solve.
     Raises:
         UserError: r_max does not fit the image.
     """
@@ -51,7 +62,7 @@ def measure(structure: Microstructure, *, r_max: int | None = None) -> dict[str,
     axes = "zyx"[-structure.labels.ndim :]
     fractions = jax.nn.one_hot(structure.labels, structure.phases)
     relative_area = descriptors.relative_surface_area(fractions)
-    return {
+    measured = {
         "source": structure.source,
         "shape": list(structure.shape),
         "voxel_size": structure.voxel_size,
@@ -69,6 +80,10 @@ def measure(structure: Microstructure, *, r_max: int | None = None) -> dict[str,
             for label in range(structure.phases)
         ],
     }
+    if diffusivity:
+        for phase, found in zip(measured["phases"], transport(structure, progress=progress), strict=True):
+            phase["transport"] = {name: value for name, value in found.items() if name != "label"}
+    return measured
 
 
 def _measure_phase(phase: np.ndarray, axes: str, size: float, r_max: int) -> dict[str, Any]:

@@ -69,6 +69,38 @@ def slice_panel(
 
 
 @rc_context(STYLE)
+def concentration_panel(
+    fields: Sequence[tuple[str, Shaped[np.ndarray, "*grid"]]],
+    *,
+    voxel_size: float | int | None = None,
+    unit: str | None = None,
+) -> Figure:
+    """The steady concentration in one phase, in the middle plane that holds the direction of the flux.
+
+    Args:
+        fields: direction of the flux ("z", "y" or "x") and concentration from 1 to 0, NaN outside the phase.
+        voxel_size, unit: as in `slice_panel`.
+    Returns:
+        a figure with one panel per field; the flux runs from top to bottom.
+    """
+    figure = new_figure(2.7 * len(fields) + 0.6, 3.1)
+    panels = figure.subplots(1, len(fields), squeeze=False)[0]
+    shown = None
+    for ax, (name, field) in zip(panels, fields, strict=True):
+        axis = "zyx"[-field.ndim :].index(name)
+        across = field.ndim - 1 if axis != field.ndim - 1 else field.ndim - 2
+        plane = np.moveaxis(field, (axis, across), (0, 1))
+        if plane.ndim == 3:
+            plane = plane[..., plane.shape[2] // 2]
+        ax.set_facecolor("#d9d9d9")
+        shown = ax.imshow(plane, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+        ax.set(xticks=[], yticks=[], title=f"flux along {name}")
+        scale_bar(ax, plane.shape[1], voxel_size, unit)
+    figure.colorbar(shown, ax=list(panels), label="concentration", shrink=0.8)
+    return figure
+
+
+@rc_context(STYLE)
 def sample_grid(
     images: Integer[np.ndarray, "n h w"], phases: int, *, columns: int = 8, title: str | None = None
 ) -> Figure:
