@@ -65,7 +65,7 @@ def test_solution_equals_a_solve_with_jax_fems_residual_as_operator(sides, float
         return jax.value_and_grad(d_eff)(kappa)
 
     (ours, our_gradient), (theirs, their_gradient) = value_and_gradient("xla"), value_and_gradient("jaxfem")
-    assert ours == pytest.approx(theirs, rel=1e-8)
+    assert ours == pytest.approx(float(theirs), rel=1e-8)
     np.testing.assert_allclose(our_gradient, their_gradient, rtol=1e-6)
 
 

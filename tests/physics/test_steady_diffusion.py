@@ -11,6 +11,7 @@ from media import level_cut
 
 from jaxmicro.errors import UserError
 from jaxmicro.physics import DiffusionSolution, SolverConfig, solve
+from jaxmicro.physics.steady_diffusion import problem
 
 TIGHT = SolverConfig(tolerance=1e-7)  # relative error of D_eff 1e-14: below every tolerance here
 SCHEMES = ["finite_volume", "q1"]
@@ -218,14 +219,15 @@ def test_unusable_input_is_one_clear_line():
         (good[0], {}, "shape"),
         (good[:, :0], {}, "non-empty"),
         (good, {"axis": 2}, "axis 2"),
-        (good, {"discretisation": "spectral"}, "spectral"),
-        (good, {"sides": "fixed"}, "sides"),
         (good, {"backend": "jaxfem"}, "q1"),
         (good, {"guess": good[1:]}, "guess"),
     ]:
         with pytest.raises(UserError, match=message) as error:
             solve(kappa, **{"axis": 0} | options)
         assert "\n" not in str(error.value)
+    for names, message in [(("spectral", "periodic", "xla"), "spectral"), (("q1", "fixed", "xla"), "sides")]:
+        with pytest.raises(UserError, match=message):
+            problem(2, 0, *names)  # of `solve`, whose literal types the tests check before it can
     for kappa in (bad, -good):  # compiled code cannot raise: it says so in the solution
         solution: DiffusionSolution = jax.jit(partial(solve, axis=0))(kappa)
         assert np.isnan(solution.d_eff) and not solution.converged
