@@ -10,6 +10,7 @@ from jaxmicro.descriptors.connectivity import (
     cluster_sizes,
     connected_fraction,
     euler_characteristic,
+    percolating_clusters,
     percolating_fraction,
     percolation,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "interface_areas",
     "lineal_path",
     "mean_chord_length",
+    "percolating_clusters",
     "percolating_fraction",
     "percolation",
     "radial_two_point",

@@ -10,7 +10,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from scipy import ndimage
 
 from jaxmicro.descriptors.fields import Phase, as_field, as_mask, base, shifted, unit_offset
@@ -39,9 +39,17 @@ def percolating_fraction(phase: Phase, *, axis: int) -> float:
     1.0
     """
     clusters, sizes = _clusters(phase)
-    sides = np.take(clusters, 0, axis=axis), np.take(clusters, -1, axis=axis)
-    spanning = np.intersect1d(*sides)
-    return _share(sizes, spanning[spanning > 0] - 1)
+    return _share(sizes, _spanning(clusters, axis) - 1)
+
+
+def percolating_clusters(phase: Phase, *, axis: int) -> Bool[np.ndarray, "*grid"]:
+    """The part of the phase in clusters that reach both sides of the grid normal to `axis`.
+
+    >>> percolating_clusters(np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1]]), axis=1).astype(int).tolist()
+    [[1, 1, 1], [0, 1, 0], [0, 0, 0]]
+    """
+    clusters, _ = _clusters(phase)
+    return np.isin(clusters, _spanning(clusters, axis))
 
 
 def connected_fraction(phase: Phase) -> float:
@@ -109,6 +117,12 @@ def _clusters(phase: Phase) -> tuple[Int[np.ndarray, "*grid"], Int[np.ndarray, "
     clusters = np.empty(mask.shape, np.int32)
     ndimage.label(mask, output=clusters)
     return clusters, np.bincount(clusters.ravel())[1:]
+
+
+def _spanning(clusters: Int[np.ndarray, "*grid"], axis: int) -> Int[np.ndarray, " cluster"]:
+    """Numbers of the clusters that reach both sides normal to `axis`."""
+    numbers = np.intersect1d(np.take(clusters, 0, axis=axis), np.take(clusters, -1, axis=axis))
+    return numbers[numbers > 0]
 
 
 def _share(sizes: Int[np.ndarray, " cluster"], chosen: Int[np.ndarray, " chosen"]) -> float:

@@ -17,7 +17,7 @@ class TransportField(NamedTuple):
 
     label: int
     axis: str  # of the imposed gradient: "z", "y" or "x"
-    concentration: np.ndarray  # "*grid", 1 at the first face, 0 at the last; NaN outside the phase
+    concentration: np.ndarray  # "*grid", 1 at the first face, 0 at the last; NaN outside what conducts
     flux: np.ndarray  # "*grid d", -grad u in D_0 per voxel edge, components in the order of the axes
 
 
@@ -54,7 +54,8 @@ def transport(structure: Microstructure, *, progress: Progress | None = None) ->
 
 def transport_field(structure: Microstructure, *, label: int, axis: str) -> TransportField:
     """The steady field of concentration and flux in one phase, by finite volumes; see `TransportField`."""
-    phase, number = structure.labels == label, "zyx"[-structure.labels.ndim :].index(axis)
+    number = "zyx"[-structure.labels.ndim :].index(axis)
+    phase = descriptors.percolating_clusters(structure.labels == label, axis=number)
     with jax.enable_x64(True):
         kappa = phase.astype(np.float64)
         solution = physics.solve(kappa, axis=number)
@@ -64,15 +65,15 @@ def transport_field(structure: Microstructure, *, label: int, axis: str) -> Tran
 
 
 def _along(phase: np.ndarray, axis: int) -> dict[str, Any]:
-    percolates = bool(descriptors.percolation(phase, axis))
-    if not percolates:
+    conducting = descriptors.percolating_clusters(phase, axis=axis)  # what is cut off carries no flux
+    if not conducting.any():
         none = dict.fromkeys((*SCHEMES, "mean"), 0.0)
         return {"percolates": False, **none, "tortuosity_factor": float("inf"), "converged": True,
                 "flux_balance": 0.0, "iterations": 0}  # fmt: skip
-    kappa = np.moveaxis(phase, axis, 0).astype(np.float64)  # always along the first axis: a cube compiles once
+    kappa = np.moveaxis(conducting, axis, 0).astype(np.float64)  # always along the first axis: a cube compiles once
     with jax.enable_x64(True):
         solved = {s: physics.solve(kappa, axis=0, discretisation=s) for s in SCHEMES}
-        d_eff = {s: float(physics.conducted(solution, percolates)) for s, solution in solved.items()}
+        d_eff = {s: float(physics.conducted(solution, True)) for s, solution in solved.items()}
         tau = float(physics.tortuosity_factor(np.float64(d_eff["finite_volume"]), float(phase.mean())))
     return {
         "percolates": True,

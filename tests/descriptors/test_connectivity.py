@@ -8,6 +8,7 @@ from jaxmicro.descriptors import (
     cluster_sizes,
     connected_fraction,
     euler_characteristic,
+    percolating_clusters,
     percolating_fraction,
     percolation,
 )
@@ -41,6 +42,14 @@ def test_corners_do_not_connect():
 def test_two_clusters_that_reach_one_side_each_do_not_percolate():
     phase = np.array([[1, 1, 0, 1, 1]])
     assert percolating_fraction(phase, axis=1) == 0.0
+
+
+def test_percolating_clusters_are_the_percolating_fraction_of_the_phase():
+    phase = np.random.default_rng(0).random((8, 9, 7)) < 0.35
+    for axis in range(3):
+        part = percolating_clusters(phase, axis=axis)
+        assert not (part & ~phase).any()
+        assert part.sum() / phase.sum() == pytest.approx(percolating_fraction(phase, axis=axis))
 
 
 def test_only_the_spanning_cluster_counts():
