@@ -34,13 +34,13 @@ class Points:
 
 
 def params():
-    return {"line": {"w": jnp.zeros(3), "b": jnp.zeros(())}}
+    return {"line": {"w": jnp.zeros((3, 1)), "b": jnp.zeros(())}}
 
 
 def loss(params, batch, key):
     """Mean squared error with a little noise on the answers."""
     noise = 0.1 * jax.random.normal(key, batch["y"].shape)
-    error = batch["x"] @ params["line"]["w"] + params["line"]["b"] - batch["y"] - noise
+    error = (batch["x"] @ params["line"]["w"])[:, 0] + params["line"]["b"] - batch["y"] - noise
     return jnp.mean(error**2), {"mean_error": jnp.mean(error)}
 
 
@@ -59,10 +59,11 @@ def main(folder: str) -> None:
         checkpoints.save(step, state, position)
         print("going on", step, flush=True)
 
+    muon = config(steps=240, save_every=10, optimiser="muon", learning_rate=0.01)  # as fine-tuning does
     with Checkpoints(f"{folder}/checkpoints", keep=2) as checkpoints:
         start = checkpoints.steps
         print("from", start[-1] if start else 0, flush=True)
-        state = fit(loss, params(), Points(), config(steps=240, save_every=10), save=save, restore=checkpoints.restore)
+        state = fit(loss, params(), Points(), muon, save=save, restore=checkpoints.restore)
     np.savez(f"{folder}/last.npz", *jax.device_get(jax.tree.leaves(state)))
     print("devices", jax.device_count(), flush=True)
 
