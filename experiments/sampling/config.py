@@ -7,7 +7,7 @@ from jaxmicro.reconstruct import SamplingConfig
 
 # Written out, so that the study stays the same when the defaults change.
 BASE = SamplingConfig(
-    steps=40, harmonise=1, mode="alternate", couple=0.15, steer_gain=4.0, steer_max=0.8, steer_from=-2.0,
+    steps=40, harmonise=1, mode="alternate", couple=0.12, steer_gain=4.0, steer_max=0.8, steer_from=-2.0,
     sampler="ddim", eta=1.0, times="log_snr", log_snr_range=(-5.5, 2.5),
 )  # fmt: skip
 ALONE = replace(BASE, steer_gain=0.0)  # the weight of the other axes stays as it is
@@ -22,7 +22,7 @@ def variants() -> dict[str, SamplingConfig]:
         "27 steps, n_h 2": replace(BASE, steps=27, harmonise=2),
         "8 steps, n_h 9": replace(BASE, steps=8, harmonise=9),
         # how the three axes are joined
-        "not steered, couple 0.15": ALONE,
+        "not steered, couple 0.12": ALONE,
         "not steered, couple 0": replace(ALONE, couple=0.0),
         "not steered, couple 0.5": replace(ALONE, couple=0.5),
         "couple 0.3": replace(BASE, couple=0.3),

@@ -32,7 +32,7 @@ class SamplingConfig:
     steps: int = 40  # time steps
     harmonise: int = 1  # n_h, extra renoise-denoise cycles at each time step
     mode: str = "alternate"  # planes of one axis per evaluation, or "average": of all three
-    couple: float = 0.15  # weight, 0 to 1, of the planes normal to the other two axes; 0: each plane by itself
+    couple: float = 0.12  # weight, 0 to 1, of the planes normal to the other two axes; 0: each plane by itself
     steer_from: float = -2.0  # log SNR from which on interfaces take shape and the weight is steered
     steer_gain: float = 4.0  # added weight per relative excess of roughness; 0: no steering
     steer_max: float = 0.8  # largest weight that steering may choose
