@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--whole", action="store_true", help="the whole volumes too: minutes")
     options = parser.parse_args(arguments)
     config = DiffusivityConfig()
+    unknown = [name for name in options.materials if name not in config.materials]
+    if unknown or any(edge < 2 or edge > 128 for edge in options.edge or ()):
+        parser.error(f"materials are {', '.join(config.materials)}; edges are 2 to 128 voxels")
     config = dataclasses.replace(
         config,
         materials=tuple(options.materials) or config.materials,
@@ -52,11 +55,11 @@ def run(config: DiffusivityConfig, results: Path) -> None:
     for material in config.materials:
         volume = whole_volume(material)
         for edge in config.edges:
-            found = [pipeline.transport(cube) for cube in cubes(volume, edge, config.most)]
+            found = [pipeline.transport(cube, tensor=False) for cube in cubes(volume, edge, config.most)]
             replace_rows(results, list(rows(material, str(edge), found)), key=["material", "edge", "phase", "axis"])
             print(f"{material}: {len(found)} cubes of {edge}^3", flush=True)
         if config.whole:
-            found = [pipeline.transport(volume)]
+            found = [pipeline.transport(volume, tensor=False)]
             replace_rows(results, list(rows(material, "whole", found)), key=["material", "edge", "phase", "axis"])
 
 

@@ -106,7 +106,7 @@ def _real_three_phase(config: WeightsConfig) -> dict[str, Sources]:
 
 def _of_images(stacks: list[np.ndarray], validation: float) -> Sources:
     """Stacks "n h w" of independent images; the last ones are held out."""
-    cuts = [max(1, round((1 - validation) * len(stack))) for stack in stacks]
+    cuts = [min(max(1, round((1 - validation) * len(stack))), len(stack) - 1) for stack in stacks]
     train = [stack[:cut] for stack, cut in zip(stacks, cuts, strict=True)]
     held_out = [stack[cut:] for stack, cut in zip(stacks, cuts, strict=True)]
     return Sources(train, held_out, True)

@@ -1,7 +1,7 @@
 """The pictures that the verbs write, each as the content of a PNG file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from jaxmicro import viz
 from jaxmicro.io import read_raster
-from jaxmicro.pipeline import TransportField
 from jaxmicro.types import Microstructure
 
 
@@ -39,10 +38,10 @@ def segmentation(grey: np.ndarray, structure: Microstructure) -> bytes:
     return viz.png(figure)
 
 
-def concentration(structure: Microstructure, fields: Sequence[TransportField]) -> bytes:
+def concentration(structure: Microstructure, label: int, fields: Mapping[str, np.ndarray]) -> bytes:
     """Concentration in one phase for each axis it connects."""
     figure = viz.concentration_panel(
-        [(field.axis, field.concentration) for field in fields], voxel_size=structure.voxel_size, unit=structure.unit
+        fields, structure.labels == label, voxel_size=structure.voxel_size, unit=structure.unit
     )
     return viz.png(figure)
 

@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
-        return _fail(f"interrupted; what was computed is kept. {_how_to_go_on(command, argv)}", 130)
+        kept = "nothing was kept." if isinstance(command, Measure) else "what was computed is kept."
+        return _fail(f"interrupted; {kept} {_how_to_go_on(command, argv)}", 130)
     except BrokenPipeError:  # the reader of our output has gone, as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -122,7 +123,7 @@ def _fail(text: str, code: int) -> int:
 
 
 def _how_to_go_on(command: Any, argv: Sequence[str]) -> str:
-    if not hasattr(command, "resume"):
+    if not hasattr(command, "resume") or isinstance(command, Measure):
         return ""
     missing = [] if command.resume else ["--resume"]
     return f"Continue with: {shlex.join(['jaxmicro', *argv, *missing])}"
@@ -140,7 +141,10 @@ def _known_failure(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror}: {error.filename}." if error.filename else f"{error.strerror}."
     if _is_memory(error):
-        return "not enough memory; use a smaller --size, fewer --together or a smaller --batch."
+        return (
+            "not enough memory; use a smaller image or volume: for 'reconstruct' --size and --together, "
+            "for 'train' --batch, for 'measure' a part of the volume or --diffusivity never."
+        )
     if "No space left on device" in str(error) or "NO_SPACE" in str(error):  # from libraries that write by themselves
         return "no space left on the disk; what was written before is kept. Free some space."
     return None

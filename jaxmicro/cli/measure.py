@@ -9,9 +9,9 @@ from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console, aligned
 from jaxmicro.cli.inputs import read_image
 from jaxmicro.cli.options import Measure
-from jaxmicro.cli.run_folder import RunFolder, open_run_folder, to_json
+from jaxmicro.cli.run_folder import open_run_folder, to_json
 from jaxmicro.io.volumes import write_fields
-from jaxmicro.types import Microstructure
+from jaxmicro.pipeline import TransportField
 
 
 def run(options: Measure) -> None:
@@ -32,27 +32,23 @@ def _measured(options: Measure, console: Console) -> dict[str, Any]:
     folder = open_run_folder(
         "measure", options.file.stem, options, out=options.out, resume=options.resume, inputs=[options.file]
     )
-    numbers = {"file": str(options.file), **pipeline.measure(structure, **what)}
+    fields: dict[int, dict[str, Any]] = {}  # concentration by phase and axis
+    size, unit = structure.voxel_size, structure.unit
+
+    def keep(field: TransportField) -> None:
+        fields.setdefault(field.label, {})[field.axis] = field.concentration
+        path = folder.file(f"fields/phase{field.label}_{field.axis}.vti")
+        grids = {"concentration": field.concentration, "flux_over_D0": field.flux / (size or 1.0)}
+        write_fields(path, field.concentration.shape, grids, voxel_size=size, unit=unit)
+
+    numbers = {"file": str(options.file), **pipeline.measure(structure, on_field=keep, **what)}
     folder.write_json("measure.json", numbers)
     folder.write_figures(figures.of_input(options.file, structure))
-    if solves:
-        _write_fields(folder, structure, numbers)
+    folder.write_figures(
+        {f"concentration_phase{label}": figures.concentration(structure, label, of) for label, of in fields.items()}
+    )
     console.remark(f"written to {folder.path}")
     return numbers
-
-
-def _write_fields(folder: RunFolder, structure: Microstructure, numbers: dict[str, Any]) -> None:
-    """Concentration and flux of each phase along each axis it connects, and pictures of the concentration."""
-    for phase in numbers["phases"]:
-        connected = [axis for axis, along in phase["transport"]["axes"].items() if along["percolates"]]
-        fields = [pipeline.transport_field(structure, label=phase["label"], axis=axis) for axis in connected]
-        for field in fields:
-            path = folder.file(f"fields/phase{field.label}_{field.axis}.vti")
-            write_fields(
-                path, {"concentration": field.concentration, "flux": field.flux}, voxel_size=structure.voxel_size
-            )
-        if fields:
-            folder.write_figures({f"concentration_phase{phase['label']}": figures.concentration(structure, fields)})
 
 
 def table(numbers: dict[str, Any]) -> str:
@@ -78,18 +74,22 @@ def table(numbers: dict[str, Any]) -> str:
     ]
     lines.append(aligned([header, *(_row(phase) for phase in numbers["phases"])]))
     if "transport" in numbers["phases"][0]:
-        lines += ["", "diffusivity of each phase with the others blocked, relative to its own:", _transport(numbers)]
+        title = "diffusivity of each phase with the others blocked, relative to its own (tortuosity: finite volumes)"
+        lines += ["", title, _transport(numbers)]
     return "\n".join(lines)
 
 
 def _transport(numbers: dict[str, Any]) -> str:
-    rows = [["phase", "axis", "finite volumes", "elements", "mean", "tortuosity factor", "upper bound (HS)"]]
+    """Diffusivities; the upper bound is Wiener's, which holds for every medium along every axis."""
+    rows = [["phase", "axis", "finite volumes (lower)", "elements (upper)", "at most", "tortuosity factor"]]
     for phase in numbers["phases"]:
-        bound = phase["transport"]["hashin_shtrikman_bounds"][1]
+        bound = phase["transport"]["wiener_bounds"][1]
         for axis, along in phase["transport"]["axes"].items():
-            values = [f"{along[name]:.4f}" for name in ("finite_volume", "q1", "mean")]
             tau = f"{along['tortuosity_factor']:.3f}" if along["percolates"] else "inf (not connected)"
-            rows.append([str(phase["label"]), axis, *values, tau, f"{bound:.4f}"])
+            values = [f"{along[name]:.4f}" for name in ("finite_volume", "q1")]
+            if not along["converged"]:
+                tau = "did not converge"
+            rows.append([str(phase["label"]), axis, *values, f"{bound:.4f}", tau])
     return aligned(rows)
 
 

@@ -229,6 +229,8 @@ def _check_source(array: np.ndarray, patch: int) -> None:
             f"a source of crops must be uint8 labels with 2 axes (image) or 3 (stack of images), "
             f"found {array.dtype} with {array.ndim}"
         )
+    if array.size == 0:
+        raise UserError("a source of crops is empty; give at least one image")
     if min(array.shape[-2:]) < patch:
         raise UserError(
             f"an image of {array.shape[-2]} x {array.shape[-1]} pixels is smaller than a patch of {patch}; "

@@ -77,7 +77,7 @@ def write_vti(path: str | Path, microstructure: Microstructure) -> None:
 <VTKFile type="ImageData" version="1.0" byte_order="LittleEndian" header_type="UInt64">
 <ImageData WholeExtent="{extent}" Origin="0 0 0" Spacing="{spacing}">
 <FieldData>
-{_vti_fields(microstructure)}
+{_vti_fields(microstructure.values, microstructure.voxel_size, microstructure.unit)}
 </FieldData>
 <Piece Extent="{extent}"><CellData Scalars="phase">
 <DataArray type="UInt8" Name="phase" format="appended" offset="0"/>
@@ -90,40 +90,52 @@ def write_vti(path: str | Path, microstructure: Microstructure) -> None:
         file.write(b"\n</AppendedData>\n</VTKFile>\n")
 
 
-def write_fields(path: str | Path, fields: Mapping[str, np.ndarray], *, voxel_size: float | None = None) -> None:
+def write_fields(
+    path: str | Path,
+    grid: tuple[int, ...],
+    fields: Mapping[str, np.ndarray],
+    *,
+    voxel_size: float | None = None,
+    unit: str | None = None,
+) -> None:
     """Writes fields of numbers as VTK image data for ParaView: float32 cell data, NaN where there is nothing.
 
     Args:
-        fields: scalars "*grid" or vectors "*grid d" with components in the order of the axes, all on one grid "h w" or
-            "z y x"; in the file the components are x y z.
-        voxel_size: edge of a voxel; 1 when unknown.
+        grid: voxels along each axis, (h, w) or (z, y, x).
+        fields: scalars "*grid" or vectors "*grid d" with components in the order of the axes; in the file x y z.
+        voxel_size: edge of a voxel in `unit`; 1 when unknown.
     """
-    grid = min((field.shape for field in fields.values()), key=len)
-    edges = (1,) * (3 - len(grid)) + grid
-    extent = " ".join(f"0 {edge}" for edge in edges[::-1])
+    extent = " ".join(f"0 {edge}" for edge in ((1,) * (3 - len(grid)) + grid)[::-1])
     spacing = " ".join([repr(float(voxel_size or 1.0))] * 3)
-    arrays, data = [], b""
+    arrays, offset = [], 0
     for name, field in fields.items():
-        components = field.shape[len(grid) :]
-        values = field if not components else np.concatenate(
-            [field[..., ::-1], np.zeros((*grid, 3 - components[0]), field.dtype)], axis=-1
-        )  # fmt: skip
+        components = 3 if field.ndim > len(grid) else 1
         arrays.append(
-            f'<DataArray type="Float32" Name="{name}" NumberOfComponents="{3 if components else 1}" '
-            f'format="appended" offset="{len(data)}"/>'
+            f'<DataArray type="Float32" Name="{name}" NumberOfComponents="{components}" '
+            f'format="appended" offset="{offset}"/>'
         )
-        raw = np.ascontiguousarray(values, "<f4").tobytes()
-        data += np.uint64(len(raw)).astype("<u8").tobytes() + raw
+        offset += 8 + 4 * components * int(np.prod(grid))
     header = f"""<?xml version="1.0"?>
 <VTKFile type="ImageData" version="1.0" byte_order="LittleEndian" header_type="UInt64">
 <ImageData WholeExtent="{extent}" Origin="0 0 0" Spacing="{spacing}">
+<FieldData>
+{_vti_fields((), voxel_size, unit)}
+</FieldData>
 <Piece Extent="{extent}"><CellData Scalars="{next(iter(fields))}">
 {chr(10).join(arrays)}
 </CellData></Piece>
 </ImageData>
 """.encode("ascii")
     with replacing(Path(path)) as part, part.open("wb") as file:
-        file.write(header + _APPENDED + b"\n_" + data + b"\n</AppendedData>\n</VTKFile>\n")
+        file.write(header + _APPENDED + b"\n_")
+        for field in fields.values():
+            if field.ndim > len(grid):
+                missing = np.zeros((*grid, 3 - field.shape[-1]), field.dtype)
+                field = np.concatenate([field[..., ::-1], missing], axis=-1)
+            values = np.ascontiguousarray(field, "<f4")
+            file.write(np.uint64(values.nbytes).astype("<u8").tobytes())
+            file.write(values.data)
+        file.write(b"\n</AppendedData>\n</VTKFile>\n")
 
 
 def write_npz(path: str | Path, microstructure: Microstructure) -> None:
@@ -252,11 +264,12 @@ def _appended(path: Path, file: dict[str, str], array: dict[str, str], tail: byt
     return np.frombuffer(tail, kind, count, start + header.itemsize)
 
 
-def _vti_fields(microstructure: Microstructure) -> str:
-    unit = plain_unit(microstructure.unit)
-    fields: list[tuple[str, str, tuple]] = [("Float64", "values", microstructure.values)]
-    if microstructure.voxel_size is not None:
-        fields.append(("Float64", "voxel_size", (microstructure.voxel_size,)))
+def _vti_fields(values: tuple[float, ...], voxel_size: float | None, unit: str | None) -> str:
+    """Phase values and calibration as field data; what is unknown is left out."""
+    unit = plain_unit(unit)
+    fields: list[tuple[str, str, tuple]] = [("Float64", "values", values)] if values else []
+    if voxel_size is not None:
+        fields.append(("Float64", "voxel_size", (voxel_size,)))
     lines = [
         f'<DataArray type="{kind}" Name="{name}" NumberOfTuples="{len(numbers)}" format="ascii">'
         f"{' '.join(repr(float(number)) for number in numbers)}</DataArray>"

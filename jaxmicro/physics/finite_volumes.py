@@ -2,6 +2,10 @@
 
 A face between voxels a and b conducts 2 / (1 / kappa_a + 1 / kappa_b): exact in series, and exactly zero next to a
 blocked voxel. This is the scheme of most voxel codes (TauFactor, GeoDict), whose results it reproduces.
+
+D_eff is a lower bound of that of the voxel geometry: the scheme minimises the complementary energy of fluxes that are
+linear across each voxel (Raviart-Thomas), with its integral taken by the trapezoidal rule, which is never too small:
+(a^2 + b^2) / 2 >= (a^2 + a b + b^2) / 3. So the resistance is never underestimated.
 """
 
 import functools

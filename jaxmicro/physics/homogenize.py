@@ -1,8 +1,9 @@
 """Transport properties of a medium: effective diffusivity, its tensor, tortuosity factor, local flux.
 
-Finite volumes are the default because other voxel codes use them; bilinear elements bound D_eff from above, and where
-the two differ the voxels are too coarse: report both. Whether a medium conducts at all is decided by connectivity
-(`jaxmicro.descriptors.percolation`), not by a solver: pass `percolates=False` and D_eff is exactly 0.
+Finite volumes are the default because other voxel codes use them; they bound D_eff of the voxel geometry from below,
+bilinear elements from above, and where the two differ the voxels are too coarse: report both. Whether a medium conducts
+at all is decided by connectivity (`jaxmicro.descriptors.percolation`), not by a solver: pass `percolates=False` and
+D_eff is exactly 0.
 """
 
 from functools import partial
@@ -32,7 +33,7 @@ Flag = bool | np.bool_ | Bool[Array, ""]
 
 
 def diffusivity_of_phases(
-    fractions: Float[Array | np.ndarray, "*grid p"], diffusivities: PerPhase
+    fractions: Float[Array | np.ndarray, "*grid p"], diffusivities: Float[Array | np.ndarray, " d"]
 ) -> Float[Array, "*grid"]:
     """Diffusivity of each voxel, sum_p fraction_p D_p: exact for one-hot phases, differentiable for soft ones.
 

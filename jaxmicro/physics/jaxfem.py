@@ -71,8 +71,9 @@ class VoxelDiffusion(_problem.Problem):
             nodes: u at the corners of the voxels, one more than voxels along each axis.
         """
         quadrature_points = self.fes[0].num_quads
-        self.internal_vars = [jnp.repeat(kappa.reshape(-1, 1), quadrature_points, axis=1)]
-        return self.compute_residual([nodes.reshape(-1, 1)])[0].reshape(nodes.shape)
+        per_point = jnp.repeat(kappa.reshape(-1, 1), quadrature_points, axis=1)
+        found = self.compute_residual_vars([nodes.reshape(-1, 1)], [per_point], self.internal_vars_surfaces)
+        return found[0].reshape(nodes.shape)
 
     @property
     def fixed_nodes(self) -> tuple[Int[np.ndarray, " first"], Int[np.ndarray, " last"]]:

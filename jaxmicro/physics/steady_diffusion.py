@@ -87,14 +87,15 @@ def solve(
     Args:
         kappa: diffusivity of each voxel, "h w" or "z y x"; any unit, 0 is allowed (exactly blocked for finite volumes).
         axis: direction of the flux.
-        discretisation: "finite_volume" (two-point flux, what most voxel codes use; D_eff tends to be low) or "q1"
-            (bilinear elements; D_eff is an upper bound, voxels that touch at a corner conduct).
+        discretisation: "finite_volume" (two-point flux, what most voxel codes use; D_eff of the voxel geometry from
+            below) or "q1" (bilinear elements; from above, and voxels that touch at a corner conduct).
         sides: the condition on the other faces.
         config: when to stop.
         guess: a `concentration` to start from, say of a similar medium.
         backend: "xla" (structured kernel) or "jaxfem" (q1 only: JAX-FEM's residual is the operator; slow).
     Returns:
-        The solution; `d_eff` and `concentration` are differentiable in kappa.
+        The solution, in JAX's precision; `d_eff` and `concentration` are differentiable in kappa. Single precision
+        suffices for contrasts up to about 1e4: beyond, and for blocked phases, call it inside `jax.enable_x64(True)`.
     Raises:
         UserError: kappa is not a 2D or 3D array, is negative or not finite (inside jit that gives NaN), or an option
             is impossible.

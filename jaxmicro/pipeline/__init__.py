@@ -24,7 +24,7 @@ from jaxmicro.pipeline.prior import (
     with_roughness,
 )
 from jaxmicro.pipeline.training import FINE_TUNING, FROM_SCRATCH, check_training, sample_images, train, train_on
-from jaxmicro.pipeline.transport import TransportField, transport, transport_field
+from jaxmicro.pipeline.transport import TransportField, transport
 from jaxmicro.pipeline.volumes import held_fractions, reconstruct, sampling_config
 
 __all__ = [
@@ -52,7 +52,6 @@ __all__ = [
     "train",
     "train_on",
     "transport",
-    "transport_field",
     "with_roughness",
     "write",
 ]

@@ -10,7 +10,7 @@ from jaxmicro import descriptors
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import compare
 from jaxmicro.pipeline.prior import Progress
-from jaxmicro.pipeline.transport import transport
+from jaxmicro.pipeline.transport import TransportField, transport
 from jaxmicro.types import Microstructure
 
 
@@ -44,6 +44,7 @@ def measure(
     *,
     r_max: int | None = None,
     diffusivity: bool = False,
+    on_field: Callable[[TransportField], None] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The descriptors of an image or a volume as plain numbers, ready for JSON.
@@ -53,7 +54,7 @@ def measure(
 
     Args:
         diffusivity: also solve for the effective diffusivity of each phase: its entry "transport", see `transport`.
-        progress: called after each solve.
+        on_field, progress: as in `transport`.
     Raises:
         UserError: r_max does not fit the image.
     """
@@ -81,7 +82,9 @@ def measure(
         ],
     }
     if diffusivity:
-        for phase, found in zip(measured["phases"], transport(structure, progress=progress), strict=True):
+        for phase, found in zip(
+            measured["phases"], transport(structure, on_field=on_field, progress=progress), strict=True
+        ):
             phase["transport"] = {name: value for name, value in found.items() if name != "label"}
     return measured
 

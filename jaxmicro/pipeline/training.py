@@ -117,7 +117,7 @@ def train_on(
             log(entry)
 
     began = time.monotonic()
-    data = fingerprint([sources.train, params])  # what is trained on and from: of the same work alone can it go on
+    data = fingerprint([*sources, params])  # what is trained on and from: of the same work alone can it go on
     with _checkpoints(out, network, config, crops, data) as checkpoints:
         state = fit(
             functools.partial(models.loss, network),

@@ -1,5 +1,6 @@
 """From images and volumes to diffusivities: connectivity decides whether a phase conducts, a solver how well."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,72 +11,92 @@ from jaxmicro.pipeline.prior import Progress
 from jaxmicro.types import Microstructure
 
 SCHEMES = ("finite_volume", "q1")
+BLOCKED = {
+    "percolates": False, "finite_volume": 0.0, "q1": 0.0, "mean": 0.0, "tortuosity_factor": float("inf"),
+    "converged": True, "flux_balance": 0.0, "iterations": 0,
+}  # fmt: skip
 
 
 class TransportField(NamedTuple):
-    """Diffusion through one phase along one axis, all other phases blocked."""
+    """Steady diffusion through one phase along one axis, all other phases blocked, by finite volumes."""
 
     label: int
     axis: str  # of the imposed gradient: "z", "y" or "x"
-    concentration: np.ndarray  # "*grid", 1 at the first face, 0 at the last; NaN outside what conducts
-    flux: np.ndarray  # "*grid d", -grad u in D_0 per voxel edge, components in the order of the axes
+    concentration: np.ndarray  # "*grid" from 1 at the first face to 0 at the last; NaN outside what conducts
+    flux: np.ndarray  # "*grid d", -grad u per voxel edge, in units of D_0; components in the order of the axes
 
 
-def transport(structure: Microstructure, *, progress: Progress | None = None) -> list[dict[str, Any]]:
+def transport(
+    structure: Microstructure,
+    *,
+    tensor: bool = True,
+    on_field: Callable[[TransportField], None] | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
     """Effective diffusivity and tortuosity factor of every phase, all others blocked, in double precision.
 
-    Both discretisations are solved: finite volumes (two-point flux; the default of this package and what other voxel
-    codes give) and bilinear elements (an upper bound). The truth of a voxel image that resolves its features lies
-    between, mostly near their mean; a wide bracket says that the voxels are too coarse.
+    Finite volumes bound D_eff of the voxel geometry from below, bilinear elements from above. How well the voxels
+    resolve the material is another matter: a wide bracket says that they are coarse.
 
     Args:
-        progress: called after each solve.
+        tensor: also the effective tensor of the medium repeated periodically, by finite volumes: three more solves.
+        on_field: takes the fields of each phase along each axis that it connects, as they are solved.
+        progress: called after each axis, and after each tensor.
     Returns:
         For each phase {"label", "axes": {axis: {"percolates", "finite_volume", "q1", "mean", "tortuosity_factor",
-        "converged", "flux_balance", "iterations"}}, "tensor", "wiener_bounds", "hashin_shtrikman_bounds"}. All
+        "converged", "flux_balance", "iterations"}}, "tensor_periodic", "wiener_bounds", "hashin_shtrikman_bounds"}. All
         diffusivities are relative to that of the phase, dimensionless. Along an axis that the phase does not connect
-        they are 0 and tau is infinite; one that did not converge is NaN. "tortuosity_factor" is that of finite volumes.
-        "tensor" is of the medium repeated periodically, by finite volumes.
+        they are 0 and tau is infinite; where a solve did not converge they are NaN. "tortuosity_factor" is that of
+        finite volumes. The diagonal of "tensor_periodic" differs from the values along the axes, which are those of a
+        sample between two faces with tight sides: a phase may connect through the wrap alone, or through the faces.
     """
     axes = "zyx"[-structure.labels.ndim :]
-    done, total = 0, structure.phases * len(axes)
+    done, total = 0, structure.phases * (len(axes) + tensor)
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress("diffusivity", done, total, "")
+
     found = []
     for label in range(structure.phases):
-        phase = structure.labels == label
-        along = {}
-        for axis, name in enumerate(axes):
-            along[name] = _along(phase, axis)
-            done += 1
-            if progress is not None:
-                progress("diffusivity", done, total, "")
-        found.append({"label": label, "axes": along, **_whole(phase, any(a["percolates"] for a in along.values()))})
+        phase, along = structure.labels == label, {}
+        for number, axis in enumerate(axes):
+            along[axis], field = _along(phase, number, wants_field=on_field is not None)
+            if field is not None and on_field is not None:
+                on_field(TransportField(label, axis, *field))
+            step()
+        of_phase = {"label": label, "axes": along, **_bounds(phase)}
+        if tensor:
+            of_phase["tensor_periodic"] = _tensor(phase)
+            step()
+        found.append(of_phase)
     return found
 
 
-def transport_field(structure: Microstructure, *, label: int, axis: str) -> TransportField:
-    """The steady field of concentration and flux in one phase, by finite volumes; see `TransportField`."""
-    number = "zyx"[-structure.labels.ndim :].index(axis)
-    phase = descriptors.percolating_clusters(structure.labels == label, axis=number)
-    with jax.enable_x64(True):
-        kappa = phase.astype(np.float64)
-        solution = physics.solve(kappa, axis=number)
-        flux = np.asarray(physics.flux_field(kappa, solution.concentration, axis=number), np.float32)
-        concentration = np.where(phase, np.asarray(solution.concentration), np.nan).astype(np.float32)
-    return TransportField(label, axis, concentration, flux)
-
-
-def _along(phase: np.ndarray, axis: int) -> dict[str, Any]:
+def _along(
+    phase: np.ndarray, axis: int, *, wants_field: bool
+) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray] | None]:
+    """The numbers along one axis, and concentration and flux where asked for and converged."""
     conducting = descriptors.percolating_clusters(phase, axis=axis)  # what is cut off carries no flux
     if not conducting.any():
-        none = dict.fromkeys((*SCHEMES, "mean"), 0.0)
-        return {"percolates": False, **none, "tortuosity_factor": float("inf"), "converged": True,
-                "flux_balance": 0.0, "iterations": 0}  # fmt: skip
-    kappa = np.moveaxis(conducting, axis, 0).astype(np.float64)  # always along the first axis: a cube compiles once
+        return BLOCKED, None
+    turned = np.moveaxis(conducting, axis, 0)  # always along the first axis: a cube compiles once
+    kappa = turned.astype(np.float64)
+    field = None
     with jax.enable_x64(True):
         solved = {s: physics.solve(kappa, axis=0, discretisation=s) for s in SCHEMES}
         d_eff = {s: float(physics.conducted(solution, True)) for s, solution in solved.items()}
-        tau = float(physics.tortuosity_factor(np.float64(d_eff["finite_volume"]), float(phase.mean())))
-    return {
+        volumes = solved["finite_volume"]
+        tau = float(physics.tortuosity_factor(physics.conducted(volumes, True), float(phase.mean())))
+        if wants_field and volumes.converged:
+            concentration = np.where(turned, volumes.concentration, np.nan)
+            flux = np.asarray(physics.flux_field(kappa, volumes.concentration, axis=0), np.float32)
+            components = np.moveaxis(flux, -1, 0)[np.argsort([axis, *(a for a in range(phase.ndim) if a != axis)])]
+            back = [np.moveaxis(f, 0, axis) for f in (concentration.astype(np.float32), *components)]
+            field = back[0], np.stack(back[1:], axis=-1)
+    numbers = {
         "percolates": True,
         **d_eff,
         "mean": float(np.mean(list(d_eff.values()))),
@@ -84,17 +105,22 @@ def _along(phase: np.ndarray, axis: int) -> dict[str, Any]:
         "flux_balance": max(abs(float(solution.flux_balance)) for solution in solved.values()),
         "iterations": max(int(solution.iterations) for solution in solved.values()),
     }
+    return numbers, field
 
 
-def _whole(phase: np.ndarray, conducts: bool) -> dict[str, Any]:
-    """What belongs to no axis."""
+def _tensor(phase: np.ndarray) -> list[list[float]]:
+    if not phase.any():
+        return np.zeros((phase.ndim,) * 2).tolist()
+    with jax.enable_x64(True):
+        return np.asarray(physics.effective_tensor(phase.astype(np.float64))).tolist()
+
+
+def _bounds(phase: np.ndarray) -> dict[str, list[float]]:
     phi, d = np.array([1 - phase.mean(), phase.mean()]), np.array([0.0, 1.0])
     with jax.enable_x64(True):
-        tensor = physics.effective_tensor(phase.astype(np.float64)) if conducts else np.zeros((phase.ndim,) * 2)
-        return {
-            "tensor": np.asarray(tensor).tolist(),
-            "wiener_bounds": [float(bound) for bound in physics.wiener_bounds(phi, d)],
-            "hashin_shtrikman_bounds": [
-                float(bound) for bound in physics.hashin_shtrikman_bounds(phi, d, dimensions=phase.ndim)
-            ],
-        }
+        wiener = physics.wiener_bounds(phi, d)
+        hashin_shtrikman = physics.hashin_shtrikman_bounds(phi, d, dimensions=phase.ndim)
+    return {
+        "wiener_bounds": [float(bound) for bound in wiener],
+        "hashin_shtrikman_bounds": [float(bound) for bound in hashin_shtrikman],
+    }

@@ -1,6 +1,6 @@
 """Pictures of planes: a volume on its three axes beside the micrograph, samples, and the check of a segmentation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Integer, Shaped
@@ -70,33 +70,38 @@ def slice_panel(
 
 @rc_context(STYLE)
 def concentration_panel(
-    fields: Sequence[tuple[str, Shaped[np.ndarray, "*grid"]]],
+    fields: Mapping[str, Shaped[np.ndarray, "*grid"]],
+    phase: Shaped[np.ndarray, "*grid"],
     *,
     voxel_size: float | int | None = None,
     unit: str | None = None,
 ) -> Figure:
-    """The steady concentration in one phase, in the middle plane that holds the direction of the flux.
+    """The steady concentration in one phase; of a volume in the plane with most of what conducts.
 
     Args:
-        fields: direction of the flux ("z", "y" or "x") and concentration from 1 to 0, NaN outside the phase.
+        fields: direction of the flux ("z", "y" or "x") -> concentration from 1 to 0, NaN where nothing flows.
+        phase: indicator of the phase; its parts that are cut off are drawn in a grey of their own.
         voxel_size, unit: as in `slice_panel`.
     Returns:
         a figure with one panel per field; the flux runs from top to bottom.
     """
-    figure = new_figure(2.7 * len(fields) + 0.6, 3.1)
+    figure = new_figure(2.7 * len(fields) + 0.6, 3.3)
     panels = figure.subplots(1, len(fields), squeeze=False)[0]
     shown = None
-    for ax, (name, field) in zip(panels, fields, strict=True):
+    for ax, (name, field) in zip(panels, fields.items(), strict=True):
         axis = "zyx"[-field.ndim :].index(name)
         across = field.ndim - 1 if axis != field.ndim - 1 else field.ndim - 2
-        plane = np.moveaxis(field, (axis, across), (0, 1))
-        if plane.ndim == 3:
-            plane = plane[..., plane.shape[2] // 2]
-        ax.set_facecolor("#d9d9d9")
-        shown = ax.imshow(plane, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
-        ax.set(xticks=[], yticks=[], title=f"flux along {name}")
-        scale_bar(ax, plane.shape[1], voxel_size, unit)
-    figure.colorbar(shown, ax=list(panels), label="concentration", shrink=0.8)
+        planes, solid = (np.moveaxis(grid, (axis, across), (0, 1)) for grid in (field, ~phase.astype(bool)))
+        title = f"flux along {name}"
+        if planes.ndim == 3:
+            best = int(np.isfinite(planes).sum(axis=(0, 1)).argmax())
+            planes, solid = planes[..., best], solid[..., best]
+            title += f", plane {best}"
+        ax.imshow(np.where(solid, 0.85, 0.6), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        shown = ax.imshow(planes, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+        ax.set(xticks=[], yticks=[], title=title)
+        scale_bar(ax, planes.shape[1], voxel_size, unit)
+    figure.colorbar(shown, ax=list(panels), label="concentration (dark grey: cut off)", shrink=0.8)
     return figure
 
 

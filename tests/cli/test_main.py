@@ -80,6 +80,23 @@ def test_measure_of_a_laminate_is_known(here: Path, jaxmicro: Callable[..., Outc
     assert phase["lineal_path"]["z"][:5] == pytest.approx([12 / 24, 9 / 23, 6 / 22, 3 / 21, 0], abs=1e-6)
 
 
+def test_measure_of_a_volume_solves_for_diffusivities_and_writes_the_fields(
+    here: Path, jaxmicro: Callable[..., Outcome]
+):
+    layers = np.indices((8, 8, 8))[0] // 2 % 2
+    pipeline.write("layers.npz", Microstructure(layers.astype(np.uint8), (0.0, 1.0), 65.0, "nm"))
+    outcome = jaxmicro("measure", "layers.npz", "--out", "run", "--quiet")
+    assert "inf (not connected)" in outcome.out and "0.5000" in outcome.out and outcome.err == ""
+    fields = sorted(path.name for path in (here / "run" / "fields").iterdir())
+    assert fields == ["phase0_x.vti", "phase0_y.vti", "phase1_x.vti", "phase1_y.vti"]
+    assert (here / "run" / "figures" / "concentration_phase0.png").exists()
+    found = json.loads((here / "run" / "measure.json").read_text())["phases"][0]["transport"]
+    assert found["axes"]["z"]["tortuosity_factor"] is None  # JSON has no infinity
+    assert found["axes"]["x"]["q1"] == pytest.approx(0.5)
+    never = json.loads(jaxmicro("measure", "layers.npz", "--json", "--diffusivity", "never").out)
+    assert "transport" not in never["phases"][0]
+
+
 def test_measure_writes_a_table_and_a_folder(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     outcome = jaxmicro("measure", work / "grey.png", "--segment", 2, "--out", "run")
     assert outcome.code == 0

@@ -44,6 +44,7 @@ def test_every_recipe_has_data_of_its_number_of_phases(name):
     recipe = RECIPES[name]
     train, validation, disjoint, weights = data_of(recipe, CONFIG).sources
     assert disjoint and len(train) == len(validation) == len(weights or train)
+    assert all(stack.size for stack in train + validation)
     assert max(int(stack.max()) for stack in train) == recipe.phases - 1
     assert recipe.start is None or RECIPES[recipe.start].phases == recipe.phases
 

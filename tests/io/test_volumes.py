@@ -199,3 +199,20 @@ def test_a_place_that_cannot_be_written_to_is_refused(tmp_path):
     with pytest.raises(UserError, match="plain letters"):
         io.write(tmp_path / "volume.tif", Microstructure(labels(4, 4), (0.0, 1.0, 2.0), 1.0, "a\nb"))
     assert os.listdir(tmp_path) == ["mine.zarr"]
+
+
+def test_fields_in_a_vti_have_x_fastest_and_components_in_the_order_x_y_z(tmp_path):
+    scalar = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    vector = np.stack([scalar, 100 + scalar, 200 + scalar], axis=-1)  # components z y x
+    io.volumes.write_fields(
+        tmp_path / "f.vti", (2, 3, 4), {"concentration": scalar, "flux": vector}, voxel_size=0.5, unit="um"
+    )
+    text = (tmp_path / "f.vti").read_bytes()
+    head, _, tail = text.partition(b'<AppendedData encoding="raw">')
+    assert b'WholeExtent="0 4 0 3 0 2"' in head and b'Spacing="0.5 0.5 0.5"' in head
+    data = tail[tail.index(b"_") + 1 :]
+    assert int.from_bytes(data[:8], "little") == 4 * 24
+    np.testing.assert_array_equal(np.frombuffer(data, "<f4", 24, 8), np.arange(24))
+    start = 8 + 4 * 24 + 8  # as the offset of the second array says
+    assert b'offset="104"' in head
+    np.testing.assert_array_equal(np.frombuffer(data, "<f4", 6, start), [200, 100, 0, 201, 101, 1])

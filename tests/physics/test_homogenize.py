@@ -28,6 +28,16 @@ def test_elements_conduct_more_than_volumes_and_both_obey_the_bounds(shape, floa
     assert wiener[0] < hashin_shtrikman[0] < volumes < elements < hashin_shtrikman[1] < wiener[1]
 
 
+def test_both_schemes_close_in_on_the_truth_when_voxels_are_split(float64: None):
+    coarse = np.where(level_cut((9, 8), fraction=0.6, sigma=1.0), 1.0, 0.05)
+    fine = np.kron(coarse, np.ones((2, 2)))  # the same geometry
+    below, above = (
+        [float(physics.effective_diffusivity(k, axis=0, discretisation=s, config=TIGHT)) for k in (coarse, fine)]
+        for s in SCHEMES
+    )
+    assert below[0] < below[1] < above[1] < above[0]
+
+
 def test_bounds_close_when_the_phases_are_alike_and_do_not_depend_on_their_order(float64: None):
     phi = np.array([0.2, 0.5, 0.3])
     for dimensions in (2, 3):
