@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Integer, Shaped
 from matplotlib import rc_context
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from jaxmicro.viz.style import (
@@ -87,7 +89,6 @@ def concentration_panel(
     """
     figure = new_figure(2.7 * len(fields) + 0.6, 3.3)
     panels = figure.subplots(1, len(fields), squeeze=False)[0]
-    shown = None
     for ax, (name, field) in zip(panels, fields.items(), strict=True):
         axis = "zyx"[-field.ndim :].index(name)
         across = field.ndim - 1 if axis != field.ndim - 1 else field.ndim - 2
@@ -98,10 +99,11 @@ def concentration_panel(
             planes, solid = planes[..., best], solid[..., best]
             title += f", plane {best}"
         ax.imshow(np.where(solid, 0.85, 0.6), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        shown = ax.imshow(planes, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+        ax.imshow(planes, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
         ax.set(xticks=[], yticks=[], title=title)
         scale_bar(ax, planes.shape[1], voxel_size, unit)
-    figure.colorbar(shown, ax=list(panels), label="concentration (dark grey: cut off)", shrink=0.8)
+    colours = ScalarMappable(Normalize(0, 1), "viridis")
+    figure.colorbar(colours, ax=list(panels), label="concentration (dark grey: cut off)", shrink=0.8)
     return figure
 
 
