@@ -64,10 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: Path, results: Path) -> Prior:
-    """The finished model, trained now if it is not there; adds its row to the results."""
+    """The finished model, trained now if it is not there; adds its row to the results.
+
+    Raises:
+        ValueError: the folder holds a model of another number of steps.
+    """
     folder, recipe = out / name, recipes[name]
     if (folder / "weights.safetensors").is_file():
-        return pipeline.load_prior(folder)
+        prior = pipeline.load_prior(folder)
+        if prior.record["steps"] != recipe.steps:
+            raise ValueError(f"{folder} was trained for {prior.record['steps']} steps, not {recipe.steps}; delete it")
+        return prior
     start = trained(recipe.start, config, recipes, out, results) if recipe.start else None
     folder.mkdir(parents=True, exist_ok=True)
     data, train = data_of(recipe, config), config.training(recipe)
