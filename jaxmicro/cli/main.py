@@ -4,6 +4,8 @@ Exit codes: 0 done; 2 wrong input, or a request that cannot be met; 130 interrup
 """
 
 import contextlib
+import dataclasses
+import difflib
 import errno
 import importlib
 import importlib.metadata
@@ -85,7 +87,7 @@ def parse(argv: Sequence[str]) -> Any:
 
 
 def _in_one_line(box: str, argv: Sequence[str]) -> str:
-    """What tyro says in a frame of several parts: the first part, and its first suggestion."""
+    """What tyro says in a frame of several parts: the first part; of misspelt options their name."""
     parts: list[list[str]] = [[]]
     for line in box.splitlines()[1:-1]:
         text = line.strip("│ ")
@@ -94,12 +96,17 @@ def _in_one_line(box: str, argv: Sequence[str]) -> str:
         elif text:
             parts[-1].append(text)
     said = " ".join(parts[0]).removesuffix(".")
-    hints = {part[0]: part[1:] for part in parts[1:] if part}
-    verbs = [_verb(kind) for kind in VERBS]
+    verbs = {_verb(kind): kind for kind in VERBS}
     if argv[0] not in verbs:
         return f"no verb {argv[0]!r}; there are {', '.join(verbs)}: see 'jaxmicro --help'"
-    meant = f" (perhaps you meant {hints['Perhaps you meant:'][0]})" if "Perhaps you meant:" in hints else ""
-    return f"{said}{meant}; see 'jaxmicro {argv[0]} --help'"
+    options = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(verbs[argv[0]])]
+    wrong = [word for word in argv[1:] if word.startswith("--") and word.replace("--no-", "--") not in options]
+    if wrong and wrong[0] not in options:
+        close = difflib.get_close_matches(wrong[0], options, n=1)
+        said = f"no option {wrong[0]}" + (f" (perhaps you meant {close[0]})" if close else "")
+    elif said.startswith("Error parsing "):
+        said = f"{said.split(':')[0].removeprefix('Error parsing ')}: cannot read the value; separate numbers by spaces"
+    return f"{said}; see 'jaxmicro {argv[0]} --help'"
 
 
 def _verb(kind: type) -> str:

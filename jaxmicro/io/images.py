@@ -94,7 +94,10 @@ def _phases(raster: Raster, segment: int | None, max_phases: int) -> tuple:
 
 def _calibration(raster: Raster, voxel_size: float | None, unit: str | None) -> tuple[float | None, str | None]:
     if voxel_size is not None:
-        return float(voxel_size), plain_unit(unit) or raster.unit
+        unit = plain_unit(unit) or raster.unit
+        if unit is None:
+            raise UserError(f"voxel size {voxel_size:g} given without a unit; give both (--voxel-size and --unit)")
+        return float(voxel_size), unit
     if unit is not None:
         raise UserError(f"unit {unit} given without a voxel size; give both (--voxel-size and --unit)")
     return raster.voxel_size, raster.unit

@@ -67,7 +67,7 @@ def reconstruct(
         group = numbers[first : first + together]
         report = _stage(progress, f"sampling volume {group[0] + 1} of {volumes}")
         for number, labels in zip(group, _sample(prior, config, target, seed, group, checkpoint, report), strict=True):
-            volume = _as_microstructure(_middle(labels, shape), prior)
+            volume = _as_microstructure(labels[config.middle], prior)
             made.append(volume)
             if on_volume is not None:
                 on_volume(number, volume)
@@ -95,7 +95,9 @@ def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingCon
             f"a periodic volume needs edges that are multiples of {factor}, found {' x '.join(map(str, shape))}; "
             f"use {' '.join(map(str, padded))}, or --no-periodic"
         )
-    return dataclasses.replace(sampling, shape=padded)
+    if math.prod(padded) * prior.config.phases >= 2**31:  # beyond the index type of the compiler, and most memories
+        raise UserError(f"a volume of {' x '.join(map(str, shape))} voxels is too large to sample; ask for less")
+    return dataclasses.replace(sampling, shape=padded, kept=None if sampling.periodic else tuple(shape))
 
 
 def held_fractions(prior: Prior, fractions: Sequence[float] | Literal["micrograph"] | None) -> tuple[float, ...] | None:
@@ -111,16 +113,11 @@ def held_fractions(prior: Prior, fractions: Sequence[float] | Literal["micrograp
         )
     total = math.fsum(fractions)
     given = " ".join(map(str, fractions))
-    if not all(fraction >= 0 for fraction in fractions):  # nor is NaN
-        raise UserError(f"volume fractions must be numbers of zero or more, found {given}")
+    if not all(fraction > 0 for fraction in fractions):  # nor is NaN
+        raise UserError(f"volume fractions must be above zero, found {given}: the prior always makes all its phases")
     if abs(total - 1) > 0.01:
         raise UserError(f"volume fractions must sum to 1; {given} sum to {total:g}")
     return tuple(fraction / total for fraction in fractions)
-
-
-def _middle(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    starts = [(full - edge) // 2 for full, edge in zip(labels.shape, shape, strict=True)]
-    return labels[tuple(slice(start, start + edge) for start, edge in zip(starts, shape, strict=True))]
 
 
 def _as_microstructure(labels: np.ndarray, prior: Prior) -> Microstructure:

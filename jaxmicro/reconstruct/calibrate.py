@@ -6,7 +6,11 @@ from jaxtyping import Array, Float
 
 
 def calibrate_fractions(
-    x0_hat: Float[Array, "*grid p"], fractions: Float[Array, " p"], *, iterations: int = 4
+    x0_hat: Float[Array, "*grid p"],
+    fractions: Float[Array, " p"],
+    *,
+    iterations: int = 4,
+    within: tuple[slice, ...] = (),
 ) -> Float[Array, "*grid p"]:
     """The prediction in [-1, 1]^p with its logits shifted, the same shift everywhere, so that its mean is `fractions`.
 
@@ -17,16 +21,17 @@ def calibrate_fractions(
     Args:
         x0_hat: 2 p - 1 with p the posterior of each phase; values outside [-1, 1] are clipped.
         fractions: wanted mean of p, sums to 1.
+        within: part of the grid over which the mean is taken; default: all of it.
     """
     p = jnp.clip((x0_hat + 1) / 2, 1e-6, 1.0)
-    cells = p.reshape(-1, p.shape[-1])
+    cells = p[within].reshape(-1, p.shape[-1])
 
-    def shifted(b):
-        scaled = cells * jnp.exp(b)[None]
+    def shifted(p, b):
+        scaled = p * jnp.exp(b).reshape((1,) * (p.ndim - 1) + b.shape)
         return scaled / jnp.sum(scaled, axis=-1, keepdims=True)
 
     def newton(_, b):
-        q = shifted(b)
+        q = shifted(cells, b)
         mean, square = jnp.mean(q, axis=0), q.T @ q / q.shape[0]
         jacobian = jnp.diag(mean) - square  # d mean / d b; constant shifts are its null space, hence the ridge
         change = jnp.linalg.solve(jacobian + 1e-7 * jnp.eye(len(b)) + 1.0 / len(b), fractions - mean)
@@ -34,4 +39,4 @@ def calibrate_fractions(
         return b + change * jnp.minimum(1.0, 2.0 / (jnp.abs(change).max() + 1e-9))
 
     b = jax.lax.fori_loop(0, iterations, newton, jnp.zeros_like(fractions))
-    return 2 * shifted(b).reshape(p.shape) - 1
+    return 2 * shifted(p, b) - 1

@@ -42,6 +42,7 @@ class SamplingConfig:
     log_snr_range: tuple[float, float] = (-5.5, 2.5)  # first and last noise level of times="log_snr"
     calibrate_range: tuple[float, float] = (0.0, 1.0)  # part of the process in which volume fractions are held
     periodic: bool = True  # the volume continues at its opposite face; without, its faces are less faithful
+    kept: tuple[int, int, int] | None = None  # edges of the middle that is kept: fractions are held there; None: all
     tile: int = 128  # largest edge in pixels that the network sees; larger planes are cut into blended tiles
     overlap: int = 32  # least overlap of neighbouring tiles in pixels
     batch: int = 16  # planes (or tiles) in the network at once; bounds the memory
@@ -57,6 +58,8 @@ class SamplingConfig:
             raise ValueError(f"steps is {self.steps} (at least 1), harmonise is {self.harmonise} (at least 0)")
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"shape is {self.shape}, expected three positive edges z y x")
+        if self.kept and any(kept < 1 or kept > edge for kept, edge in zip(self.kept, self.shape, strict=True)):
+            raise ValueError(f"kept is {self.kept}, expected at least 1 and no more than the shape {self.shape}")
         if not 0 <= self.couple <= 1:
             raise ValueError(f"couple is {self.couple}, expected 0 (each plane by itself) to 1")
         if not 0 <= self.overlap < self.tile or self.batch < 1:
@@ -65,6 +68,12 @@ class SamplingConfig:
             )
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta is {self.eta}, expected 0 (deterministic) to 1 (ancestral)")
+
+    @property
+    def middle(self) -> tuple[slice, ...]:
+        """What is kept of the box."""
+        starts = [(edge - kept) // 2 for edge, kept in zip(self.shape, self.kept or self.shape, strict=True)]
+        return tuple(slice(start, start + kept) for start, kept in zip(starts, self.kept or self.shape, strict=True))
 
     @property
     def evaluations(self) -> int:
@@ -152,7 +161,7 @@ def advance(
         if fractions is not None:
             x0_hat = jax.lax.cond(
                 (i >= low) & (i < high),
-                lambda x, held=fractions: calibrate_fractions(x, held),
+                lambda x, held=fractions: calibrate_fractions(x, held, within=config.middle),
                 lambda x: x,
                 x0_hat,
             )
@@ -167,7 +176,7 @@ def advance(
 
 
 def labels_of(state: SamplingState) -> UInt8[Array, "z y x"]:
-    """The most probable phase of each voxel."""
+    """The most probable phase of each voxel of the box."""
     return to_labels(state.x0_hat)
 
 

@@ -78,7 +78,7 @@ def concentration_panel(
     voxel_size: float | int | None = None,
     unit: str | None = None,
 ) -> Figure:
-    """The steady concentration in one phase; of a volume in the plane with most of what conducts.
+    """The steady concentration in one phase; of a volume in its middle plane, or where more than that plane conducts.
 
     Args:
         fields: direction of the flux ("z", "y" or "x") -> concentration from 1 to 0, NaN where nothing flows.
@@ -95,9 +95,11 @@ def concentration_panel(
         planes, solid = (np.moveaxis(grid, (axis, across), (0, 1)) for grid in (field, ~phase.astype(bool)))
         title = f"flux along {name}"
         if planes.ndim == 3:
-            best = int(np.isfinite(planes).sum(axis=(0, 1)).argmax())
-            planes, solid = planes[..., best], solid[..., best]
-            title += f", plane {best}"
+            conducting = np.isfinite(planes).sum(axis=(0, 1))
+            middle = planes.shape[2] // 2
+            shown = middle if 2 * conducting[middle] >= conducting.mean() else int(conducting.argmax())
+            planes, solid = planes[..., shown], solid[..., shown]
+            title += f" (down), plane {'zyx'[({0, 1, 2} - {axis, across}).pop()]} = {shown}"
         ax.imshow(np.where(solid, 0.85, 0.6), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         ax.imshow(planes, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
         ax.set(xticks=[], yticks=[], title=title)

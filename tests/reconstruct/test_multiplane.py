@@ -133,6 +133,16 @@ def test_calibration_keeps_the_order_of_the_odds():
     assert (jnp.diff(held[jnp.argsort(p[:, 0]), 0]) >= -1e-6).all()
 
 
+def test_of_a_box_cut_to_its_middle_the_middle_has_the_fractions():
+    p = jax.nn.softmax(jax.random.normal(jax.random.key(0), (12, 12, 12, 2)), axis=-1)
+    p = p.at[:3].set(jnp.array([0.9, 0.1]))  # what is cut away is of another kind
+    config = dataclasses.replace(SMALL, shape=(12, 12, 12), kept=(6, 8, 6), periodic=False)
+    assert [(part.start, part.stop) for part in config.middle] == [(3, 9), (2, 10), (3, 9)]
+    held = calibrate_fractions(2 * p - 1, jnp.array([0.3, 0.7]), within=config.middle)
+    np.testing.assert_allclose((held[config.middle].mean((0, 1, 2)) + 1) / 2, [0.3, 0.7], atol=1e-4)
+    assert float((held[:3, ..., 0].mean() + 1) / 2) > 0.6
+
+
 def test_sampled_volumes_have_the_fractions_asked_for():
     config = dataclasses.replace(SMALL, steps=20)
     for fraction in (0.2, 0.6):
