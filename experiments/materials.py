@@ -1,5 +1,7 @@
 """The real microstructures of the studies, from experiments/data (origin and licence of each in its README)."""
 
+import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,18 @@ def training_half(volume: Microstructure) -> Microstructure:
 def test_half(volume: Microstructure) -> Microstructure:
     """The last TEST_DEPTH planes of a true volume along z; no model ever sees them."""
     return _part(volume, slice(volume.shape[0] - TEST_DEPTH, None))
+
+
+def cubes(volume: Microstructure, edge: int, most: int) -> list[Microstructure]:
+    """Disjoint cubes, evenly spread over all that fit."""
+    corners = list(itertools.product(*(range(0, n - edge + 1, edge) for n in volume.shape)))
+    chosen = np.unique(np.linspace(0, len(corners) - 1, min(most, len(corners))).round().astype(int))
+    return [
+        dataclasses.replace(
+            volume, labels=np.ascontiguousarray(volume.labels[z : z + edge, y : y + edge, x : x + edge])
+        )
+        for z, y, x in (corners[i] for i in chosen)
+    ]
 
 
 def label_stack(file: str) -> np.ndarray:

@@ -10,10 +10,9 @@ import numpy as np
 
 from experiments.diffusivity.config import DiffusivityConfig, smoke
 from experiments.machine import describe
-from experiments.materials import whole_volume
+from experiments.materials import cubes, whole_volume
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import pipeline
-from jaxmicro.types import Microstructure
 
 HERE = Path(__file__).parent
 COLUMNS = {
@@ -61,18 +60,6 @@ def run(config: DiffusivityConfig, results: Path) -> None:
         if config.whole:
             found = [pipeline.transport(volume, tensor=False)]
             replace_rows(results, list(rows(material, "whole", found)), key=["material", "edge", "phase", "axis"])
-
-
-def cubes(volume: Microstructure, edge: int, most: int) -> list[Microstructure]:
-    """Disjoint cubes, evenly spread over all that fit."""
-    corners = list(itertools.product(*(range(0, n - edge + 1, edge) for n in volume.shape)))
-    chosen = np.unique(np.linspace(0, len(corners) - 1, min(most, len(corners))).round().astype(int))
-    return [
-        dataclasses.replace(
-            volume, labels=np.ascontiguousarray(volume.labels[z : z + edge, y : y + edge, x : x + edge])
-        )
-        for z, y, x in (corners[i] for i in chosen)
-    ]
 
 
 def rows(material: str, edge: str, found: list[list[dict]]) -> Iterator[dict]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from experiments.machine import describe
-from experiments.materials import micrograph
+from experiments.materials import cubes, micrograph, whole_volume
 from experiments.priors import find_prior, untrained_prior
 from experiments.reconstruction.config import ReconstructionConfig, smoke
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
@@ -21,6 +21,7 @@ from jaxmicro.pipeline import Prior
 from jaxmicro.types import Microstructure
 
 HERE = Path(__file__).parent
+TRUE_VOLUMES = {"berea": "berea3d"}  # whose micrograph is a plane of it
 COLUMNS = {
     "material": "Material", "fractions": "Fractions", "phase": "Phase", "volumes": "n", "phi_reference": "phi",
     "phi": "phi, volumes", "s2": "S2 error (%)", "s2_each": "each volume", "lineal_path": "Lineal path error (%)",
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("materials", nargs="*", metavar="MATERIAL", help="default: all five")
     parser.add_argument("--variant", choices=ReconstructionConfig().variants, help="default: both")
+    parser.add_argument("--yardstick", action="store_true", help="cubes of the true volumes instead of generated ones")
     parser.add_argument("--volumes", type=int, help="fewer volumes than the configured number")
     options = parser.parse_args(arguments)
     config = ReconstructionConfig()
@@ -43,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         variants=(options.variant,) if options.variant else config.variants,
         volumes=options.volumes or config.volumes,
     )
-    run(config, find_prior=lambda name, image: find_prior(name), results=HERE / "results.csv", figures=HERE / "figures")
+    results = HERE / "results.csv"
+    if options.yardstick:
+        yardstick(config, results)
+    else:
+        run(config, find_prior=lambda name, image: find_prior(name), results=results, figures=HERE / "figures")
     write_table(HERE / "README.md", "table", markdown_table(table_rows(read_rows(HERE / "results.csv")), COLUMNS))
 
 
@@ -76,6 +82,15 @@ def run(
             rows = report_rows(report, material, variant, seconds_per_volume(folder))
             replace_rows(results, rows, key=["material", "fractions", "phase"])
             draw(figures, f"{material}_{variant}", volumes[0], image, report)
+
+
+def yardstick(config: ReconstructionConfig, results: Path) -> None:
+    """Rows of true cubes against the same micrograph: what a perfect generator of as many volumes would score."""
+    for material, volume in TRUE_VOLUMES.items():
+        found = cubes(whole_volume(volume), config.shape[0], config.volumes)
+        report = evaluate.compare(found, micrograph(material), r_max=config.r_max, patches=0)
+        rows = report_rows(report, material, "true volume", None)
+        replace_rows(results, rows, key=["material", "fractions", "phase"])
 
 
 def report_rows(report: dict, material: str, variant: str, seconds: float | None) -> list[dict[str, object]]:

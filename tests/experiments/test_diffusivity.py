@@ -1,8 +1,8 @@
 """The diffusivity study runs and counts what does not conduct."""
 
 from experiments.diffusivity.config import smoke
-from experiments.diffusivity.run import COLUMNS, cubes, pm, run_smoke
-from experiments.materials import whole_volume
+from experiments.diffusivity.run import COLUMNS, pm, run_smoke
+from experiments.materials import cubes, whole_volume
 
 
 def test_each_phase_and_axis_has_a_row_with_all_columns_of_the_table(tmp_path):
