@@ -17,3 +17,10 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     yield
     jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def release_programs():
+    """Compiled programs hold memory maps, of which a process may have 65,530: more programs than that end in a crash."""
+    yield
+    jax.clear_caches()
