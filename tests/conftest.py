@@ -21,6 +21,6 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module", autouse=True)
 def release_programs():
-    """Compiled programs hold memory maps, of which a process may have 65,530: more programs than that end in a crash."""
+    """Compiled programs hold memory maps; more of them than a process may have (65,530) end in a crash."""
     yield
     jax.clear_caches()
