@@ -86,7 +86,7 @@ class Sampling:
     harmonise: MaybeInt = None
     """Extra rounds at each step in which the three directions come to agree. Default: 1."""
     periodic: bool = True
-    """Whether volumes continue at their opposite faces; if not, they are cut from larger ones, which takes longer."""
+    """Volumes continue at their opposite faces. --no-periodic: they are cut from larger ones, which takes longer."""
     sampler: Annotated[Literal["ddim", "dpm"] | None, arg(metavar="{ddim,dpm}", help_behavior_hint="")] = None
     """Step rule: ddim (ancestral), or dpm (second order). Default: ddim."""
     mode: Annotated[
