@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from scipy import ndimage
 
+from jaxmicro.clusters import label_clusters, spanning
 from jaxmicro.descriptors.fields import Phase, as_field, as_mask, base, shifted, unit_offset
 
 
@@ -39,7 +39,7 @@ def percolating_fraction(phase: Phase, *, axis: int) -> float:
     1.0
     """
     clusters, sizes = _clusters(phase)
-    return _share(sizes, _spanning(clusters, axis) - 1)
+    return _share(sizes, spanning(clusters, axis) - 1)
 
 
 def percolating_clusters(phase: Phase, *, axis: int) -> Bool[np.ndarray, "*grid"]:
@@ -49,7 +49,7 @@ def percolating_clusters(phase: Phase, *, axis: int) -> Bool[np.ndarray, "*grid"
     [[1, 1, 1], [0, 1, 0], [0, 0, 0]]
     """
     clusters, _ = _clusters(phase)
-    return np.isin(clusters, _spanning(clusters, axis))
+    return np.isin(clusters, spanning(clusters, axis))
 
 
 def connected_fraction(phase: Phase) -> float:
@@ -113,16 +113,8 @@ def _cells(field: Float[Array, "*grid"], axes: tuple[int, ...], *, periodic: boo
 
 def _clusters(phase: Phase) -> tuple[Int[np.ndarray, "*grid"], Int[np.ndarray, " cluster"]]:
     """Cluster number of each voxel (0 outside the phase) and the size of cluster 1, 2, ..."""
-    mask = as_mask(phase)
-    clusters = np.empty(mask.shape, np.int32)
-    ndimage.label(mask, output=clusters)
+    clusters = label_clusters(as_mask(phase))
     return clusters, np.bincount(clusters.ravel())[1:]
-
-
-def _spanning(clusters: Int[np.ndarray, "*grid"], axis: int) -> Int[np.ndarray, " cluster"]:
-    """Numbers of the clusters that reach both sides normal to `axis`."""
-    numbers = np.intersect1d(np.take(clusters, 0, axis=axis), np.take(clusters, -1, axis=axis))
-    return numbers[numbers > 0]
 
 
 def _share(sizes: Int[np.ndarray, " cluster"], chosen: Int[np.ndarray, " chosen"]) -> float:

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxmicro.errors import UserError
@@ -15,6 +16,9 @@ def wiener_bounds(fractions: PerPhase, diffusivities: PerPhase) -> tuple[Float[A
     Args:
         fractions: volume fraction of each phase, sums to 1.
         diffusivities: of each phase; any unit, 0 for a blocked one.
+    Raises:
+        UserError: fractions that are negative or do not sum to 1, diffusivities that are negative or not finite (inside
+            jit they are not looked at).
     Source: Wiener (1912); Torquato, Random Heterogeneous Materials (2002), section 21.1.
 
     >>> [float(bound) for bound in wiener_bounds(jnp.array([0.5, 0.5]), jnp.array([1.0, 3.0]))]
@@ -36,7 +40,7 @@ def hashin_shtrikman_bounds(
         diffusivities: of each phase; any unit, 0 for a blocked one.
         dimensions: n, 2 or 3.
     Raises:
-        UserError: the dimension is not 2 or 3.
+        UserError: the dimension is not 2 or 3; fractions or diffusivities as for `wiener_bounds`.
     Source: Hashin and Shtrikman, J. Appl. Phys. 33, 3125 (1962); Torquato (2002), eq. 21.23.
 
     >>> lower, upper = hashin_shtrikman_bounds(jnp.array([0.5, 0.5]), jnp.array([0.0, 1.0]), dimensions=3)
@@ -56,6 +60,10 @@ def _checked(fractions: PerPhase, diffusivities: PerPhase) -> tuple[Float[Array,
     phi, d = jnp.asarray(fractions), jnp.asarray(diffusivities)
     if phi.shape != d.shape:
         raise UserError(f"{phi.size} volume fractions and {d.size} diffusivities; give one of each per phase")
+    if not isinstance(phi, Tracer) and not (bool(jnp.all(phi >= 0)) and abs(float(jnp.sum(phi)) - 1) < 1e-4):
+        raise UserError(f"volume fractions {phi.tolist()}: expected 0 or more each, and 1 in all")
+    if not isinstance(d, Tracer) and not bool(jnp.all((d >= 0) & jnp.isfinite(d))):
+        raise UserError(f"diffusivities {d.tolist()}: expected finite numbers, 0 or more")
     return phi, d
 
 

@@ -13,11 +13,12 @@ Material = Any  # what a discretisation makes of the diffusivity: an array, or a
 class Discretisation(Protocol):
     """Unknowns u on a grid of `cells` voxels of edge 1. Immutable and hashable: compiled code is keyed by it.
 
-    `Elements` and `FiniteVolumes` document the members; `damping` is that of Jacobi smoothing,
-    `preconditioner` the discretisation that the multigrid cycle works with.
+    `Elements` and `FiniteVolumes` document the members; `damping` is that of Jacobi smoothing, `correction` weighs what
+    the coarse grid says, `preconditioner` is the discretisation that the multigrid cycle works with.
     """
 
     damping: ClassVar[float]
+    correction: ClassVar[float]
 
     @property
     def sides(self) -> tuple[Side, ...]: ...
@@ -35,4 +36,5 @@ class Discretisation(Protocol):
     ) -> tuple[Float[Array, ""], Float[Array, ""]]: ...
     def coarsened(self, material: Material) -> Material: ...
     def prolong(self, coarse: Grid, cells: tuple[int, ...]) -> Grid: ...
+    def restrict(self, fine: Grid, cells: tuple[int, ...]) -> Grid: ...
     def preconditioner(self) -> "Discretisation": ...

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxmicro.physics.grid import (
@@ -19,8 +20,11 @@ from jaxmicro.physics.grid import (
     Nodes,
     Side,
     Unknowns,
+    every_other,
+    halved,
     in_pairs,
     onto_unknowns,
+    padded,
     planes,
     with_boundary,
 )
@@ -36,6 +40,7 @@ class Elements:
 
     sides: tuple[Side, ...]
     damping: ClassVar[float] = 0.9  # of Jacobi; the largest eigenvalue of diag(K)^-1 K is 1.5
+    correction: ClassVar[float] = 1.0  # weight of the coarse correction
 
     def unknowns(self, cells: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the array of unknowns on a grid of `cells`."""
@@ -76,14 +81,19 @@ class Elements:
         return forces
 
     def residual(self, kappa: Cells, nodes: Nodes) -> Nodes:
-        """int kappa grad u . grad v for every node's v."""
+        """int kappa grad u . grad v for every node's v: the sum over the voxels that share the node."""
         stiffness, corners = _element(kappa.ndim)
-        values = [at_corner(nodes, corner) for corner in corners]
+        cells, values = jnp.pad(kappa, 1), jnp.pad(nodes, 1)
+
+        def at(grid: Grid, offset: tuple[int, ...]) -> Nodes:
+            return grid[tuple(slice(1 + o, 1 + o + n) for o, n in zip(offset, nodes.shape, strict=True))]
+
         total = jnp.zeros_like(nodes)
-        for row, corner in zip(stiffness, corners, strict=True):
-            # Nodes with coefficient 0 (along the edges of a cube) drop out of the sum.
-            force = sum(k * value for k, value in zip(row, values, strict=True) if abs(k) > 1e-12)
-            total = total + to_corner(kappa * force, corner)
+        for row, own in zip(stiffness, corners, strict=True):
+            # Seen from its corner `own`. Corners with coefficient 0 (along the edges of a cube) drop out of the sum.
+            around = [tuple(c - o for c, o in zip(corner, own, strict=True)) for corner in corners]
+            force = sum(k * at(values, offset) for k, offset in zip(row, around, strict=True) if abs(k) > 1e-12)
+            total = total + at(cells, tuple(-o for o in own)) * force
         return total
 
     def diagonal(self, material: Cells) -> Unknowns:
@@ -139,14 +149,30 @@ class Elements:
 
     def prolong(self, coarse: Grid, cells: tuple[int, ...]) -> Grid:
         """Linear interpolation of a correction from the grid of twice the voxel edge to the grid of `cells`."""
-        for axis, (side, n) in enumerate(zip(self.sides, cells, strict=True)):
+        for axis, side in enumerate(self.sides):
             nodes = with_boundary(coarse, axis, side)
-            between = (planes(nodes, 0, -1, axis) + planes(nodes, 1, None, axis)) / 2
-            pairs = interleaved(planes(nodes, 0, -1, axis), between, axis)
-            fine = planes(jnp.concatenate([pairs, planes(nodes, -1, None, axis)], axis), 0, n + 1, axis)
-            start, stop = {"fixed": (1, -1), "insulated": (0, None), "periodic": (0, -1)}[side]
-            coarse = planes(fine, start, stop, axis)
+            # The nodes with zeros between and around them: the sum with half of either neighbour is one pass.
+            apart = [(1, 1, 1) if a == axis else (0, 0, 0) for a in range(nodes.ndim)]
+            spread = lax.pad(nodes, jnp.zeros((), nodes.dtype), apart)
+            between = (planes(spread, 0, -2, axis) + planes(spread, 2, None, axis)) / 2
+            first, count = self._inside(cells, axis)
+            coarse = planes(planes(spread, 1, -1, axis) + between, first, first + count, axis)
         return coarse
+
+    def restrict(self, fine: Grid, cells: tuple[int, ...]) -> Grid:
+        """Transpose of `prolong`: a residual on the grid of `cells` gathered on that of twice the voxel edge."""
+        for axis, side in enumerate(self.sides):
+            first, count = self._inside(cells, axis)
+            nodes = 2 * halved(cells)[axis] + 1  # of the fine grid, up to the last one of the coarse grid
+            around = padded(fine, axis, first + 1, nodes - first - count + 1)
+            odd = every_other(around, 0, axis)
+            beside = (planes(odd, 0, -1, axis) + planes(odd, 1, None, axis)) / 2
+            fine = onto_unknowns(every_other(around, 1, axis) + beside, axis, side)
+        return fine
+
+    def _inside(self, cells: tuple[int, ...], axis: int) -> tuple[int, int]:
+        """First unknown among the nodes of an axis, and their number."""
+        return int(self.sides[axis] == "fixed"), self.unknowns(cells)[axis]
 
 
 def at_corner(nodes: Nodes, corner: tuple[int, ...]) -> Cells:
@@ -157,13 +183,6 @@ def at_corner(nodes: Nodes, corner: tuple[int, ...]) -> Cells:
 def to_corner(cells: Cells, corner: tuple[int, ...]) -> Nodes:
     """Transpose of `at_corner`: values of voxels put at one of their nodes."""
     return jnp.pad(cells, [(at, 1 - at) for at in corner])
-
-
-def interleaved(even: Grid, odd: Grid, axis: int) -> Grid:
-    """even[0], odd[0], even[1], odd[1], ... along an axis."""
-    shape = list(even.shape)
-    shape[axis] *= 2
-    return jnp.stack([even, odd], axis + 1).reshape(shape)
 
 
 def _element(dimensions: int) -> tuple[list[list[float]], list[tuple[int, ...]]]:

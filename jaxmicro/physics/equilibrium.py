@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxmicro.physics.discretisation import Discretisation
 from jaxmicro.physics.grid import Cells, Drops, Unknowns
 from jaxmicro.physics.krylov import conjugate_gradients
-from jaxmicro.physics.multigrid import hierarchy, v_cycle
+from jaxmicro.physics.multigrid import cycle, hierarchy
 
 Operator = Callable[[Unknowns], Unknowns]
 
@@ -90,9 +90,14 @@ def _operators(
     def product(u: Unknowns) -> Unknowns:
         return scheme.forces(material, u, (0.0,) * len(cells))
 
+    def balanced(field: Unknowns) -> Unknowns:
+        """Without fixed values u is known up to a constant, and forces sum to zero but for rounding, which the cycle
+        would enlarge."""
+        return field if "fixed" in scheme.sides else field - jnp.mean(field)
+
     def precondition(r: Unknowns) -> Unknowns:
-        working = r.astype(levels[0].inverse_diagonal.dtype)
-        return v_cycle(cycle_scheme, levels, cells, working).astype(r.dtype)
+        working = balanced(r).astype(levels[0].inverse_diagonal.dtype)
+        return balanced(cycle(cycle_scheme, levels, cells, working).astype(r.dtype))
 
     return product, precondition
 

@@ -31,6 +31,7 @@ class FiniteVolumes:
 
     sides: tuple[Side, ...]
     damping: ClassVar[float] = 0.9  # of Jacobi; the largest eigenvalue of diag(K)^-1 K is 2
+    correction: ClassVar[float] = 0.9  # weight of the coarse correction: at 1 a second visit may overshoot
 
     def unknowns(self, cells: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the array of unknowns on a grid of `cells`."""
@@ -132,6 +133,12 @@ class FiniteVolumes:
         for axis, n in enumerate(cells):
             coarse = planes(jnp.repeat(coarse, 2, axis), 0, n, axis)
         return coarse
+
+    def restrict(self, fine: Grid, cells: tuple[int, ...]) -> Grid:
+        """Transpose of `prolong`."""
+        for axis in range(fine.ndim):
+            fine = in_pairs(fine, axis)
+        return fine
 
 
 def harmonic(a: Grid, b: Grid) -> Grid:

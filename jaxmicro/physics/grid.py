@@ -8,6 +8,7 @@ one axis, so 2D and 3D are the same code.
 from typing import Literal
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 Side = Literal["fixed", "insulated", "periodic"]
@@ -34,12 +35,21 @@ def padded(grid: Grid, axis: int, before: int, after: int) -> Grid:
 
 def in_pairs(grid: Grid, axis: int, *, mode: str = "constant") -> Grid:
     """Sum of planes 0 and 1, 2 and 3, ... along an axis; an odd number is padded by zeros, or by mode="edge"."""
-    width = [(0, 0)] * grid.ndim
-    width[axis] = (0, grid.shape[axis] % 2)
-    even = jnp.pad(grid, width, mode=mode)
-    shape = list(even.shape)
-    shape[axis : axis + 1] = [shape[axis] // 2, 2]
-    return jnp.sum(even.reshape(shape), axis=axis + 1)
+    if grid.shape[axis] % 2:
+        width = [(0, 0)] * grid.ndim
+        width[axis] = (0, 1)
+        grid = jnp.pad(grid, width, mode=mode)
+    return every_other(grid, 0, axis) + every_other(grid, 1, axis)
+
+
+def halved(cells: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the next coarser grid; the last voxel along an odd edge covers one of the finer grid."""
+    return tuple(-(-n // 2) for n in cells)
+
+
+def every_other(grid: Grid, start: int, axis: int) -> Grid:
+    """grid[start::2] along one axis."""
+    return lax.slice_in_dim(grid, start, grid.shape[axis], 2, axis)
 
 
 def with_boundary(unknowns: Grid, axis: int, side: Side, drop: float = 0.0) -> Grid:

@@ -2,8 +2,7 @@
 
 Finite volumes are the default because other voxel codes use them; they bound D_eff of the voxel geometry from below,
 bilinear elements from above, and where the two differ the voxels are too coarse: report both. Whether a medium conducts
-at all is decided by connectivity (`jaxmicro.descriptors.percolation`), not by a solver: pass `percolates=False` and
-D_eff is exactly 0.
+at all is decided by connectivity, not by a solver: what no path of voxels connects has D_eff exactly 0.
 """
 
 from functools import partial
@@ -12,8 +11,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
+from jaxmicro.clusters import label_clusters, spanning
 from jaxmicro.errors import UserError
 from jaxmicro.physics.equilibrium import equilibrium, virtual_work
 from jaxmicro.physics.steady_diffusion import (
@@ -57,7 +58,7 @@ def effective_diffusivity(
     axis: int,
     discretisation: Scheme = "finite_volume",
     sides: Literal["insulated", "periodic"] = "insulated",
-    percolates: Flag = True,
+    percolates: Flag | None = None,
     config: SolverConfig = SolverConfig(),  # noqa: B008  (frozen)
     guess: Float[Array | np.ndarray, "*node"] | None = None,
     backend: Backend = "xla",
@@ -65,7 +66,9 @@ def effective_diffusivity(
     """D_eff along one axis: mean flux over mean gradient, differentiable in kappa.
 
     Args:
-        percolates: whether the conducting voxels connect the two faces; if not, D_eff is 0 (and its derivative).
+        percolates: whether the conducting voxels connect the two faces; if not, D_eff is 0 (and its derivative). None:
+            found out, through the faces of voxels for finite volumes, through their corners too for elements; inside
+            jit, where it cannot be, taken for granted.
         Others as in `solve`.
     Returns:
         D_eff in the unit of kappa; NaN where the solver did not converge: no wrong number passes as a right one.
@@ -76,7 +79,14 @@ def effective_diffusivity(
     solution = solve(
         kappa, axis=axis, discretisation=discretisation, sides=sides, config=config, guess=guess, backend=backend
     )
+    if percolates is None:
+        percolates = isinstance(kappa, Tracer) or _connects(np.asarray(kappa) > 0, axis, discretisation)
     return conducted(solution, percolates)
+
+
+def _connects(conducting: Bool[np.ndarray, "*grid"], axis: int, discretisation: Scheme) -> bool:
+    """Whether conducting voxels lead from face to face; elements conduct through corners, too."""
+    return spanning(label_clusters(conducting, corners=discretisation == "q1"), axis).size > 0
 
 
 def conducted(solution: DiffusionSolution, percolates: Flag) -> Float[Array, ""]:
@@ -85,27 +95,35 @@ def conducted(solution: DiffusionSolution, percolates: Flag) -> Float[Array, ""]
 
 
 def relative_diffusivity(d_eff: Float[Array, ""], diffusivity: float) -> Float[Array, ""]:
-    """D_eff / D_0, dimensionless; `diffusivity` is D_0, that of the conducting phase."""
+    """D_eff / D_0, dimensionless; `diffusivity` is D_0, that of the conducting phase, above 0."""
+    if not diffusivity > 0:
+        raise UserError(f"diffusivity {diffusivity:g} of the conducting phase is not above 0")
     return d_eff / diffusivity
 
 
 def tortuosity_factor(
     d_eff: Float[Array, ""], volume_fraction: float | Float[Array, ""], diffusivity: float = 1.0
 ) -> Float[Array, ""]:
-    """tau = phi D_0 / D_eff of the one conducting phase: at least 1, infinite when D_eff is 0.
+    """tau = phi D_0 / D_eff of the one conducting phase: at least 1, infinite when D_eff is 0, NaN when it is negative.
 
     Args:
         d_eff: effective diffusivity of the medium, all other phases blocked.
         volume_fraction: phi of the conducting phase, those parts included that are cut off.
         diffusivity: D_0 of the conducting phase, in the unit of `d_eff`.
+    Raises:
+        UserError: a fraction that is not in 0 to 1, or a diffusivity that is not above 0 (inside jit: no check).
     Source: Cooper et al., SoftwareX 5, 203 (2016), eq. 1.
 
     >>> float(tortuosity_factor(jnp.float32(0.25), 0.5)), float(tortuosity_factor(jnp.float32(0.0), 0.5))
     (2.0, inf)
     """
+    if not isinstance(volume_fraction, Tracer) and not 0 <= float(volume_fraction) <= 1:
+        raise UserError(f"volume fraction {float(volume_fraction):g} is not between 0 and 1")
+    if not diffusivity > 0:
+        raise UserError(f"diffusivity {diffusivity:g} of the conducting phase is not above 0")
     conducts = d_eff > 0
     tau = volume_fraction * diffusivity / jnp.where(conducts, d_eff, 1)
-    return jnp.where(conducts, tau, jnp.where(jnp.isnan(d_eff), jnp.nan, jnp.inf))
+    return jnp.where(conducts, tau, jnp.where(d_eff == 0, jnp.inf, jnp.nan))
 
 
 def effective_tensor(

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxmicro.physics.grid import Unknowns
+from jaxmicro.physics.stages import staged
 
 WINDOW = 5  # iterations whose energy decrease estimates the error left
 
@@ -62,8 +63,8 @@ def conjugate_gradients(
     def step(state: Iterate) -> Iterate:
         z = precondition(state.r)
         rz = jnp.vdot(state.r, z)
-        p = lax.optimization_barrier(z + _ratio(rz, state.rz) * state.p)
-        k_p = lax.optimization_barrier(product(p))
+        p = staged(lambda z, weight, p: z + weight * p)(z, _ratio(rz, state.rz), state.p)
+        k_p = staged(product)(p)
         alpha = _ratio(rz, jnp.vdot(p, k_p))
         decrease = alpha * rz
         return Iterate(

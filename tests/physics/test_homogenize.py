@@ -125,3 +125,42 @@ def test_diffusivity_of_phases_is_linear_and_an_absent_phase_does_not_matter():
     np.testing.assert_array_equal(kappa, np.array([[1.0, 0.5], [0.5, 1.0]], np.float32))
     with pytest.raises(UserError, match="per phase"):
         physics.diffusivity_of_phases(fractions, np.ones(2, np.float32))
+
+
+@pytest.mark.parametrize("scheme", ["finite_volume", "q1"])
+def test_tensor_in_single_precision_is_that_in_double(scheme: str):
+    """Nothing fixes a periodic field: rounding of the forces has a mean, which must not grow into the field."""
+    kappa = np.random.default_rng(0).uniform(0.5, 1.5, (8, 8, 8))
+    single = physics.effective_tensor(kappa.astype(np.float32), discretisation=scheme)
+    with jax.enable_x64(True):
+        double = physics.effective_tensor(kappa, discretisation=scheme)
+    np.testing.assert_allclose(single, double, atol=1e-5)
+    uniform = physics.effective_tensor(np.ones((8, 8), np.float32), discretisation=scheme)
+    np.testing.assert_allclose(uniform, np.eye(2), atol=1e-6)
+
+
+def test_what_no_path_connects_conducts_exactly_nothing():
+    wall = np.ones((6, 5, 5), np.float32)
+    wall[3] = 0
+    corner = np.kron(np.eye(2, dtype=np.float32), np.ones((3, 3), np.float32))
+    assert float(physics.effective_diffusivity(wall, axis=0)) == 0.0
+    assert float(physics.effective_diffusivity(wall, axis=1)) > 0
+    assert float(physics.effective_diffusivity(corner, axis=0)) == 0.0
+    assert float(physics.effective_diffusivity(corner, axis=0, discretisation="q1")) > 0  # its voxels touch
+    assert float(physics.effective_diffusivity(np.zeros((4, 4), np.float32), axis=0, discretisation="q1")) == 0.0
+
+
+@pytest.mark.parametrize("bad", [([0.5, 0.1], [1.0, 3.0]), ([1.5, -0.5], [1.0, 3.0]), ([0.5, 0.5], [1.0, -1.0])])
+def test_bounds_of_impossible_media_are_refused(bad: tuple[list[float], list[float]]):
+    fractions, diffusivities = map(np.array, bad)
+    with pytest.raises(UserError, match="expected"):
+        physics.wiener_bounds(fractions, diffusivities)
+    with pytest.raises(UserError, match="expected"):
+        physics.hashin_shtrikman_bounds(fractions, diffusivities, dimensions=3)
+
+
+def test_tortuosity_factor_refuses_what_cannot_be():
+    assert np.isnan(physics.tortuosity_factor(jnp.float32(-0.25), 0.5))
+    for fraction, diffusivity in ((2.0, 1.0), (-0.5, 1.0), (0.5, 0.0)):
+        with pytest.raises(UserError, match="not"):
+            physics.tortuosity_factor(jnp.float32(0.25), fraction, diffusivity)

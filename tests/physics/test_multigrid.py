@@ -1,0 +1,59 @@
+"""What conjugate gradients require of the multigrid cycle."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmicro.physics.elements import Elements
+from jaxmicro.physics.finite_volumes import FiniteVolumes
+from jaxmicro.physics.grid import halved
+from jaxmicro.physics.multigrid import cycle, hierarchy
+
+schemes = pytest.mark.parametrize("scheme", [FiniteVolumes, Elements], ids=["finite_volume", "q1"])
+SIDES = [("fixed", "insulated", "periodic"), ("periodic", "fixed", "insulated"), ("insulated", "periodic", "fixed")]
+
+
+@schemes
+@pytest.mark.parametrize("sides", SIDES, ids="-".join)
+@pytest.mark.parametrize("cells", [(8, 6, 4), (7, 5, 9)], ids=["even", "odd"])
+def test_restriction_is_the_transpose_of_prolongation(scheme, sides, cells, float64: None):
+    rng, grid = np.random.default_rng(0), scheme(sides)
+    fine, coarse = rng.random(grid.unknowns(cells)), rng.random(grid.unknowns(halved(cells)))
+    prolonged, restricted = grid.prolong(jnp.asarray(coarse), cells), grid.restrict(jnp.asarray(fine), cells)
+    assert float(jnp.vdot(prolonged, fine)) == pytest.approx(float(jnp.vdot(coarse, restricted)), rel=1e-12)
+
+
+@schemes
+@pytest.mark.parametrize("cells", [(24, 22), (10, 8, 8)], ids=["2d", "3d"])
+@pytest.mark.parametrize("contrast", [1e-2, 1e-6, 0.0])
+def test_the_cycle_is_symmetric_and_positive_and_enlarges_no_error(scheme, contrast: float, cells, float64: None):
+    """B K has its eigenvalues in (0, 2): then I - B K contracts, and B is a preconditioner. In dense algebra, on
+    grids deep enough for repeated visits in 3D, with clusters that hang on nothing where the contrast is 0."""
+    grid = scheme(("fixed", "insulated", "periodic")[: len(cells)])
+    kappa = jnp.asarray(np.where(np.random.default_rng(1).random(cells) < 0.6, 1.0, contrast))
+    levels = hierarchy(grid, kappa)
+    assert len(levels) >= 3
+    shape, zero = grid.unknowns(cells), (0.0,) * len(cells)
+    units = jnp.eye(int(np.prod(shape))).reshape(-1, *shape)
+    b = np.asarray(jax.lax.map(lambda r: cycle(grid, levels, cells, r).ravel(), units, batch_size=32))
+    k = np.asarray(jax.lax.map(lambda u: grid.forces(levels[0].material, u, zero).ravel(), units, batch_size=32))
+    connected = np.ix_(np.diag(k) > 0, np.diag(k) > 0)  # no force ever acts on the others
+    b, k = b[connected], k[connected]
+    np.testing.assert_allclose(b, b.T, atol=1e-9 * np.abs(b).max())
+    values, vectors = np.linalg.eigh(k)
+    stiff = values > 1e-9 * values.max()  # the others are fields that no flux ties to anything
+    root = vectors[:, stiff] * np.sqrt(values[stiff])
+    found = np.linalg.eigvalsh(root.T @ b @ root)
+    assert 0 < found.min() and found.max() < 2
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere barriers separate the products")
+@schemes
+def test_the_products_of_a_cycle_stay_calls_when_compiled(scheme):
+    """Inlined they would be fused into each other, and computed many times over."""
+    grid, cells = scheme(("fixed", "insulated")), (16, 16)
+    levels = hierarchy(grid, jnp.ones(cells, jnp.float32))
+    program = jax.jit(lambda r: cycle(grid, levels, cells, r)).lower(jnp.ones(grid.unknowns(cells), jnp.float32))
+    calls = program.compile().as_text().count(" call(")
+    assert calls >= 5 * (len(levels) - 1)  # first step, residual, restriction, prolongation, second smoothing
