@@ -1,6 +1,6 @@
 """Claim: D_eff of 64 slices of 64 x 64 and its gradient in one call, far cheaper than a dense or JAX-FEM solve of each.
 
-    python -m benchmarks.solver_in_the_loop                 # a table on standard output
+    python -m benchmarks.solver_in_the_loop --write         # a table on standard output, and into README.md
     python -m benchmarks.solver_in_the_loop --slices 8      # fewer slices
 
 Side by side in one run, seconds per slice, value and gradient: ours cold and warm-started in float32 and float64; a
@@ -12,6 +12,7 @@ contrast 1e3. Before timing, the answers are compared.
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +21,11 @@ from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
 from experiments.machine import describe
+from experiments.tables import markdown_table, write_table
 from jaxmicro.physics import SolverConfig, solve
 from jaxmicro.physics.jaxfem import element_stiffness
 
+HERE = Path(__file__).parent
 EDGE = 64
 REPEATS = 3  # the median of as many calls is reported
 CONFIG = SolverConfig(tolerance=1e-3)  # 1e-6 in D_eff
@@ -34,11 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, default=64)
     parser.add_argument("--edge", type=int, default=EDGE)
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
     options = parser.parse_args(arguments)
-    print(describe())
-    print(f"{'solver':34} {'ms per slice':>12} {'D_eff':>9}")
-    for name, per_slice, value in measured(options.slices, options.edge):
-        print(f"{name:34} {1e3 * per_slice:12.3f} {value:9.6f}", flush=True)
+    rows = measured(options.slices, options.edge)
+    cold = next(seconds for name, seconds, _ in rows if name == "ours, float32, cold")
+    heading = f"{options.slices} slices of {options.edge} x {options.edge}; {describe()['device']}.\n\n"
+    columns = ("Solver", "ms / slice", "times ours (float32, cold)")
+    shown = [(name, f"{1e3 * seconds:.2f}", f"{seconds / cold:.2g}") for name, seconds, _ in rows]
+    table = heading + markdown_table([dict(zip(columns, row, strict=True)) for row in shown], {c: c for c in columns})
+    print(table)
+    if options.write:
+        write_table(HERE / "README.md", "loop", table)
 
 
 def measured(slices: int, edge: int) -> list[tuple[str, float, float]]:
