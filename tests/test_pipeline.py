@@ -6,12 +6,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from media import level_cut
 
 from jaxmicro import pipeline
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import report_html
+from jaxmicro.evaluate import fraction_covariance, phase_covariance, report_html
 from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline import Prior
+from jaxmicro.pipeline import Material, Prior
+from jaxmicro.pipeline.volumes import _roughness_at
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.train import TrainConfig
 from jaxmicro.types import Microstructure
@@ -61,7 +63,7 @@ def test_training_changes_every_parameter_of_its_start_and_leaves_the_start_as_i
 ):
     start = tiny_prior()
     before = jax.tree.map(np.array, start.params)
-    after = pipeline.train(micrograph, start=start, config=TRAINING).params
+    after = pipeline.train(micrograph, start=start, config=TRAINING, tune=False).params
     assert jax.tree.all(jax.tree.map(np.array_equal, before, start.params))
     changed = jax.tree.leaves(jax.tree.map(lambda a, b: not np.array_equal(a, b), before, after))
     assert np.mean(changed) > 0.1  # the zero-initialised last layers learn first
@@ -92,6 +94,97 @@ def test_given_fractions_are_held(trained: Prior):
     """The mean of the predicted fractions is held exactly; taking the likeliest phase of each voxel moves it."""
     free, held = labels(trained, fractions=None)[0], labels(trained, fractions=(0.9, 0.1))[0]
     assert abs(np.mean(held == 0) - 0.9) < 0.1 < abs(np.mean(free == 0) - 0.9)
+
+
+def drawn(prior: Prior, volumes: int, *, fractions: tuple[float, ...] | None = (0.5, 0.5), seed: int = 0) -> np.ndarray:
+    return np.array(pipeline.scattered_fractions(prior, fractions, shape=SHAPE, volumes=volumes, seed=seed))
+
+
+def test_fractions_scatter_as_those_of_pieces_of_the_material(trained: Prior):
+    assert trained.material is not None
+    expected = fraction_covariance(np.asarray(trained.material.covariance), SHAPE)
+    found = drawn(trained, 512)
+    assert found.sum(axis=1) == pytest.approx(1)
+    assert found.mean(axis=0) == pytest.approx(0.5, abs=1e-9)
+    assert np.cov(found, rowvar=False) == pytest.approx(expected, rel=0.02)  # evenly spread: closer than at random
+    assert np.var(drawn(trained, 8)[:, 0]) == pytest.approx(expected[0, 0], rel=0.5)
+
+
+def test_scattered_fractions_come_in_opposite_pairs_and_do_not_depend_on_how_many_there_are(trained: Prior):
+    eight = drawn(trained, 8)
+    assert eight[0::2] + eight[1::2] == pytest.approx(1.0, abs=1e-9)  # twice the fractions asked for, 0.5
+    for fewer in (1, 2, 5):
+        assert np.array_equal(drawn(trained, fewer), eight[:fewer])
+    assert not np.allclose(drawn(trained, 8, seed=1), eight)
+
+
+def test_no_phase_vanishes_however_much_the_fractions_scatter(trained: Prior):
+    found = drawn(trained, 64, fractions=(0.99, 0.01))
+    assert found.min() > 0
+    assert found.mean(axis=0) == pytest.approx((0.99, 0.01), abs=1e-9)
+
+
+def test_a_scattered_volume_is_the_one_with_these_fractions(trained: Prior):
+    wanted = drawn(trained, 2, fractions=(0.7, 0.3))
+    scattered = labels(trained, fractions=(0.7, 0.3), scatter=True, volumes=2)
+    for number in (0, 1):
+        alone = labels(trained, fractions=tuple(wanted[number]), volumes=2)[number]
+        assert np.array_equal(scattered[number], alone)
+    together = labels(trained, fractions=(0.7, 0.3), scatter=True, volumes=2, together=2)
+    assert np.mean(np.stack(scattered) != np.stack(together)) < 0.01
+
+
+def test_planes_of_other_fractions_are_expected_as_much_rougher_as_independent_voxels_would_be(trained: Prior):
+    """Two independent voxels of fractions 0.5, 0.5 differ with probability 0.5, of 0.9, 0.1 with 0.18."""
+    config = pipeline.sampling_config(trained, shape=SHAPE, sampling=QUICK)
+    even, uneven = _roughness_at(trained, config, [(0.5, 0.5), (0.9, 0.1)])
+    np.testing.assert_allclose(uneven, even * 0.18 / 0.5, rtol=1e-5)
+    assert trained.material is not None
+    own = _roughness_at(trained, config, [trained.material.volume_fractions, None])
+    np.testing.assert_array_equal(own[0], own[1])
+
+
+def test_fractions_cannot_scatter_when_free_or_when_the_prior_knows_no_material(trained: Prior):
+    with pytest.raises(UserError, match="free"):
+        labels(trained, fractions=None, scatter=True)
+    with pytest.raises(UserError, match="train it again"):
+        labels(tiny_prior(), scatter=True)
+
+
+def test_the_coupling_found_is_that_of_volumes_as_coarse_as_the_micrograph(monkeypatch: pytest.MonkeyPatch):
+    """With a stand-in for the sampling whose features grow with the coupling, and are the micrograph's at 0.1."""
+    material = Material((0.0, 1.0), (0.7, 0.3))
+    micrograph = level_cut((256, 256), fraction=0.3, sigma=3.0, seed=5).astype(np.uint8)
+    covariance = phase_covariance([micrograph], 2)
+    known = dataclasses.replace(material, covariance=tuple(tuple(tuple(c) for c in row) for row in covariance))
+    prior = dataclasses.replace(tiny_prior(), config=PriorConfig(phases=2, patch=64, unet=TINY), material=known)
+
+    def volumes_of(prior, *, shape, volumes, sampling, **_):
+        made = [level_cut(shape, fraction=0.3, sigma=2 + 10 * sampling.couple, seed=seed) for seed in range(volumes)]
+        return [Microstructure(volume.astype(np.uint8), (0.0, 1.0)) for volume in made]
+
+    monkeypatch.setattr("jaxmicro.pipeline.tuning.reconstruct", volumes_of)
+    tuned = pipeline.tune_coupling(prior)
+    assert tuned.material is not None
+    assert tuned.material.couple == pytest.approx(0.1, abs=0.04)  # S2 of one image and of two volumes
+    fixed = SamplingConfig(couple=0.1)
+    monkeypatch.setattr(
+        "jaxmicro.pipeline.tuning.reconstruct",
+        lambda prior, **options: volumes_of(prior, **{**options, "sampling": fixed}),
+    )
+    assert pipeline.tune_coupling(prior).material == prior.material  # the coupling changes nothing: no line, no zero
+
+
+def test_a_tuned_coupling_is_used_unless_another_is_asked_for(trained: Prior, tmp_path: Path):
+    assert trained.material is not None
+    tuned = dataclasses.replace(trained, material=dataclasses.replace(trained.material, couple=0.3))
+    pipeline.save_prior(tmp_path / "prior.safetensors", tuned)
+    tuned = pipeline.load_prior(tmp_path / "prior.safetensors")
+    assert pipeline.sampling_config(tuned, shape=SHAPE).couple == 0.3
+    assert pipeline.sampling_config(tuned, shape=SHAPE, sampling=SamplingConfig(couple=0.0)).couple == 0.0
+    assert pipeline.sampling_config(tiny_prior(), shape=SHAPE).coupling == SamplingConfig().coupling
+    with pytest.raises(UserError, match="train it again"):
+        pipeline.tune_coupling(tiny_prior())
 
 
 def test_edges_that_the_network_cannot_take_are_cut_from_a_larger_volume(trained: Prior):

@@ -73,6 +73,9 @@ class Train(RunOptions, ImageOptions):
     """Channels of the network at each resolution, when starting from scratch. Default: the usual network."""
     symmetry: Literal["isotropic", "flips", "none"] = "isotropic"
     """Crops are turned and mirrored (isotropic), only mirrored (flips), or left as they are (none)."""
+    tune: bool = True
+    """Afterwards sample four small volumes to set how strongly planes of the three directions are coupled, so that
+    volumes are neither finer nor coarser than the micrograph: about a minute. --no-tune: an average setting."""
     sample_every: int = 200
     """Steps between pictures of what has been learned; 0: only at the end."""
 
@@ -116,6 +119,9 @@ class Reconstruct(RunOptions, Sampling):
     """Volume fraction of each phase to hold. Default: those of the micrograph."""
     no_calibrate: bool = False
     """Leave the volume fractions to the prior instead of holding them."""
+    scatter: bool = False
+    """Let the fractions of the volumes differ as those of pieces of the material of this size do, in pairs of opposite
+    deviation: an even number of volumes keeps the held fractions together."""
     reference: MaybePath = None
     """Micrograph for the report. Default: the one the prior was trained on, if it is at hand."""
     formats: tuple[Literal["tif", "vti", "npz", "zarr"], ...] = ("tif", "vti")

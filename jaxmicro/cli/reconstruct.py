@@ -23,6 +23,8 @@ def run(options: Reconstruct) -> None:
     console = Console(quiet=options.quiet)
     if options.no_calibrate and options.fractions:
         raise UserError("--fractions and --no-calibrate exclude each other; leave one out")
+    if options.no_calibrate and options.scatter:
+        raise UserError("--scatter and --no-calibrate exclude each other; leave one out")
     if not options.formats:
         raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
     prior = pipeline.load_prior(options.source)
@@ -30,6 +32,14 @@ def run(options: Reconstruct) -> None:
     shape, sampling = three_edges(options.size), sampling_of(options)
     fractions = None if options.no_calibrate else options.fractions or "micrograph"
     resolved = pipeline.sampling_config(prior, shape=shape, sampling=sampling)
+    held = pipeline.held_fractions(prior, fractions)
+    if options.scatter:  # refused, if at all, before there is a folder
+        drawn = pipeline.scattered_fractions(prior, held, shape=shape, volumes=options.volumes, seed=options.seed)
+        console.remark(
+            "volume fractions to be held: "
+            + "; ".join(" ".join(f"{fraction:.3f}" for fraction in each) for each in drawn)
+            + ("" if options.volumes % 2 == 0 else " (an odd number: the last volume has no opposite)")
+        )
     name = Path(options.source).name.removesuffix(".safetensors")
     folder = open_run_folder(
         "reconstruct",
@@ -39,7 +49,7 @@ def run(options: Reconstruct) -> None:
         resume=options.resume,
         inputs=[pipeline.prior_path(options.source)],
         sampling=dataclasses.replace(resolved, shape=shape),
-        fractions=pipeline.held_fractions(prior, fractions),
+        fractions=held,
         prior=prior.config.to_dict(),
     )
     volumes = sample_into(
@@ -51,6 +61,7 @@ def run(options: Reconstruct) -> None:
         shape=shape,
         seed=options.seed,
         fractions=fractions,
+        scatter=options.scatter,
         sampling=sampling,
         together=options.together,
     )

@@ -52,6 +52,7 @@ def run(options: Train) -> None:
         config=config,
         prior_config=network,
         augment=options.symmetry,
+        tune=options.tune,
         out=folder.path,
         log=lambda record: folder.log("training", **record),
         on_sample=lambda step, now: _draw_samples(folder, step, now),

@@ -6,15 +6,18 @@ from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
 from jaxmicro.evaluate.report import report_html
 from jaxmicro.evaluate.representativity import integral_range, representativity, standard_error
+from jaxmicro.evaluate.scatter import fraction_covariance, phase_covariance
 from jaxmicro.evaluate.statistics import slice_statistics
 
 __all__ = [
     "check_comparable",
     "compare",
     "error_rate",
+    "fraction_covariance",
     "integral_range",
     "memorisation",
     "normalised_two_point",
+    "phase_covariance",
     "relative_area_error",
     "report_html",
     "representativity",

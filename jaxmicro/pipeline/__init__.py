@@ -20,12 +20,13 @@ from jaxmicro.pipeline.prior import (
     general_prior,
     load_prior,
     prior_path,
+    remember_statistics,
     save_prior,
-    with_roughness,
 )
 from jaxmicro.pipeline.training import FINE_TUNING, FROM_SCRATCH, check_training, sample_images, train, train_on
 from jaxmicro.pipeline.transport import TransportField, transport
-from jaxmicro.pipeline.volumes import held_fractions, reconstruct, sampling_config
+from jaxmicro.pipeline.tuning import tune_coupling
+from jaxmicro.pipeline.volumes import held_fractions, reconstruct, sampling_config, scattered_fractions
 
 __all__ = [
     "FINE_TUNING",
@@ -46,12 +47,14 @@ __all__ = [
     "prior_path",
     "read",
     "reconstruct",
+    "remember_statistics",
     "sample_images",
     "sampling_config",
+    "scattered_fractions",
     "save_prior",
     "train",
     "train_on",
     "transport",
-    "with_roughness",
+    "tune_coupling",
     "write",
 ]

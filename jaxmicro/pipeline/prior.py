@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxmicro import models
 from jaxmicro.errors import UserError
+from jaxmicro.evaluate import phase_covariance
 from jaxmicro.io import read
 from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
 from jaxmicro.models import PriorConfig
@@ -34,6 +35,8 @@ class Material:
     unit: str | None = None
     source: str = ""
     roughness: tuple[float, ...] = ()  # boundary density expected at the log SNRs of `roughness_levels`; (): unknown
+    covariance: tuple[tuple[tuple[float, ...], ...], ...] = ()  # C_pq(r) of the phases, r in voxels; (): unknown
+    couple: float | None = None  # coupling of planes at which volumes are as coarse as the micrograph; None: not tuned
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,10 @@ def roughness_levels(config: PriorConfig) -> jax.Array:
     return jnp.linspace(*config.log_snr_range, 37)
 
 
-def with_roughness(prior: Prior, crops: np.ndarray, images: Sequence[np.ndarray], *, seed: int = 0) -> Prior:
-    """The prior with the roughness of its micrograph, which steers the coupling of planes in 3D.
+def remember_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.ndarray], *, seed: int = 0) -> Prior:
+    """The prior with the statistics of its micrograph that sampling in 3D needs.
+
+    The roughness steers the coupling of planes; the covariance of the phases says how volume fractions scatter.
 
     Args:
         crops: some of the images "n h w"; noised and denoised at each level.
@@ -79,7 +84,12 @@ def with_roughness(prior: Prior, crops: np.ndarray, images: Sequence[np.ndarray]
     found = _roughness(prior.params, jnp.asarray(crops), jax.random.key(seed), config=prior.config)
     pairs = [(np.diff(image, axis=axis) != 0).reshape(-1) for image in images for axis in (-2, -1)]
     found = found * np.concatenate(pairs).mean() / found[-1]  # at the last level denoising is exact
-    material = dataclasses.replace(prior.material, roughness=tuple(round(float(value), 6) for value in found))
+    covariance = phase_covariance(images, prior.config.phases)
+    material = dataclasses.replace(
+        prior.material,
+        roughness=tuple(round(float(value), 6) for value in found),
+        covariance=tuple(tuple(tuple(round(float(c), 7) for c in curve) for curve in row) for row in covariance),
+    )
     return dataclasses.replace(prior, material=material)
 
 
@@ -159,7 +169,8 @@ def prior_path(source: Path | str) -> Path:
 
 def _material_from_dict(data: dict) -> Material:
     lists = {name: tuple(data.get(name, ())) for name in ("values", "volume_fractions", "roughness")}
-    return Material(**{**data, **lists})
+    covariance = tuple(tuple(tuple(curve) for curve in row) for row in data.get("covariance", ()))
+    return Material(**{**data, **lists, "covariance": covariance})
 
 
 def _checked_params(params: Any, config: PriorConfig, path: Path) -> Any:

@@ -26,9 +26,10 @@ from jaxmicro.pipeline.prior import (
     fingerprint,
     general_prior,
     material_of,
+    remember_statistics,
     save_prior,
-    with_roughness,
 )
+from jaxmicro.pipeline.tuning import tune_coupling
 from jaxmicro.train import TrainConfig, fit
 from jaxmicro.types import Microstructure, check_patch
 
@@ -46,6 +47,7 @@ def train(
     prior_config: PriorConfig | None = None,
     augment: Literal["isotropic", "flips", "none"] = "isotropic",
     validation: float = 0.2,
+    tune: bool = True,
     out: Path | str | None = None,
     log: Callable[[dict[str, Any]], None] | None = None,
     on_sample: Callable[[int, Prior], None] | None = None,
@@ -59,6 +61,7 @@ def train(
         prior_config: the network, when starting from scratch.
         augment: the symmetry of the material: all 8 turns and reflections, only reflections, or none.
         validation: share of the image that is held out to measure the loss on.
+        tune: afterwards sample four volumes to set the coupling of planes for this prior (`tune_coupling`).
         out: folder for checkpoints and the result; an interrupted training in it goes on where it stopped, to the bit.
         log: takes one record of plain numbers from time to time.
         on_sample: called with the step and the prior so far, every `config.sample_every` steps and at the end.
@@ -75,6 +78,7 @@ def train(
         config=config,
         material=material_of(micrograph),
         augment=augment,
+        tune=tune,
         out=out,
         log=log,
         on_sample=on_sample,
@@ -89,6 +93,7 @@ def train_on(
     config: TrainConfig,
     material: Material | None = None,
     augment: Literal["isotropic", "flips", "none"] = "isotropic",
+    tune: bool = True,
     out: Path | str | None = None,
     log: Callable[[dict[str, Any]], None] | None = None,
     on_sample: Callable[[int, Prior], None] | None = None,
@@ -137,12 +142,15 @@ def train_on(
             on_sample=on_sample and (lambda step, ema: on_sample(step, so_far(ema))),
             validation=[next(held_out) for _ in range(VALIDATION_BATCHES)],
         )
-    everywhere = crop_batches(sources.train + sources.validation, dataclasses.replace(crops, seed=config.seed + 2))
-    prior = with_roughness(
+    images = sources.train + (sources.validation if sources.disjoint else [])  # else they are the same
+    everywhere = crop_batches(images, dataclasses.replace(crops, seed=config.seed + 2))
+    prior = remember_statistics(
         so_far(jax.device_get(state.ema), steps=int(state.step), seconds=time.monotonic() - began),
         next(everywhere),
-        sources.train + sources.validation,
+        images,
     )
+    if tune and prior.material is not None:
+        prior = tune_coupling(prior, progress=progress)
     if out is not None:
         save_prior(Path(out) / "weights.safetensors", prior)
     return prior

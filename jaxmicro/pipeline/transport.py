@@ -112,7 +112,8 @@ def _tensor(phase: np.ndarray) -> list[list[float]]:
     if not phase.any():
         return np.zeros((phase.ndim,) * 2).tolist()
     with jax.enable_x64(True):
-        return np.asarray(physics.effective_tensor(phase.astype(np.float64))).tolist()
+        tensor = np.asarray(physics.effective_tensor(phase.astype(np.float64)))
+        return np.where(np.abs(tensor) < 1e-12, 0.0, tensor).tolist()  # rounding, where nothing connects
 
 
 def _bounds(phase: np.ndarray) -> dict[str, list[float]]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxmicro import models
+from jaxmicro import evaluate, models
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, roughness_levels
@@ -33,6 +33,7 @@ def reconstruct(
     volumes: int = 1,
     seed: int = 0,
     fractions: Sequence[float] | Literal["micrograph"] | None = "micrograph",
+    scatter: bool = False,
     sampling: SamplingConfig | None = None,
     together: int = 1,
     skip: Sequence[int] = (),
@@ -47,6 +48,8 @@ def reconstruct(
     Args:
         shape: voxels along z, y, x.
         fractions: volume fractions to hold while sampling: the micrograph's, given ones, or None to leave them free.
+        scatter: let the volumes differ in their fractions as pieces of the material of that size do; volumes 2k and
+            2k + 1 differ in opposite directions, so that an even number of them has `fractions` together.
         sampling: everything else about the sampling; its shape is replaced by `shape`.
         together: volumes sampled at once; more is faster on an accelerator and takes more memory.
         skip: numbers of volumes not to make, because they exist already.
@@ -58,15 +61,21 @@ def reconstruct(
         UserError: a shape, number of fractions or other option that cannot be.
     """
     config = sampling_config(prior, shape=shape, sampling=sampling)
-    target = held_fractions(prior, fractions)
+    held = held_fractions(prior, fractions)
     if volumes < 1 or together < 1:
         raise UserError(f"volumes is {volumes} and together is {together}; both must be at least 1")
+    targets = [held] * volumes
+    if scatter:
+        targets = scattered_fractions(prior, held, shape=shape, volumes=volumes, seed=seed)
     numbers = [number for number in range(volumes) if number not in set(skip)]
     made = []
     for first in range(0, len(numbers), together):
         group = numbers[first : first + together]
         report = _stage(progress, f"sampling volume {group[0] + 1} of {volumes}")
-        for number, labels in zip(group, _sample(prior, config, target, seed, group, checkpoint, report), strict=True):
+        group_targets = [targets[number] for number in group]
+        roughness = _roughness_at(prior, config, group_targets)
+        found = _sample(prior, config, group_targets, roughness, seed, group, checkpoint, report)
+        for number, labels in zip(group, found, strict=True):
             volume = _as_microstructure(labels[config.middle], prior)
             made.append(volume)
             if on_volume is not None:
@@ -79,7 +88,8 @@ def reconstruct(
 def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingConfig | None = None) -> SamplingConfig:
     """The sampling of volumes of `shape`; without periodicity in a larger box, from whose middle they are cut.
 
-    The network sees less of what surrounds a voxel near the faces of the box, hence the margin.
+    The network sees less of what surrounds a voxel near the faces of the box, hence the margin. The coupling is the one
+    that the prior was tuned to, unless `sampling` says another.
 
     Raises:
         UserError: edges that are not three positive numbers, or a periodic volume whose edges need rounding.
@@ -97,6 +107,8 @@ def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingCon
         )
     if math.prod(padded) * prior.config.phases >= 2**31:  # beyond the index type of the compiler, and most memories
         raise UserError(f"a volume of {' x '.join(map(str, shape))} voxels is too large to sample; ask for less")
+    if sampling.couple is None and prior.material is not None:
+        sampling = dataclasses.replace(sampling, couple=prior.material.couple)
     return dataclasses.replace(sampling, shape=padded, kept=None if sampling.periodic else tuple(shape))
 
 
@@ -120,6 +132,46 @@ def held_fractions(prior: Prior, fractions: Sequence[float] | Literal["micrograp
     return tuple(fraction / total for fraction in fractions)
 
 
+def scattered_fractions(
+    prior: Prior, fractions: tuple[float, ...] | None, *, shape: Sequence[int], volumes: int, seed: int
+) -> list[tuple[float, ...]]:
+    """Volume fractions of each of several volumes: those of random pieces of the material of that size.
+
+    Drawn from the normal distribution whose covariance the micrograph gives (`evaluate.fraction_covariance`; for a
+    material that looks alike in all directions), evenly spread by a scrambled Sobol sequence, in pairs of opposite
+    deviations. Number i is the same however many there are.
+
+    Args:
+        fractions: their mean. Far from the micrograph's the covariance is still that of the micrograph, and a deviation
+            that would leave less than a tenth of a phase is shortened.
+        shape: edges of the volumes in voxels.
+    Returns:
+        The fractions of each volume; each sums to 1.
+    Raises:
+        UserError: the prior does not know the covariance of its micrograph, or the fractions are free.
+    """
+    if prior.material is None or not prior.material.covariance:
+        raise UserError("this prior does not know how its micrograph scatters; train it again on the micrograph")
+    if fractions is None:
+        raise UserError("fractions that are free cannot be scattered; hold them, or leave out the scatter")
+    from scipy.stats import norm, qmc  # takes long to import, and only this needs it
+
+    covariance = evaluate.fraction_covariance(np.asarray(prior.material.covariance), shape)
+    variances, directions = np.linalg.eigh(covariance)
+    scales = np.sqrt(np.maximum(variances[:0:-1], 0))  # largest first; the smallest, of the sum, is zero
+    pairs = (volumes + 1) // 2
+    points = qmc.Sobol(len(scales), rng=np.random.default_rng(seed)).random_base2(math.ceil(math.log2(pairs)))
+    points[:, 0] = (1 + points[:, 0]) / 2  # one half of the distribution: its mirror image belongs to the odd volumes
+    deviations = norm.ppf(points) * scales @ directions[:, :0:-1].T
+    base = np.asarray(fractions)
+    found = []
+    for number in range(volumes):
+        deviation = deviations[number // 2] * (-1) ** number
+        room = np.min(base / np.abs(deviation).clip(1e-9))  # no phase vanishes, in either volume of the pair
+        found.append(tuple((base + deviation * min(1.0, 0.9 * room)).tolist()))
+    return found
+
+
 def _as_microstructure(labels: np.ndarray, prior: Prior) -> Microstructure:
     known = prior.material
     if known is None:
@@ -141,12 +193,13 @@ def _advance(params, states, keys, fractions, roughness, start, stop, *, prior: 
     """
     model = models.plane_model(prior, params)
 
-    def one(state, key):
+    def one(state, key, fractions, roughness):
         return advance(model, state, start, stop, config=sampling, key=key, fractions=fractions, roughness=roughness)
 
+    volumes = (states, keys, fractions, roughness)
     if len(keys) > 1:
-        return jax.vmap(one)(states, keys)
-    one_state = one(jax.tree.map(lambda leaf: leaf[0], states), keys[0])  # no batching rules for the usual case
+        return jax.vmap(one)(*volumes)
+    one_state = one(*jax.tree.map(lambda leaf: leaf[0], volumes))  # no batching rules for the usual case
     return jax.tree.map(lambda leaf: leaf[None], one_state)
 
 
@@ -165,7 +218,8 @@ class _Unfinished(NamedTuple):
 def _sample(
     prior: Prior,
     config: SamplingConfig,
-    fractions: tuple[float, ...] | None,
+    fractions: Sequence[tuple[float, ...] | None],
+    roughness: Float[Array, "v t"] | None,
     seed: int,
     group: Sequence[int],
     checkpoint: Path | None,
@@ -173,14 +227,16 @@ def _sample(
 ) -> np.ndarray:
     """Labels "v z y x" of the volumes numbered `group`."""
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.asarray(group))
-    roughness = _roughness_at(prior, config, fractions)
     identity = json.dumps(
-        [dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict(), fingerprint(prior.params)]
-    )
+        [
+            dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict(),
+            fingerprint([prior.params, roughness]),
+        ]
+    )  # fmt: skip
     now = _load_unfinished(checkpoint, identity)
     if now is None:
         now = _Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.phases))
-    target = None if fractions is None else jnp.asarray(fractions, jnp.float32)
+    target = None if None in fractions else jnp.asarray(fractions, jnp.float32)
     saved = time.monotonic()
     try:
         while now.done < config.evaluations:
@@ -198,20 +254,24 @@ def _sample(
             _save_unfinished(checkpoint, identity, now)
         raise
     report(config.evaluations, config.evaluations)
-    labels = np.asarray(jax.vmap(labels_of)(now.states))
-    return labels
+    return np.asarray(jax.vmap(labels_of)(now.states))
 
 
 def _roughness_at(
-    prior: Prior, config: SamplingConfig, fractions: tuple[float, ...] | None
-) -> Float[Array, " t"] | None:
-    """The micrograph's roughness at each time, to steer the coupling; None where it says nothing: other fractions."""
+    prior: Prior, config: SamplingConfig, fractions: Sequence[tuple[float, ...] | None]
+) -> Float[Array, "v t"] | None:
+    """The roughness of each volume's planes at each time, to steer the coupling; None where it is not known.
+
+    That of the micrograph; at other fractions it changes as the chance that two independent voxels differ, which is
+    right for fine media and the only guess for others.
+    """
     material = prior.material
     if material is None or not material.roughness or config.steer_gain == 0:
         return None
-    if fractions is not None and max(map(abs, map(float.__sub__, fractions, material.volume_fractions))) > 0.02:
-        return None
-    return jnp.interp(sampling_times(config), roughness_levels(prior.config), jnp.asarray(material.roughness))
+    known = jnp.interp(sampling_times(config), roughness_levels(prior.config), jnp.asarray(material.roughness))
+    own = np.asarray(material.volume_fractions)
+    differ = np.array([1 - np.sum(np.square(own if each is None else each)) for each in fractions])
+    return jnp.outer(jnp.asarray(differ / (1 - np.sum(own**2)), known.dtype), known)
 
 
 def _save_unfinished(path: Path, identity: str, now: _Unfinished) -> None:

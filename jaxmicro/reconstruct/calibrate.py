@@ -16,7 +16,7 @@ def calibrate_fractions(
 
     A uniform shift of the logits multiplies the odds of every voxel alike: voxels that are certain stay, undecided
     ones (interfaces) move. The shift b solves mean softmax(log p + b) = fractions, the stationary point of a concave
-    function, by Newton's method with bounded steps.
+    function, by Newton's method with bounded steps. Fractions that the undecided voxels cannot give are approached.
 
     Args:
         x0_hat: 2 p - 1 with p the posterior of each phase; values outside [-1, 1] are clipped.
@@ -32,9 +32,15 @@ def calibrate_fractions(
 
     def newton(_, b):
         q = shifted(cells, b)
-        mean, square = jnp.mean(q, axis=0), q.T @ q / q.shape[0]
-        jacobian = jnp.diag(mean) - square  # d mean / d b; constant shifts are its null space, hence the ridge
-        change = jnp.linalg.solve(jacobian + 1e-7 * jnp.eye(len(b)) + 1.0 / len(b), fractions - mean)
+        # d mean / d b = diag(mean q_i) - mean q_i q_j. Its rows sum to zero, and built from what lies off the diagonal
+        # it has no cancellation: with the last undecided voxels it gets small, not noisy. 1 / p fills its null space,
+        # the constant shifts; the ridge is for phases without an undecided voxel.
+        pairs = (q.T @ q / q.shape[0]) * (1 - jnp.eye(len(b)))
+        jacobian = jnp.diag(pairs.sum(axis=1)) - pairs
+        size = jnp.trace(jacobian)  # above zero: no probability is below 1e-6
+        change = jnp.linalg.solve(
+            jacobian / size + 1e-5 * jnp.eye(len(b)) + 1.0 / len(b), (fractions - q.mean(axis=0)) / size
+        )
         change = change - change.mean()
         return b + change * jnp.minimum(1.0, 2.0 / (jnp.abs(change).max() + 1e-9))
 

@@ -23,6 +23,8 @@ from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.roughness import boundary_density
 from jaxmicro.reconstruct.tiles import evidence_tiled
 
+COUPLE = 0.12  # best for four materials on average; single ones want 0.05 to 0.25
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
@@ -32,7 +34,9 @@ class SamplingConfig:
     steps: int = 40  # time steps
     harmonise: int = 1  # n_h, extra renoise-denoise cycles at each time step
     mode: str = "alternate"  # planes of one axis per evaluation, or "average": of all three
-    couple: float = 0.12  # weight, 0 to 1, of the planes normal to the other two axes; 0: each plane by itself
+    # Weight, 0 to 1, of the planes normal to the other two axes. None: the one that the prior was tuned to, which
+    # `pipeline.sampling_config` fills in; where there is none, COUPLE.
+    couple: float | None = None
     steer_from: float = -2.0  # log SNR from which on interfaces take shape and the weight is steered
     steer_gain: float = 4.0  # added weight per relative excess of roughness; 0: no steering
     steer_max: float = 0.8  # largest weight that steering may choose
@@ -60,7 +64,7 @@ class SamplingConfig:
             raise ValueError(f"shape is {self.shape}, expected three positive edges z y x")
         if self.kept and any(kept < 1 or kept > edge for kept, edge in zip(self.kept, self.shape, strict=True)):
             raise ValueError(f"kept is {self.kept}, expected at least 1 and no more than the shape {self.shape}")
-        if not 0 <= self.couple <= 1:
+        if self.couple is not None and not 0 <= self.couple <= 1:
             raise ValueError(f"couple is {self.couple}, expected 0 (each plane by itself) to 1")
         if not 0 <= self.overlap < self.tile or self.batch < 1:
             raise ValueError(
@@ -68,6 +72,11 @@ class SamplingConfig:
             )
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta is {self.eta}, expected 0 (deterministic) to 1 (ancestral)")
+
+    @property
+    def coupling(self) -> float:
+        """Weight of the other planes, where nothing says better."""
+        return COUPLE if self.couple is None else self.couple
 
     @property
     def middle(self) -> tuple[slice, ...]:
@@ -113,7 +122,7 @@ def advance(
         key: the volume's key; the same key gives the same volume, whatever the stretches.
         fractions: volume fractions to hold; None leaves them to the prior.
         roughness: expected boundary density of single planes at each of `sampling_times`, which steers the coupling;
-            None keeps the weight at `config.couple`.
+            None keeps the weight at `config.coupling`.
     """
     times = sampling_times(config)
     repeats = config.harmonise + 1
@@ -132,8 +141,8 @@ def advance(
         density = boundary_density(model.combine(evidence[None], jnp.ones(1), x_t, log_snr))
         in_plane = (density.sum() - density[axis]) / 2
         error = jnp.log((in_plane + 1e-4) / (expected + 1e-4))
-        weight = jnp.clip(config.couple + config.steer_gain * error, 0.0, config.steer_max)
-        return jnp.where(log_snr > config.steer_from, weight, config.couple)
+        weight = jnp.clip(config.coupling + config.steer_gain * error, 0.0, config.steer_max)
+        return jnp.where(log_snr > config.steer_from, weight, config.coupling)
 
     def evaluation(i, state: SamplingState) -> SamplingState:
         level, repeat = i // repeats, i % repeats
@@ -148,11 +157,11 @@ def advance(
         if config.mode == "average":
             for axis in range(3):
                 evidence = look(evidence, x_t, t, axis)
-            weights = jnp.full(3, (1 + 2 * config.couple) / 3)
+            weights = jnp.full(3, (1 + 2 * config.coupling) / 3)
         else:
             looks = [lambda e, x, a=axis: look(e, x, t, a) for axis in range(3)]
             evidence = jax.lax.switch(i % 3, looks, evidence, x_t)
-            couple = jnp.array(config.couple)
+            couple = jnp.array(config.coupling)
             if roughness is not None:
                 couple = steered(evidence[i % 3], x_t, t, i % 3, roughness[level])
             others = jnp.where(i < 3, 0.0, couple)  # in the first turns they have not been looked at

@@ -16,7 +16,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.io import checkpoint
 from tests.cli.conftest import Outcome, arguments, blobs, tiny_prior
 
-FAST = "--from-scratch --patch 16 --widths 8 --steps 2 --batch 2"
+FAST = "--from-scratch --patch 16 --widths 8 --steps 2 --batch 2 --no-tune"
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +79,12 @@ CASES = {
     "commas for spaces": ("reconstruct x --fractions 0.2,0.8", "separate numbers by spaces"),
     "voxel size without unit": ("measure WORK/image.png --voxel-size 3", "without a unit"),
     "too large": ("reconstruct WORK/prior.safetensors --size 80000", "too large"),
+    "scatter of free fractions": ("reconstruct WORK/prior.safetensors --scatter --no-calibrate", "leave one out"),
+    "scatter of fewer than no volumes": (
+        "reconstruct WORK/prior.safetensors --scatter --volumes -1",
+        "--volumes is -1",
+    ),
+    "scatter of an unknown material": ("reconstruct WORK/prior.safetensors --scatter", "train it again"),
     "fraction of zero": ("reconstruct WORK/prior.safetensors --fractions 0 1", "above zero"),
     "words for numbers": ("reconstruct x --fractions a b", "--fractions"),
     "unknown choice": ("reconstruct x --sampler foo", "--sampler"),

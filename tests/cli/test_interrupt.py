@@ -17,7 +17,7 @@ from jaxmicro.io.checkpoint import load_weights
 from tests.cli.conftest import Outcome
 
 SAMPLE = ["--size", 16, "--steps", 3, "--harmonise", 0, "--no-report", "--volumes", 2]
-TRAIN = ["--from-scratch", "--patch", 16, "--widths", 8, "--steps", 6, "--batch", 2, "--sample-every", 0]
+TRAIN = ["--from-scratch", "--patch", 16, "--widths", 8, "--steps", 6, "--batch", 2, "--sample-every", 0, "--no-tune"]
 
 
 def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *, stage: str, at: int) -> None:

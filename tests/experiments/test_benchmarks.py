@@ -1,5 +1,8 @@
 """The benchmark's own check passes and its numbers have the right form; nothing is timed here."""
 
+import pytest
+
+from benchmarks import solver_in_the_loop, solvers
 from benchmarks.reconstruction import HARMONISE_COLUMNS, SIZE_COLUMNS, Case, measure, parse_case
 from jaxmicro.models import PriorConfig, UNetConfig
 
@@ -14,3 +17,23 @@ def test_a_case_is_checked_and_reported_with_the_columns_of_the_tables():
 def test_a_case_survives_being_written_as_text():
     case = Case(edge=96, harmonise=5, steps=1, whole=True)
     assert parse_case(case.name) == case
+
+
+def test_the_solvers_of_a_volume_are_checked_against_each_other(capsys: pytest.CaptureFixture):
+    solvers.main(["--edge", "12", "--porosity", "0.7", "--no-peers"])
+    table = capsys.readouterr().out.strip().splitlines()[2:]
+    assert len({line.count("|") for line in table}) == 1
+    assert [line.split("|")[2].split()[:1] for line in table[2:]] == [["jaxmicro"]] * 4
+
+
+def test_cost_per_voxel_is_measured_from_two_numbers_of_iterations(capsys: pytest.CaptureFixture):
+    solvers.main(["--scaling", "8", "12"])
+    table = capsys.readouterr().out.strip().splitlines()
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["8", "12"]
+
+
+def test_the_solvers_in_the_loop_agree(capsys: pytest.CaptureFixture):
+    """The benchmark itself compares ours, the dense, the sparse and JAX-FEM's solves before it prints."""
+    solver_in_the_loop.main(["--slices", "2", "--edge", "8"])
+    table = capsys.readouterr().out.strip().splitlines()
+    assert len(table) == 4 + 7

@@ -13,10 +13,10 @@ from jaxmicro.reconstruct import SamplingConfig
 def test_each_phase_and_variant_has_a_row_with_all_columns_of_the_table(tmp_path):
     rows = run_smoke(tmp_path)
     assert [(row["fractions"], row["phase"]) for row in rows] == [
-        ("calibrated", "0"), ("calibrated", "1"), ("free", "0"), ("free", "1"),
+        ("calibrated", "0"), ("calibrated", "1"), ("scattered", "0"), ("scattered", "1"), ("free", "0"), ("free", "1"),
     ]  # fmt: skip
     assert all(set(COLUMNS) <= set(row) for row in rows)
-    assert len(list((tmp_path / "figures").glob("*.png"))) == 4
+    assert len(list((tmp_path / "figures").glob("*.png"))) == 6
 
 
 def test_a_volume_that_is_there_is_not_made_again_and_more_can_be_asked_for(tmp_path):

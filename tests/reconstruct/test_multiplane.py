@@ -133,6 +133,17 @@ def test_calibration_keeps_the_order_of_the_odds():
     assert (jnp.diff(held[jnp.argsort(p[:, 0]), 0]) >= -1e-6).all()
 
 
+@pytest.mark.parametrize("undecided", [0.0, 1e-7, 1e-6, 1e-5])
+def test_fractions_are_held_to_rounding_however_few_voxels_are_undecided(undecided: float):
+    """At the end of the sampling nearly all are certain, and the Jacobian of the fractions is close to zero."""
+    certain = 2 * jax.nn.one_hot(np.random.default_rng(0).integers(0, 3, (48, 48, 48)), 3) - 1
+    within_reach = jnp.mean((certain + 1) / 2, axis=(0, 1, 2)) + jnp.array([1e-6, -2e-6, 1e-6])
+    held = calibrate_fractions(certain * (1 - 2 * undecided), within_reach)
+    np.testing.assert_allclose(jnp.mean((held + 1) / 2, axis=(0, 1, 2)), within_reach, atol=5e-7)
+    out_of_reach = calibrate_fractions(certain * (1 - 2 * undecided), jnp.array([0.6, 0.3, 0.1]))
+    assert jnp.isfinite(out_of_reach).all()
+
+
 def test_of_a_box_cut_to_its_middle_the_middle_has_the_fractions():
     p = jax.nn.softmax(jax.random.normal(jax.random.key(0), (12, 12, 12, 2)), axis=-1)
     p = p.at[:3].set(jnp.array([0.9, 0.1]))  # what is cut away is of another kind
