@@ -25,6 +25,7 @@ def make_volumes(
     seed: int,
     sampling: SamplingConfig,
     fractions: Fractions = "micrograph",
+    scatter: bool = False,
 ) -> list[Microstructure]:
     """The volumes 0..count-1 of a folder; the missing ones are sampled, and an unfinished one goes on.
 
@@ -32,7 +33,9 @@ def make_volumes(
         ValueError: the folder holds volumes made another way; delete it, or choose another one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made_with = {"shape": shape, "seed": seed, "fractions": fractions, "prior": fingerprint(prior.params)}
+    made_with = {
+        "shape": shape, "seed": seed, "fractions": fractions, "scatter": scatter, "prior": fingerprint(prior.params)
+    }  # fmt: skip
     _check_same(folder / "made_with.json", made_with, sampling)
     began = time.monotonic()
 
@@ -48,8 +51,8 @@ def make_volumes(
     done = [number for number in range(count) if _file(folder, number).is_file()]
     if len(done) < count:
         pipeline.reconstruct(
-            prior, shape=shape, volumes=count, seed=seed, fractions=fractions, sampling=sampling, skip=done,
-            on_volume=keep, checkpoint=folder / "unfinished.npz",
+            prior, shape=shape, volumes=count, seed=seed, fractions=fractions, scatter=scatter, sampling=sampling,
+            skip=done, on_volume=keep, checkpoint=folder / "unfinished.npz",
         )  # fmt: skip
     return [read(_file(folder, number)) for number in range(count)]
 

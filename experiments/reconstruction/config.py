@@ -8,10 +8,11 @@ from jaxmicro.reconstruct import SamplingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionConfig:
-    """Five materials, with the volume fractions held at those of the micrograph and with free ones."""
+    """Five materials, with volume fractions held and scattered as in the material, held, and free."""
 
     materials: tuple[str, ...] = ("sofc", "nmc", "carbonate", "berea", "composite")
-    variants: tuple[str, ...] = ("calibrated", "free")  # volume fractions held while sampling; left to the prior
+    # volume fractions held at the micrograph's while sampling; together, with natural scatter; left to the prior
+    variants: tuple[str, ...] = ("calibrated", "scattered", "free")
     volumes: int = 8  # of each material and variant
     shape: tuple[int, int, int] = (64, 64, 64)
     seed: int = 0

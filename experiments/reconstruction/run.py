@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the materials asked for, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("materials", nargs="*", metavar="MATERIAL", help="default: all five")
-    parser.add_argument("--variant", choices=ReconstructionConfig().variants, help="default: both")
+    parser.add_argument("--variant", choices=ReconstructionConfig().variants, help="default: all")
     parser.add_argument("--yardstick", action="store_true", help="cubes of the true volumes instead of generated ones")
     parser.add_argument("--volumes", type=int, help="fewer volumes than the configured number")
     options = parser.parse_args(arguments)
@@ -75,7 +75,7 @@ def run(
             folder = config.out / f"{material}_{variant}"
             volumes = make_volumes(
                 prior, folder, count=config.volumes, shape=config.shape, seed=config.seed, sampling=config.sampling,
-                fractions="micrograph" if variant == "calibrated" else None,
+                fractions=None if variant == "free" else "micrograph", scatter=variant == "scattered",
             )  # fmt: skip
             report = evaluate.compare(volumes, image, r_max=config.r_max, patches=config.patches)
             (folder / "report.json").write_text(json.dumps(report))

@@ -29,9 +29,9 @@ RECIPES: dict[str, Recipe] = {
     # One micrograph each.
     "sofc": Recipe(data="sofc", phases=3, start="prior3", steps=LONG, publish_as="sofc"),
     "nmc": Recipe(data="nmc", phases=3, start="prior3", steps=LONG),
-    "composite": Recipe(data="composite", phases=3, start="prior3", steps=MIDDLE),
+    "composite": Recipe(data="composite", phases=3, start="prior3", steps=LONG),
     "carbonate": Recipe(data="carbonate", phases=2, start="prior2", steps=MIDDLE, publish_as="carbonate"),
-    "berea": Recipe(data="berea", phases=2, start="prior2", steps=SHORT),
+    "berea": Recipe(data="berea", phases=2, start="prior2", steps=MIDDLE),
     # Planes along three axes of the first part of a true volume; the last 128 planes along z are never seen.
     "berea3d": Recipe(data="berea3d", phases=2, start="prior2", steps=SHORT),
     "nmc3d": Recipe(data="nmc3d", phases=3, start="prior3", steps=MIDDLE),
