@@ -14,10 +14,10 @@ demo: $(VENV)/.installed
 	@$(VENV)/bin/jaxmicro demo $(ARGS)
 
 test: $(VENV)/.installed-test
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest $(workers) $(ARGS)
 
 test-all: $(VENV)/.installed-test
-	@$(VENV)/bin/python -m pytest -m "slow or not slow" $(ARGS)
+	@$(VENV)/bin/python -m pytest $(workers) -m "slow or not slow" $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
@@ -37,6 +37,9 @@ $(VENV)/bin/python:
 	  echo "jaxmicro needs Python 3.11, 3.12 or 3.13; looked for: $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python)." >&2; \
 	  echo "Install one of them, or name it: make $(or $(firstword $(MAKECMDGOALS)),demo) PYTHON=/path/to/python3.12" >&2; \
 	fi; exit 2
+
+# Files of tests side by side: most of their time is compilation, which uses one core.
+workers = -n auto --maxprocesses=4 --dist loadfile
 
 install = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable
 
