@@ -1,5 +1,6 @@
 """The 2D planes of a volume normal to its axes, and the role of a 2D prior that denoises them."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -40,6 +41,20 @@ class Combine(Protocol):
     ) -> Float[Array, "*grid c"]:
         """Returns x0_hat; a single plane is evidence[None] with weights [1]."""
         ...
+
+
+class Codec(NamedTuple):
+    """Phase fractions of planes <-> the space that diffuses; with `PlaneModel` all that 3D code knows of a prior."""
+
+    encode: Callable[[Float[Array, "n h w p"]], Float[Array, "n i j c"]]  # edges shrink by `factor`
+    decode: Callable[[Float[Array, "n i j c"]], Float[Array, "n h w p"]]  # fractions, which sum to 1 over p
+    factor: int  # pixels per cell along an axis
+    channels: int
+
+
+def pixel_codec(phases: int) -> Codec:
+    """The exact one: phases as +1 and -1."""
+    return Codec(lambda fractions: 2 * fractions - 1, lambda x: (x + 1) / 2, 1, phases)
 
 
 class PlaneModel(NamedTuple):

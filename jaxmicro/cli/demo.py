@@ -23,7 +23,7 @@ def run(options: Demo) -> None:
     micrograph = find_reference(DEMO_PRIOR, prior, None)
     if micrograph is None:
         raise UserError("the bundled micrograph is missing from this installation; install jaxmicro again")
-    shape, sampling = three_edges(options.size), sampling_of(options)
+    shape, sampling = three_edges(options.size), sampling_of(options, prior)
     pipeline.sampling_config(prior, shape=shape, sampling=sampling)  # refuses what cannot be before a folder is made
     folder = open_run_folder("demo", "", options, out=options.out, resume=options.resume)
     write(folder.file("micrograph.npz"), micrograph)

@@ -55,16 +55,26 @@ class Train(RunOptions, ImageOptions):
     """Segmented image (PNG, TIFF, NPY, NPZ, Zarr), or a volume whose planes are used. Grey images need --segment."""
     phases: MaybeInt = None
     """Number of phases you expect; another number in the image is an error. Default: as many as the image has."""
+    space: Annotated[Literal["pixel", "latent"] | None, arg(metavar="{pixel,latent}", help_behavior_hint="")] = None
+    """Where the prior diffuses: the pixels themselves, or the code of an autoencoder that is trained first (MicroLad).
+    Default: that of --start, else pixel."""
     steps: MaybeInt = None
     """Training steps. Default: 600 when fine-tuning, 1500 from scratch."""
+    vae_steps: MaybeInt = None
+    """Training steps of the autoencoder of a latent prior. Default: 400 when fine-tuning, 1200 from scratch."""
+    latent_size: Literal[4, 8, 16] = 16
+    """Edge of the code of a crop of 64 pixels, for a new latent prior."""
+    paper: bool = False
+    """Give a new latent prior the size of MicroLad's networks: for a GPU."""
     batch: int = 32
     """Crops of the image per step."""
     learning_rate: MaybeFloat = None
     """Peak step size of the optimiser (Muon). Default: 0.02."""
     minutes: MaybeFloat = None
-    """Stop after this many minutes, wherever the training is. Default: no limit."""
+    """Stop after this many minutes, wherever the training is (each of the two of a latent prior). Default: no limit."""
     start: MaybeStr = None
-    """Fine-tune from this prior (name, run folder or .safetensors file) instead of the bundled general one."""
+    """Fine-tune from this prior (name, run folder or .safetensors file) instead of the bundled general one, of which
+    there is none in latent space."""
     from_scratch: bool = False
     """Start from random weights."""
     patch: int = 64
@@ -88,6 +98,8 @@ class Sampling:
     """Time steps of the reverse diffusion; more is slower and finer. Default: 40."""
     harmonise: MaybeInt = None
     """Extra rounds at each step in which the three directions come to agree. Default: 1."""
+    refine: MaybeInt = None
+    """Rounds in which a decoded latent volume is encoded and decoded again along all axes. Default: 5."""
     periodic: bool = True
     """Volumes continue at their opposite faces. --no-periodic: they are cut from larger ones, which takes longer."""
     sampler: Annotated[Literal["ddim", "dpm"] | None, arg(metavar="{ddim,dpm}", help_behavior_hint="")] = None
@@ -111,6 +123,8 @@ class Reconstruct(RunOptions, Sampling):
 
     source: Annotated[Positional[str], arg(metavar="SOURCE")]
     """Run folder of 'train', .safetensors file, or name of a bundled prior."""
+    space: Annotated[Literal["pixel", "latent"] | None, arg(metavar="{pixel,latent}", help_behavior_hint="")] = None
+    """Refuse a prior of the other space. Default: whatever SOURCE is."""
     size: Annotated[tuple[int, ...], arg(metavar="N | Z Y X")] = (64,)
     """Edge of a cube, or three edges z y x, in voxels."""
     volumes: int = 1

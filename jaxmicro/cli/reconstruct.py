@@ -28,8 +28,12 @@ def run(options: Reconstruct) -> None:
     if not options.formats:
         raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
     prior = pipeline.load_prior(options.source)
+    if options.space not in (None, prior.config.space):
+        raise UserError(f"{options.source} is a prior in {prior.config.space} space, but --space says {options.space}")
+    if options.refine is not None and prior.config.space == "pixel":
+        raise UserError(f"--refine is for latent priors, and {options.source} is none: its planes need no decoding")
     reference = find_reference(options.source, prior, options.reference)
-    shape, sampling = three_edges(options.size), sampling_of(options)
+    shape, sampling = three_edges(options.size), sampling_of(options, prior)
     fractions = None if options.no_calibrate else options.fractions or "micrograph"
     resolved = pipeline.sampling_config(prior, shape=shape, sampling=sampling)
     held = pipeline.held_fractions(prior, fractions)
@@ -70,15 +74,17 @@ def run(options: Reconstruct) -> None:
     console.remark(f"{len(volumes)} volume{'s' * (len(volumes) > 1)} in {folder.path}")
 
 
-def sampling_of(options: Sampling) -> SamplingConfig:
+def sampling_of(options: Sampling, prior: Prior) -> SamplingConfig:
     """The sampling that the options ask for, for the rest the measured defaults. Checked before a folder is made."""
     for name in ("volumes", "together"):
         if getattr(options, name, 1) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}; expected 1 or more")
-    given = {name: getattr(options, name) for name in ("steps", "harmonise", "sampler", "mode")}
+    given = {name: getattr(options, name) for name in ("steps", "harmonise", "refine", "sampler", "mode")}
     with checked_options():
-        return SamplingConfig(
-            periodic=options.periodic, **{name: value for name, value in given.items() if value is not None}
+        return dataclasses.replace(
+            pipeline.default_sampling(prior.config),
+            periodic=options.periodic,
+            **{name: value for name, value in given.items() if value is not None},
         )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from jaxmicro import pipeline
+from jaxmicro import models, pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.inputs import checked_options, read_image
@@ -21,13 +21,17 @@ from jaxmicro.types import Microstructure
 def run(options: Train) -> None:
     """Train and write the run folder."""
     console = Console(quiet=options.quiet)
-    if not options.from_scratch and (options.patch != Train.patch or options.widths):
-        raise UserError("--patch and --widths shape a new network: give them with --from-scratch")
     micrograph = read_image(options.micrograph, options)
     _check(options, micrograph)
     start = _start(options, micrograph)
-    config, network = _training(options, start), _network(options, micrograph.phases)
-    network = start.config if start is not None else network
+    if start is not None and (options.patch != Train.patch or options.widths or options.paper):
+        raise UserError("--patch, --widths and --paper shape a new network: give them with --from-scratch")
+    config = _training(options, options.steps, pipeline.FROM_SCRATCH if start is None else pipeline.FINE_TUNING)
+    autoencoder = _training(
+        options, options.vae_steps, pipeline.AUTOENCODER if start is None else pipeline.AUTOENCODER_FINE_TUNING
+    )
+    network = start.config if start is not None else _network(options, micrograph.phases)
+    _check_space(options, network)
     pipeline.check_training(micrograph, network)
     folder = open_run_folder(
         "train",
@@ -37,6 +41,7 @@ def run(options: Train) -> None:
         resume=options.resume,
         inputs=[options.micrograph],
         train=config,
+        autoencoder=autoencoder if network.space == "latent" else None,
         prior=network.to_dict(),
     )
     if (folder.path / "weights.safetensors").exists():
@@ -50,11 +55,12 @@ def run(options: Train) -> None:
         micrograph,
         start=start,
         config=config,
+        autoencoder=autoencoder,
         prior_config=network,
         augment=options.symmetry,
         tune=options.tune,
         out=folder.path,
-        log=lambda record: folder.log("training", **record),
+        log=lambda record: folder.log(record.pop("stage", "training"), **record),
         on_sample=lambda step, now: _draw_samples(folder, step, now),
         progress=console.progress,
     )
@@ -81,14 +87,23 @@ def _check(options: Train, micrograph: Microstructure) -> None:
 def _start(options: Train, micrograph: Microstructure) -> Prior | None:
     if options.from_scratch:
         return None
-    return pipeline.load_prior(options.start) if options.start else pipeline.general_prior(micrograph.phases)
+    if options.start:
+        return pipeline.load_prior(options.start)
+    return pipeline.general_prior(micrograph.phases, options.space or "pixel")
 
 
-def _training(options: Train, start: Prior | None) -> TrainConfig:
-    given = {"steps": options.steps, "learning_rate": options.learning_rate}
+def _check_space(options: Train, network: PriorConfig) -> None:
+    if options.space not in (None, network.space):
+        raise UserError(f"{options.start} is a prior in {network.space} space, but --space says {options.space}")
+    if network.space == "pixel" and (options.vae_steps or options.paper or options.latent_size != Train.latent_size):
+        raise UserError("--vae-steps, --latent-size and --paper are for latent priors: give them with --space latent")
+
+
+def _training(options: Train, steps: int | None, base: TrainConfig) -> TrainConfig:
+    given = {"steps": steps, "learning_rate": options.learning_rate}
     with checked_options():
         return dataclasses.replace(
-            pipeline.FROM_SCRATCH if start is None else pipeline.FINE_TUNING,
+            base,
             batch=options.batch,
             seed=options.seed,
             minutes=options.minutes,
@@ -100,6 +115,11 @@ def _training(options: Train, start: Prior | None) -> TrainConfig:
 def _network(options: Train, phases: int) -> PriorConfig:
     """The network of a training from scratch."""
     with checked_options():
+        if options.space == "latent":
+            latent = models.latent_paper if options.paper else models.latent_small
+            network = latent(phases, options.latent_size, patch=options.patch)
+            unet = dataclasses.replace(network.unet, widths=options.widths or network.unet.widths)
+            return dataclasses.replace(network, unet=unet)
         unet = UNetConfig(widths=options.widths) if options.widths else UNetConfig()
         return PriorConfig(phases=phases, patch=options.patch, unet=unet)
 

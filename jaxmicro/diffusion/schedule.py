@@ -3,14 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxmicro.noise import linear_beta
 
-def linear_beta(steps: int = 1000, *, beta_min: float = 1e-4, beta_max: float = 2e-2) -> Float[Array, " t"]:
-    """log SNR of the DDPM process with evenly spaced betas, t = 1..steps (Ho et al. 2020; P-MicroLad Table A.3).
-
-    P-Micro3Diff uses beta_max = 1e-2, which leaves a visible trace of the image at the last time.
-    """
-    alpha_bar = jnp.cumprod(1 - jnp.linspace(beta_min, beta_max, steps))  # P-Micro3Diff eq. 19
-    return jnp.log(alpha_bar) - jnp.log1p(-alpha_bar)
+CLEAN = 20.0  # log SNR of what is left without noise: sigma is 5e-5
 
 
 def log_snr_times(steps: int, *, log_snr_min: float, log_snr_max: float) -> Float[Array, " t"]:
@@ -19,6 +14,10 @@ def log_snr_times(steps: int, *, log_snr_min: float, log_snr_max: float) -> Floa
 
 
 def ddpm_times(steps: int, *, train_steps: int = 1000, beta_max: float = 2e-2) -> Float[Array, " t"]:
-    """`steps` + 1 values of log SNR at evenly spaced times of the linear-beta process, noisiest first."""
+    """`steps` evenly spaced times of the linear-beta process from t = T to 1 as log SNR, and clean data at the end.
+
+    With `steps` = `train_steps` every time of the process is visited once (P-MicroLad eqs. 24 to 26).
+    """
     schedule = linear_beta(train_steps, beta_max=beta_max)[::-1]
-    return schedule[jnp.round(jnp.linspace(0, train_steps - 1, steps + 1)).astype(int)]
+    visited = schedule[jnp.round(jnp.linspace(0, train_steps - 1, steps)).astype(int)]
+    return jnp.append(visited, CLEAN)

@@ -44,7 +44,7 @@ def conv(features: int, dims: int, *, size: int = 3, stride: int = 1, zero: bool
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with a time-dependent scale and shift between them (Dhariwal & Nichol 2021).
+    """Two convolutions, with an embedding also a scale and shift between them (Dhariwal & Nichol 2021).
 
     Normalisation is over channels at each pixel, so that the block is local: a pixel far from the edge of a tile
     has the same output whatever the size of the tile.
@@ -54,11 +54,15 @@ class ResidualBlock(nn.Module):
     dims: int = 2
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n *spatial c"], emb: Float[Array, "n e"]) -> Float[Array, "n *spatial d"]:
+    def __call__(
+        self, x: Float[Array, "n *spatial c"], emb: Float[Array, "n e"] | None = None
+    ) -> Float[Array, "n *spatial d"]:
         h = conv(self.features, self.dims)(nn.swish(nn.RMSNorm()(x)))
-        scale, shift = jnp.split(nn.Dense(2 * self.features, kernel_init=nn.initializers.zeros_init())(emb), 2, axis=-1)
-        scale, shift = (jnp.expand_dims(v, tuple(range(1, 1 + self.dims))) for v in (scale, shift))
-        h = nn.RMSNorm()(h) * (1 + scale) + shift
+        h = nn.RMSNorm()(h)
+        if emb is not None:
+            modulation = nn.Dense(2 * self.features, kernel_init=nn.initializers.zeros_init())(emb)
+            scale, shift = jnp.split(jnp.expand_dims(modulation, tuple(range(1, 1 + self.dims))), 2, axis=-1)
+            h = h * (1 + scale) + shift
         h = conv(self.features, self.dims, zero=True)(nn.swish(h))
         if x.shape[-1] != self.features:
             x = conv(self.features, self.dims, size=1)(x)

@@ -1,11 +1,13 @@
 """The 2D prior: a network, what it predicts, and its loss.
 
-x in {-1, 1}^p is the one-hot phase of each pixel, x_t = alpha x + sigma eps. Two ways to predict:
+x_t = alpha x + sigma eps. In pixel space x in {-1, 1}^p is the one-hot phase of each pixel, in a latent space the
+normalised code of an autoencoder (vae.py). Three ways to predict, the first in pixel space only:
 
 - "categorical": the network gives *context logits*; the likelihood of the pixel's own noisy value is exact and added,
   p(phase | x_t) = softmax(net(x_t) + 2 alpha / sigma^2 x_t), since |x_t - alpha x|^2 / (2 sigma^2) differs between two
   phases a, b by -2 alpha (x_t[a] - x_t[b]) / sigma^2. Trained by cross-entropy.
-- "epsilon": the network gives the noise (Ho et al. 2020; P-Micro3Diff eq. 15). Trained by squared error.
+- "epsilon": the network gives the noise (Ho et al. 2020; P-Micro3Diff eq. 15, P-MicroLad eq. 21); squared error.
+- "velocity": the network gives alpha eps - sigma x (Salimans & Ho 2022); squared error.
 """
 
 import dataclasses
@@ -16,9 +18,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from jaxmicro.models import vae
 from jaxmicro.models.unet import UNet, UNetConfig
-from jaxmicro.noise import alpha, diffuse, sigma, x0_from_eps
-from jaxmicro.planes import PlaneModel
+from jaxmicro.models.vae import VAEConfig, init_vae, vae_codec
+from jaxmicro.noise import alpha, diffuse, linear_beta, sigma, velocity, x0_from_eps, x0_from_velocity
+from jaxmicro.planes import Codec, PlaneModel, pixel_codec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +31,47 @@ class PriorConfig:
 
     phases: int  # number of phases
     patch: int = 64  # edge of the training crops in pixels
-    prediction: str = "categorical"  # or "epsilon"
-    log_snr_range: tuple[float, float] = (-6.0, 3.0)  # noise levels seen in training, uniform; all is decided there
+    prediction: str = "categorical"  # or "epsilon", "velocity"
+    log_snr_range: tuple[float, float] = (-6.0, 3.0)  # noise levels seen in training; all is decided there
+    levels: str = "uniform"  # how they are drawn: evenly in that range, or "ddpm": the 1000 times of linear beta
     unet: UNetConfig = UNetConfig()
+    vae: VAEConfig | None = None  # of a prior in latent space; None: pixel space
 
     def __post_init__(self):
         if self.phases < 2:
             raise ValueError(f"a prior needs at least 2 phases, got {self.phases}")
-        if self.prediction not in ("categorical", "epsilon"):
-            raise ValueError(f"prediction is {self.prediction!r}, expected 'categorical' or 'epsilon'")
-        if self.patch % self.unet.factor:
-            raise ValueError(f"patch edge {self.patch} is not a multiple of the network's factor {self.unet.factor}")
+        predictions = ("categorical", "epsilon", "velocity")[self.vae is not None :]
+        if self.prediction not in predictions:
+            raise ValueError(f"prediction in {self.space} space is {self.prediction!r}, expected one of {predictions}")
+        if self.levels not in ("uniform", "ddpm"):
+            raise ValueError(f"levels is {self.levels!r}, expected 'uniform' or 'ddpm'")
+        if self.patch % self.factor:
+            raise ValueError(f"patch edge {self.patch} is not a multiple of the network's factor {self.factor}")
+        if self.vae is not None and (self.vae.phases, self.vae.patch) != (self.phases, self.patch):
+            raise ValueError(
+                f"the autoencoder is for {self.vae.phases} phases and crops of {self.vae.patch}, "
+                f"the prior for {self.phases} and {self.patch}; make them equal"
+            )
+
+    @property
+    def space(self) -> str:
+        """Where it diffuses: "pixel" or "latent"."""
+        return "pixel" if self.vae is None else "latent"
+
+    @property
+    def cell(self) -> int:
+        """Pixels along an axis that one cell of that space stands for."""
+        return 1 if self.vae is None else self.vae.factor
+
+    @property
+    def channels(self) -> int:
+        """Channels of that space."""
+        return self.phases if self.vae is None else self.vae.channels
+
+    @property
+    def factor(self) -> int:
+        """The edges of images and volumes must be multiples of this, in pixels."""
+        return self.cell * self.unet.factor
 
     def to_dict(self) -> dict:
         """Plain numbers, strings and lists, for JSON."""
@@ -47,14 +81,59 @@ class PriorConfig:
     def from_dict(cls, data: dict) -> "PriorConfig":
         """Inverse of `to_dict`; an unknown field is a TypeError."""
         as_tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        unet: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in as_tuples.pop("unet").items()}
-        return cls(unet=UNetConfig(**unet), **as_tuples)
+        for part, kind in {"unet": UNetConfig, "vae": VAEConfig}.items():
+            if as_tuples.get(part) is not None:
+                fields = {k: tuple(v) if isinstance(v, list) else v for k, v in as_tuples[part].items()}
+                as_tuples[part] = kind(**fields)
+        return cls(**as_tuples)
+
+
+def latent_small(phases: int, latent_size: int = 16, *, patch: int = 64) -> PriorConfig:
+    """A latent prior for a CPU; `latent_size` is the edge of the code of a crop."""
+    return PriorConfig(
+        phases=phases,
+        patch=patch,
+        prediction="velocity",
+        log_snr_range=(-6.0, 5.0),
+        unet=UNetConfig(patch=1, widths=(64, 128)),
+        vae=vae.small(phases, latent_size, patch=patch),
+    )
+
+
+def latent_paper(phases: int, latent_size: int = 16, *, patch: int = 64) -> PriorConfig:
+    """P-MicroLad Tables A.2 to A.4: 1000 steps of linear beta, base width 128, embedding 64, attention throughout."""
+    return PriorConfig(
+        phases=phases,
+        patch=patch,
+        prediction="epsilon",
+        levels="ddpm",
+        log_snr_range=(-10.0, 9.0),  # what these levels span
+        unet=UNetConfig(patch=1, widths=(128, 256, 256), attention=(True,) * 3, embedding=64),
+        vae=vae.paper(phases, latent_size, patch=patch),
+    )
 
 
 def init(config: PriorConfig, key: jax.Array) -> dict:
-    """Fresh parameters, a plain nested dict of float32 arrays."""
-    x = jnp.zeros((1,) + (config.unet.factor,) * config.unet.dims + (config.phases,))
-    return dict(UNet(config.unet, config.phases).init(key, x, jnp.zeros(1))["params"])
+    """Fresh parameters, a plain nested dict of float32 arrays: of the network, in latent space {"unet", "vae",
+    "latent": mean and standard deviation of the code}."""
+    x = jnp.zeros((1,) + (config.unet.factor,) * config.unet.dims + (config.channels,))
+    unet = dict(UNet(config.unet, config.channels).init(key, x, jnp.zeros(1))["params"])
+    if config.vae is None:
+        return unet
+    code = {"mean": jnp.zeros(config.channels), "std": jnp.ones(config.channels)}
+    return {"unet": unet, "vae": init_vae(config.vae, jax.random.fold_in(key, 1)), "latent": code}
+
+
+def network_params(config: PriorConfig, params) -> Any:
+    """The part of the parameters that denoises."""
+    return params if config.vae is None else params["unet"]
+
+
+def codec(config: PriorConfig, params) -> Codec:
+    """Phase fractions <-> the space that diffuses."""
+    if config.vae is None:
+        return pixel_codec(config.phases)
+    return vae_codec(config.vae, params["vae"], params["latent"])
 
 
 def spread(log_snr: Float[Array, " n"], ndim: int) -> Float[Array, "n ..."]:
@@ -63,8 +142,8 @@ def spread(log_snr: Float[Array, " n"], ndim: int) -> Float[Array, "n ..."]:
 
 
 def network(config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]) -> Array:
-    """The network as it is: context logits (categorical) or noise (epsilon)."""
-    output = UNet(config.unet, config.phases).apply({"params": params}, x_t, log_snr)
+    """The network as it is: context logits (categorical), noise (epsilon) or velocity."""
+    output = UNet(config.unet, config.channels).apply({"params": params}, x_t, log_snr)
     return cast(Array, output)  # without mutable collections apply returns the output alone
 
 
@@ -82,12 +161,14 @@ def posterior_logits(
 
 def plane_model(config: PriorConfig, params) -> PlaneModel:
     """The trained prior in the role that multi-plane denoising knows."""
+    unet = network_params(config, params)
 
     def evidence(x_t: Float[Array, "n h w p"], log_snr: Float[Array, " n"]) -> Float[Array, "n h w p"]:
-        output = network(config, params, x_t, log_snr)
+        output = network(config, unet, x_t, log_snr)
         if config.prediction == "categorical":
             return jax.nn.log_softmax(output, axis=-1)
-        return x0_from_eps(x_t, spread(log_snr, x_t.ndim), output)
+        x_0 = x0_from_eps if config.prediction == "epsilon" else x0_from_velocity
+        return x_0(x_t, spread(log_snr, x_t.ndim), output)
 
     return PlaneModel(evidence, product_of_experts if config.prediction == "categorical" else weighted_mean)
 
@@ -121,23 +202,35 @@ def weighted_mean(
 
 
 def loss(
-    config: PriorConfig, params, labels: Shaped[Array, " n *grid"], key: jax.Array
+    config: PriorConfig, params, batch: Shaped[Array, " n *grid"], key: jax.Array
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Mean over crops, pixels and noise levels (uniform in log SNR, stratified over the batch).
+    """Mean over crops, pixels and noise levels (stratified over the batch).
 
     Categorical: cross-entropy in nats per pixel; it falls from log p at pure noise to 0 at none.
+
+    Args:
+        params: of the network alone (`network_params`).
+        batch: labels "n *grid"; in latent space normalised codes "n *grid c", for the autoencoder is not trained here.
     """
-    n = labels.shape[0]
     time_key, noise_key = jax.random.split(key)
-    low, high = config.log_snr_range
-    u = (jnp.arange(n) + jax.random.uniform(time_key, (n,))) / n  # stratified: one level from each n-th of the range
-    log_snr = low + (high - low) * u
-    x = 2 * jax.nn.one_hot(labels, config.phases) - 1
+    log_snr = noise_levels(config, batch.shape[0], time_key)
+    x = 2 * jax.nn.one_hot(batch, config.phases) - 1 if config.vae is None else batch
     eps = jax.random.normal(noise_key, x.shape)
     x_t = diffuse(x, spread(log_snr, x.ndim), eps)
-    if config.prediction == "epsilon":
-        value = jnp.mean((network(config, params, x_t, log_snr) - eps) ** 2)
+    if config.prediction != "categorical":
+        target = eps if config.prediction == "epsilon" else velocity(x, spread(log_snr, x.ndim), eps)
+        value = jnp.mean((network(config, params, x_t, log_snr) - target) ** 2)
         return value, {"squared_error": value}
     log_p = jax.nn.log_softmax(posterior_logits(config, params, x_t, log_snr), axis=-1)
     value = -jnp.mean(jnp.sum(log_p * (x + 1) / 2, axis=-1))
     return value, {"cross_entropy": value}
+
+
+def noise_levels(config: PriorConfig, count: int, key: jax.Array) -> Float[Array, " n"]:
+    """Log SNRs to train at: one from each `count`-th part of all levels."""
+    u = (jnp.arange(count) + jax.random.uniform(key, (count,))) / count
+    if config.levels == "ddpm":
+        times = linear_beta()
+        return times[jnp.minimum((u * len(times)).astype(int), len(times) - 1)]
+    low, high = config.log_snr_range
+    return low + (high - low) * u

@@ -23,12 +23,29 @@ from jaxmicro.pipeline.prior import (
     remember_statistics,
     save_prior,
 )
-from jaxmicro.pipeline.training import FINE_TUNING, FROM_SCRATCH, check_training, sample_images, train, train_on
+from jaxmicro.pipeline.training import (
+    AUTOENCODER,
+    AUTOENCODER_FINE_TUNING,
+    FINE_TUNING,
+    FROM_SCRATCH,
+    check_training,
+    sample_images,
+    train,
+    train_on,
+)
 from jaxmicro.pipeline.transport import TransportField, transport
 from jaxmicro.pipeline.tuning import tune_coupling
-from jaxmicro.pipeline.volumes import held_fractions, reconstruct, sampling_config, scattered_fractions
+from jaxmicro.pipeline.volumes import (
+    default_sampling,
+    held_fractions,
+    reconstruct,
+    sampling_config,
+    scattered_fractions,
+)
 
 __all__ = [
+    "AUTOENCODER",
+    "AUTOENCODER_FINE_TUNING",
     "FINE_TUNING",
     "FROM_SCRATCH",
     "Material",
@@ -39,6 +56,7 @@ __all__ = [
     "bundled_micrograph",
     "check_r_max",
     "check_training",
+    "default_sampling",
     "evaluate",
     "general_prior",
     "held_fractions",

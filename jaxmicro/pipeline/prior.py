@@ -73,7 +73,8 @@ def roughness_levels(config: PriorConfig) -> jax.Array:
 def remember_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.ndarray], *, seed: int = 0) -> Prior:
     """The prior with the statistics of its micrograph that sampling in 3D needs.
 
-    The roughness steers the coupling of planes; the covariance of the phases says how volume fractions scatter.
+    The roughness steers the coupling of planes (in pixel space only: the planes of a latent volume have no phases
+    before they are decoded); the covariance of the phases says how volume fractions scatter.
 
     Args:
         crops: some of the images "n h w"; noised and denoised at each level.
@@ -81,9 +82,11 @@ def remember_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.nda
     """
     if prior.material is None:
         return prior
-    found = _roughness(prior.params, jnp.asarray(crops), jax.random.key(seed), config=prior.config)
-    pairs = [(np.diff(image, axis=axis) != 0).reshape(-1) for image in images for axis in (-2, -1)]
-    found = found * np.concatenate(pairs).mean() / found[-1]  # at the last level denoising is exact
+    found = np.empty(0)
+    if prior.config.space == "pixel":
+        found = _roughness(prior.params, jnp.asarray(crops), jax.random.key(seed), config=prior.config)
+        pairs = [(np.diff(image, axis=axis) != 0).reshape(-1) for image in images for axis in (-2, -1)]
+        found = found * np.concatenate(pairs).mean() / found[-1]  # at the last level denoising is exact
     covariance = phase_covariance(images, prior.config.phases)
     material = dataclasses.replace(
         prior.material,
@@ -129,9 +132,9 @@ def load_prior(source: Path | str) -> Prior:
     return Prior(prior, _checked_params(params, prior, path), material, config.get("record", {}))
 
 
-def general_prior(phases: int) -> Prior | None:
+def general_prior(phases: int, space: str = "pixel") -> Prior | None:
     """The bundled prior for media of this many phases, to fine-tune from; None if there is none."""
-    name = f"general_{phases}phase"
+    name = f"general_{phases}phase" + ("" if space == "pixel" else f"_{space}")
     return load_prior(name) if name in bundled() else None
 
 

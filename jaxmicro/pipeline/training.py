@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +17,9 @@ from jaxmicro import models
 from jaxmicro.data import CropConfig, Sources, crop_batches, training_sources
 from jaxmicro.diffusion import StepInput, ddim_step, log_snr_times
 from jaxmicro.errors import UserError
-from jaxmicro.io.checkpoint import Checkpoints
+from jaxmicro.io.checkpoint import Checkpoints, load_weights, save_weights
 from jaxmicro.models import PriorConfig
-from jaxmicro.phases import to_labels
+from jaxmicro.phases import one_hot, to_labels
 from jaxmicro.pipeline.prior import (
     Material,
     Prior,
@@ -30,13 +31,15 @@ from jaxmicro.pipeline.prior import (
     save_prior,
 )
 from jaxmicro.pipeline.tuning import tune_coupling
-from jaxmicro.train import TrainConfig, fit
+from jaxmicro.train import TrainConfig, TrainState, fit
 from jaxmicro.types import Microstructure, check_patch
 
 FINE_TUNING = TrainConfig(
     steps=600, optimiser="muon", learning_rate=0.02, warmup=30, ema_decay=0.99, save_every=100, evaluate_every=200
 )
 FROM_SCRATCH = dataclasses.replace(FINE_TUNING, steps=1500, warmup=100)
+AUTOENCODER = dataclasses.replace(FINE_TUNING, steps=1200)  # of a latent prior, from scratch
+AUTOENCODER_FINE_TUNING = dataclasses.replace(FINE_TUNING, steps=400)
 
 
 def train(
@@ -45,6 +48,7 @@ def train(
     start: Prior | Literal["general"] | None = "general",
     config: TrainConfig | None = None,
     prior_config: PriorConfig | None = None,
+    autoencoder: TrainConfig | None = None,
     augment: Literal["isotropic", "flips", "none"] = "isotropic",
     validation: float = 0.2,
     tune: bool = True,
@@ -56,9 +60,12 @@ def train(
     """A 2D prior of one micrograph (or of the planes of a volume).
 
     Args:
-        start: prior to fine-tune; "general" is the bundled one for this number of phases, None starts from scratch.
+        start: prior to fine-tune; "general" is the bundled one for this number of phases (and the space of
+            `prior_config`), if there is one; None starts from scratch.
         config: length and pace of the training; FINE_TUNING or FROM_SCRATCH by default.
-        prior_config: the network, when starting from scratch.
+        prior_config: the network, when starting from scratch; `models.latent_small` gives one in latent space.
+        autoencoder: the same as `config` for the autoencoder of a latent prior, which is trained first; AUTOENCODER or
+            AUTOENCODER_FINE_TUNING by default.
         augment: the symmetry of the material: all 8 turns and reflections, only reflections, or none.
         validation: share of the image that is held out to measure the loss on.
         tune: afterwards sample four volumes to set the coupling of planes for this prior (`tune_coupling`).
@@ -68,7 +75,8 @@ def train(
     Raises:
         UserError: the image does not fit the prior, or holds no crop; the loss is no longer finite.
     """
-    base = general_prior(micrograph.phases) if start == "general" else start
+    space = "pixel" if prior_config is None else prior_config.space
+    base = general_prior(micrograph.phases, space) if start == "general" else start
     config = config or (FROM_SCRATCH if base is None else FINE_TUNING)
     network = base.config if base is not None else prior_config or PriorConfig(phases=micrograph.phases)
     check_training(micrograph, network)
@@ -76,6 +84,7 @@ def train(
         training_sources(micrograph.labels, patch=network.patch, validation=validation),
         network if base is None else base,
         config=config,
+        autoencoder=autoencoder,
         material=material_of(micrograph),
         augment=augment,
         tune=tune,
@@ -91,6 +100,7 @@ def train_on(
     start: Prior | PriorConfig,
     *,
     config: TrainConfig,
+    autoencoder: TrainConfig | None = None,
     material: Material | None = None,
     augment: Literal["isotropic", "flips", "none"] = "isotropic",
     tune: bool = True,
@@ -105,43 +115,35 @@ def train_on(
         start: prior to fine-tune, or the network to start from scratch.
         material: what the prior remembers of its micrograph; None for a general prior.
     """
-    network = start if isinstance(start, PriorConfig) else start.config
-    params = _init(network, jax.random.key(config.seed)) if isinstance(start, PriorConfig) else start.params
+    fresh = isinstance(start, PriorConfig)
+    network = start if fresh else start.config
+    params = _init(network, jax.random.key(config.seed)) if fresh else start.params
     crops = CropConfig(patch=network.patch, batch=config.batch, seed=config.seed, augment=augment)
-    held_out = crop_batches(
-        sources.validation, dataclasses.replace(crops, seed=config.seed + 1), weights=sources.weights
-    )
     record: dict[str, Any] = {"steps": config.steps, "seed": config.seed, "disjoint_validation": sources.disjoint}
+    run = functools.partial(_fit, sources=sources, crops=crops, network=network, out=out, progress=progress)
+    began = time.monotonic()
+    if network.vae is not None:
+        autoencoder = autoencoder or (AUTOENCODER if fresh else AUTOENCODER_FINE_TUNING)
+        params, entries = _with_autoencoder(run, params, network, autoencoder, out, log)
+        record |= entries | {"autoencoder_seconds": time.monotonic() - began}
 
     def so_far(ema: Any, **more: Any) -> Prior:
-        return Prior(network, ema, material, {**record, **more})
+        return Prior(network, ema if network.vae is None else params | {"unet": ema}, material, record | more)
 
     def keep(entry: dict[str, Any]) -> None:
         record.update({key: value for key, value in entry.items() if key.startswith("validation_")})
         if log is not None:
             log(entry)
 
-    began = time.monotonic()
-    data = fingerprint([*sources, params])  # what is trained on and from: of the same work alone can it go on
-    with _checkpoints(out, network, config, crops, data) as checkpoints:
-        state = fit(
-            functools.partial(models.loss, network),
-            params,
-            crop_batches(
-                sources.train,
-                crops,
-                weights=sources.weights,
-                process_index=jax.process_index(),
-                process_count=jax.process_count(),
-            ),
-            config,
-            save=checkpoints.save if checkpoints else None,
-            restore=checkpoints.restore if checkpoints else None,
-            log=keep,
-            progress=progress and (lambda now: progress("training", now.step, now.steps, f"loss {now.loss:.4f}")),
-            on_sample=on_sample and (lambda step, ema: on_sample(step, so_far(ema))),
-            validation=[next(held_out) for _ in range(VALIDATION_BATCHES)],
-        )
+    state = run(
+        functools.partial(models.loss, network),
+        models.network_params(network, params),
+        config,
+        stage="training",
+        encode=None if network.vae is None else functools.partial(_encode, params, config=network),
+        log=keep,
+        on_sample=on_sample and (lambda step, ema: on_sample(step, so_far(ema))),
+    )
     images = sources.train + (sources.validation if sources.disjoint else [])  # else they are the same
     everywhere = crop_batches(images, dataclasses.replace(crops, seed=config.seed + 2))
     prior = remember_statistics(
@@ -154,6 +156,113 @@ def train_on(
     if out is not None:
         save_prior(Path(out) / "weights.safetensors", prior)
     return prior
+
+
+def _fit(
+    loss: Callable[..., Any],
+    params: Any,
+    config: TrainConfig,
+    *,
+    stage: str,
+    sources: Sources,
+    crops: CropConfig,
+    network: PriorConfig,
+    out: Path | str | None,
+    log: Callable[[dict[str, Any]], None],
+    progress: Progress | None,
+    encode: Callable[[np.ndarray], Any] | None = None,
+    on_sample: Callable[[int, Any], None] | None = None,
+) -> TrainState:
+    """One run of the training loop on crops of `sources`, or on their codes; in `out` it goes on where it stopped."""
+    crops = dataclasses.replace(crops, batch=config.batch)
+    held_out = crop_batches(
+        sources.validation, dataclasses.replace(crops, seed=crops.seed + 1), weights=sources.weights
+    )
+    batches = crop_batches(
+        sources.train,
+        crops,
+        weights=sources.weights,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    if encode is not None:
+        held_out, batches = _Encoded(held_out, encode), _Encoded(batches, encode)
+    data = fingerprint([*sources, params])  # what is trained on and from: of the same work alone can it go on
+    folder = None if out is None else _checkpoint_folder(Path(out), network, stage)
+    with _checkpoints(folder, network, config, crops, data) as checkpoints:
+        return fit(
+            loss,
+            params,
+            batches,
+            config,
+            save=checkpoints.save if checkpoints else None,
+            restore=checkpoints.restore if checkpoints else None,
+            log=log,
+            progress=progress and (lambda now: progress(stage, now.step, now.steps, f"loss {now.loss:.4f}")),
+            on_sample=on_sample,
+            validation=[next(held_out) for _ in range(VALIDATION_BATCHES)],
+        )
+
+
+def _with_autoencoder(
+    run: functools.partial[TrainState],
+    params: dict[str, Any],
+    network: PriorConfig,
+    config: TrainConfig,
+    out: Path | str | None,
+    log: Callable[[dict[str, Any]], None] | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters with a trained autoencoder and the statistics of its code, and what to record of it.
+
+    Once finished it is kept beside the checkpoints, so that a training that goes on finds the same code again.
+    """
+    assert network.vae is not None
+    sources, crops = run.keywords["sources"], run.keywords["crops"]
+    record: dict[str, Any] = {}
+
+    def keep(entry: dict[str, Any]) -> None:
+        record.update({f"autoencoder_{key}": v for key, v in entry.items() if key.startswith("validation_")})
+        if log is not None:
+            log({"stage": "autoencoder", **entry})
+
+    identity = json.dumps(
+        [network.to_dict(), dataclasses.asdict(config), dataclasses.asdict(crops), fingerprint([*sources, params])]
+    )
+    finished = None if out is None else Path(out) / "checkpoints" / "autoencoder.safetensors"
+    if finished is not None and finished.is_file():
+        found, saved = load_weights(finished)
+        if saved["identity"] == identity:
+            return params | jax.tree.map(jnp.asarray, found), saved["record"]
+    loss = functools.partial(models.vae_loss, network.vae)
+    state = run(loss, params["vae"], config, stage="training the autoencoder", log=keep)
+    vae = jax.device_get(state.ema)
+    plain = params | {"vae": vae, "latent": {"mean": jnp.zeros(network.channels), "std": jnp.ones(network.channels)}}
+    batches = crop_batches(sources.train, dataclasses.replace(crops, seed=crops.seed + 2), weights=sources.weights)
+    codes = [_encode(plain, next(batches), config=network) for _ in range(STATISTICS_BATCHES)]
+    trained = {"vae": vae, "latent": jax.device_get(models.latent_statistics(codes))}
+    record |= {"autoencoder_steps": int(state.step)}
+    if finished is not None:
+        save_weights(finished, trained, {"identity": identity, "record": record})
+    return params | trained, record
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _encode(params, labels, *, config: PriorConfig):
+    return models.codec(config, params).encode(one_hot(labels, config.phases))
+
+
+class _Encoded:
+    """Batches of labels as batches of codes, with the position of the labels."""
+
+    def __init__(self, batches: Any, encode: Callable[[np.ndarray], Any]):
+        self._batches, self._encode = batches, encode
+        self.get_state, self.set_state = batches.get_state, batches.set_state
+
+    def __iter__(self) -> "_Encoded":
+        return self
+
+    def __next__(self) -> np.ndarray:
+        return np.asarray(self._encode(next(self._batches)))
 
 
 _init = jax.jit(models.init, static_argnums=0)  # one compilation instead of one for each operation
@@ -173,15 +282,21 @@ def check_training(micrograph: Microstructure, network: PriorConfig) -> None:
     check_patch(micrograph, network.patch)
 
 
+STATISTICS_BATCHES = 16  # of training crops whose codes are measured
 VALIDATION_BATCHES = 4  # crops of the held-out part: enough to rank steps, few enough to be cheap
+
+
+def _checkpoint_folder(out: Path, network: PriorConfig, stage: str) -> Path:
+    """One folder of checkpoints per training; a latent prior has two."""
+    return out / "checkpoints" / ("" if network.vae is None else stage.replace(" ", "_"))
 
 
 @contextlib.contextmanager
 def _checkpoints(
-    out: Path | str | None, network: PriorConfig, config: TrainConfig, crops: CropConfig, data: str
+    folder: Path | None, network: PriorConfig, config: TrainConfig, crops: CropConfig, data: str
 ) -> Iterator[Checkpoints | None]:
-    """The checkpoints of a training in `out`; only the time limit may differ when it goes on."""
-    if out is None:
+    """The checkpoints of a training; only the time limit may differ when it goes on."""
+    if folder is None:
         yield None
         return
     identity = {
@@ -190,14 +305,15 @@ def _checkpoints(
         "crops": dataclasses.asdict(crops),
         "data": data,
     }
-    with Checkpoints(Path(out) / "checkpoints", config=identity) as checkpoints:
+    with Checkpoints(folder, config=identity) as checkpoints:
         yield checkpoints
 
 
 def sample_images(prior: Prior, *, count: int = 8, steps: int = 40, seed: int = 0) -> np.ndarray:
     """Labels "n h w" of images drawn from a 2D prior, of the size of its training crops: what it has learned."""
     keys = jax.random.split(jax.random.key(seed), steps + 1)
-    shape = (count, prior.config.patch, prior.config.patch, prior.config.phases)
+    edge = prior.config.patch // prior.config.cell
+    shape = (count, edge, edge, prior.config.channels)
     return np.asarray(_sample_images(prior.params, keys, shape=shape, prior=prior.config))
 
 
@@ -216,4 +332,4 @@ def _sample_images(params, keys, *, shape: tuple[int, ...], prior: PriorConfig):
 
     x_t = jax.random.normal(keys[0], shape)
     _, predictions = jax.lax.scan(one_step, x_t, (times[:-1], times[1:], keys[1:]))
-    return to_labels(predictions[-1])
+    return to_labels(models.codec(prior, params).decode(predictions[-1]))

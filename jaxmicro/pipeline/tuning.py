@@ -8,8 +8,7 @@ import numpy as np
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import fraction_covariance, slice_statistics
 from jaxmicro.pipeline.prior import Prior, Progress
-from jaxmicro.pipeline.volumes import reconstruct
-from jaxmicro.reconstruct import SamplingConfig
+from jaxmicro.pipeline.volumes import default_sampling, reconstruct
 
 PILOTS = (0.06, 0.2)  # couplings that are tried
 LARGEST = 0.4  # coupling that may be chosen
@@ -31,7 +30,7 @@ def tune_coupling(prior: Prior, *, progress: Progress | None = None) -> Prior:
     """
     if prior.material is None or not prior.material.covariance:
         raise UserError("this prior does not know how its micrograph correlates; train it again on the micrograph")
-    factor = prior.config.unet.factor
+    factor = prior.config.factor
     edge = max(min(prior.config.patch, EDGE) // factor, 1) * factor
     excess = []
     for couple in PILOTS:
@@ -40,7 +39,7 @@ def tune_coupling(prior: Prior, *, progress: Progress | None = None) -> Prior:
             shape=(edge,) * 3,
             volumes=2,
             seed=SEED,
-            sampling=SamplingConfig(couple=couple),
+            sampling=dataclasses.replace(default_sampling(prior.config), couple=couple),
             progress=progress and functools.partial(_tell, progress, f"coupling {couple}: "),
         )
         excess.append(_excess(prior, [volume.labels for volume in volumes]))

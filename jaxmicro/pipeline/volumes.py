@@ -20,7 +20,16 @@ from jaxmicro import evaluate, models
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, roughness_levels
-from jaxmicro.reconstruct import SamplingConfig, SamplingState, advance, init_state, labels_of, sampling_times
+from jaxmicro.reconstruct import (
+    SamplingConfig,
+    SamplingState,
+    advance,
+    decode_volume,
+    init_state,
+    labels_of,
+    labels_of_fractions,
+    sampling_times,
+)
 from jaxmicro.types import Microstructure
 
 MARGIN = 8  # voxels beyond each face of a volume that is not periodic
@@ -50,7 +59,7 @@ def reconstruct(
         fractions: volume fractions to hold while sampling: the micrograph's, given ones, or None to leave them free.
         scatter: let the volumes differ in their fractions as pieces of the material of that size do; volumes 2k and
             2k + 1 differ in opposite directions, so that an even number of them has `fractions` together.
-        sampling: everything else about the sampling; its shape is replaced by `shape`.
+        sampling: everything else about the sampling, `default_sampling` by default; its shape is replaced by `shape`.
         together: volumes sampled at once; more is faster on an accelerator and takes more memory.
         skip: numbers of volumes not to make, because they exist already.
         on_volume: called with the number and the volume as soon as each is ready.
@@ -74,9 +83,9 @@ def reconstruct(
         report = _stage(progress, f"sampling volume {group[0] + 1} of {volumes}")
         group_targets = [targets[number] for number in group]
         roughness = _roughness_at(prior, config, group_targets)
-        found = _sample(prior, config, group_targets, roughness, seed, group, checkpoint, report)
+        found = _sample(prior, config, shape, group_targets, roughness, seed, group, checkpoint, report)
         for number, labels in zip(group, found, strict=True):
-            volume = _as_microstructure(labels[config.middle], prior)
+            volume = _as_microstructure(labels[_middle(labels.shape, shape)], prior)
             made.append(volume)
             if on_volume is not None:
                 on_volume(number, volume)
@@ -85,19 +94,32 @@ def reconstruct(
     return made
 
 
+def default_sampling(prior: PriorConfig) -> SamplingConfig:
+    """The sampling that measured best in the space of a prior (experiments/sampling, experiments/latent)."""
+    if prior.vae is None:
+        return SamplingConfig()
+    edge = prior.patch // prior.cell
+    tile, overlap = (edge, edge // 4) if prior.unet.attention else (128, 32)  # attention knows the training size only
+    low, high = prior.log_snr_range
+    return SamplingConfig(
+        log_snr_range=(low, high), times="ddpm" if prior.levels == "ddpm" else "log_snr", tile=tile, overlap=overlap
+    )
+
+
 def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingConfig | None = None) -> SamplingConfig:
     """The sampling of volumes of `shape`; without periodicity in a larger box, from whose middle they are cut.
 
     The network sees less of what surrounds a voxel near the faces of the box, hence the margin. The coupling is the one
-    that the prior was tuned to, unless `sampling` says another.
+    that the prior was tuned to, unless `sampling` says another. Its shape is that of the grid that diffuses: in latent
+    space the cells of the code.
 
     Raises:
         UserError: edges that are not three positive numbers, or a periodic volume whose edges need rounding.
     """
-    sampling = sampling or SamplingConfig()
+    sampling = sampling or default_sampling(prior.config)
     if len(shape) != 3 or min(shape) < 1:
         raise UserError(f"the size is {' x '.join(map(str, shape))}; expected three positive edges z y x, in voxels")
-    factor = prior.config.unet.factor
+    factor, cell = prior.config.factor, prior.config.cell
     margin = 0 if sampling.periodic else MARGIN
     padded = tuple(-(-(edge + 2 * margin) // factor) * factor for edge in shape)
     if sampling.periodic and padded != tuple(shape):
@@ -109,7 +131,8 @@ def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingCon
         raise UserError(f"a volume of {' x '.join(map(str, shape))} voxels is too large to sample; ask for less")
     if sampling.couple is None and prior.material is not None:
         sampling = dataclasses.replace(sampling, couple=prior.material.couple)
-    return dataclasses.replace(sampling, shape=padded, kept=None if sampling.periodic else tuple(shape))
+    grid = tuple(edge // cell for edge in padded)
+    return dataclasses.replace(sampling, shape=grid, kept=tuple(shape) if cell == 1 and not sampling.periodic else None)
 
 
 def held_fractions(prior: Prior, fractions: Sequence[float] | Literal["micrograph"] | None) -> tuple[float, ...] | None:
@@ -172,6 +195,11 @@ def scattered_fractions(
     return found
 
 
+def _middle(box: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    starts = [(edge - kept) // 2 for edge, kept in zip(box, shape, strict=True)]
+    return tuple(slice(start, start + kept) for start, kept in zip(starts, shape, strict=True))
+
+
 def _as_microstructure(labels: np.ndarray, prior: Prior) -> Microstructure:
     known = prior.material
     if known is None:
@@ -218,6 +246,7 @@ class _Unfinished(NamedTuple):
 def _sample(
     prior: Prior,
     config: SamplingConfig,
+    shape: Sequence[int],
     fractions: Sequence[tuple[float, ...] | None],
     roughness: Float[Array, "v t"] | None,
     seed: int,
@@ -235,16 +264,18 @@ def _sample(
     )  # fmt: skip
     now = _load_unfinished(checkpoint, identity)
     if now is None:
-        now = _Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.phases))
+        now = _Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.channels))
     target = None if None in fractions else jnp.asarray(fractions, jnp.float32)
+    while_sampling = target if prior.config.space == "pixel" else None  # a latent volume's are held when it is decoded
     saved = time.monotonic()
     try:
         while now.done < config.evaluations:
             report(now.done, config.evaluations)
             stop = min(now.done + config.harmonise + 1, config.evaluations)
             states = _advance(
-                prior.params, now.states, keys, target, roughness, now.done, stop, prior=prior.config, sampling=config
-            )
+                prior.params, now.states, keys, while_sampling, roughness, now.done, stop,
+                prior=prior.config, sampling=config,
+            )  # fmt: skip
             now = _Unfinished(stop, jax.block_until_ready(states))
             if checkpoint is not None and time.monotonic() - saved > 60:
                 _save_unfinished(checkpoint, identity, now)
@@ -254,7 +285,20 @@ def _sample(
             _save_unfinished(checkpoint, identity, now)
         raise
     report(config.evaluations, config.evaluations)
-    return np.asarray(jax.vmap(labels_of)(now.states))
+    if prior.config.space == "pixel":
+        return np.asarray(jax.vmap(labels_of)(now.states))
+    volumes = zip(now.states.x0_hat, keys, [None] * len(group) if target is None else target, strict=True)
+    decode = functools.partial(_decode, prior=prior.config, sampling=config, shape=tuple(shape))
+    return np.stack([np.asarray(decode(prior.params, *volume)) for volume in volumes])
+
+
+@functools.partial(jax.jit, static_argnames=("prior", "sampling", "shape"))
+def _decode(params, latent, key, held, *, prior: PriorConfig, sampling: SamplingConfig, shape: tuple[int, ...]):
+    """Labels of one latent volume: decoded along three axes, refined, and its fractions held."""
+    codec, key = models.codec(prior, params), jax.random.fold_in(key, 1 + sampling.evaluations)
+    options = {"rounds": sampling.refine, "periodic": sampling.periodic, "batch": sampling.batch}
+    fractions = decode_volume(codec, latent, key=key, **options)
+    return labels_of_fractions(fractions, held, _middle(fractions.shape[:3], shape))
 
 
 def _roughness_at(

@@ -9,6 +9,7 @@ from jaxmicro.reconstruct.multiplane import (
     labels_of,
     sampling_times,
 )
+from jaxmicro.reconstruct.refine import decode_volume, interpolate, labels_of_fractions, refine
 from jaxmicro.reconstruct.roughness import boundary_density, expected_boundary_density
 from jaxmicro.reconstruct.tiles import blend_weights, evidence_tiled, tile_starts
 
@@ -19,10 +20,14 @@ __all__ = [
     "blend_weights",
     "boundary_density",
     "calibrate_fractions",
+    "decode_volume",
     "evidence_tiled",
     "expected_boundary_density",
     "init_state",
+    "interpolate",
     "labels_of",
+    "labels_of_fractions",
+    "refine",
     "sampling_times",
     "tile_starts",
 ]

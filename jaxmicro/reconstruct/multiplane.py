@@ -50,6 +50,7 @@ class SamplingConfig:
     tile: int = 128  # largest edge in pixels that the network sees; larger planes are cut into blended tiles
     overlap: int = 32  # least overlap of neighbouring tiles in pixels
     batch: int = 16  # planes (or tiles) in the network at once; bounds the memory
+    refine: int = 5  # rounds K of refinement after decoding (refine.py); of latent volumes only
 
     def __post_init__(self):
         if self.mode not in ("alternate", "average"):
@@ -58,8 +59,10 @@ class SamplingConfig:
             raise ValueError(f"sampler is {self.sampler!r}, expected 'ddim' or 'dpm'")
         if self.times not in ("log_snr", "ddpm"):
             raise ValueError(f"times is {self.times!r}, expected 'log_snr' or 'ddpm'")
-        if self.steps < 1 or self.harmonise < 0:
-            raise ValueError(f"steps is {self.steps} (at least 1), harmonise is {self.harmonise} (at least 0)")
+        if self.steps < 1 or self.harmonise < 0 or self.refine < 0:
+            raise ValueError(
+                f"steps is {self.steps} (at least 1), harmonise {self.harmonise} and refine {self.refine} (at least 0)"
+            )
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"shape is {self.shape}, expected three positive edges z y x")
         if self.kept and any(kept < 1 or kept > edge for kept, edge in zip(self.kept, self.shape, strict=True)):

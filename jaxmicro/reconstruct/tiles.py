@@ -1,6 +1,7 @@
 """Planes of any size through a network of bounded size: overlapping tiles, blended."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -57,10 +58,18 @@ def evidence_tiled(
         x = columns[j][:, None, None] + jnp.arange(size[1])[None, None, :]
         return jnp.zeros_like(planes).at[:, y, x].add(predicted)
 
-    planes_at_once = _largest_divisor(n, max(1, batch // (len(rows) * len(columns))))
-    if planes_at_once == n:
-        return one_batch(x_t)
-    return jax.lax.map(one_batch, x_t.reshape(n // planes_at_once, planes_at_once, h, w, c)).reshape(x_t.shape)
+    return in_batches(one_batch, x_t, batch // (len(rows) * len(columns)))
+
+
+def in_batches(
+    function: Callable[[Float[Array, "m ..."]], Float[Array, "m ..."]], x: Float[Array, "n ..."], limit: int
+) -> Float[Array, "n ..."]:
+    """A function of a batch applied to a larger one, at most `limit` samples at once: bounds the memory."""
+    at_once = _largest_divisor(x.shape[0], max(1, limit))
+    if at_once == x.shape[0]:
+        return function(x)
+    y = jax.lax.map(function, x.reshape(-1, at_once, *x.shape[1:]))
+    return y.reshape(x.shape[0], *y.shape[2:])
 
 
 def _largest_divisor(n: int, limit: int) -> int:

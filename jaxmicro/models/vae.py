@@ -1,0 +1,204 @@
+"""Variational autoencoder: phase fractions "n h w p" <-> a Gaussian code "n i j c" (P-MicroLad 3.2, appendix A).
+
+Phases go in one-hot and come out as logits, so that no phase is a grey level. After training the code is shifted and
+scaled to zero mean and unit variance per channel (`latent_statistics`); diffusion happens in this normalised code.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from jaxmicro.models.layers import ResidualBlock, SelfAttention, conv, depth_to_space, space_to_depth, upsample
+from jaxmicro.planes import Codec
+
+LATENT_SIZES = (4, 8, 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEConfig:
+    """Shape of the two networks, and their loss."""
+
+    phases: int
+    patch: int = 64  # edge of the training crops, pixels
+    channels: int = 4  # c, of the code
+    fold: int = 2  # edge of the pixel blocks folded into channels first (space to depth); 1: none
+    encoder: tuple[int, ...] = (32, 32)  # widths at each resolution, finest first; each but the first halves the edge
+    decoder: tuple[int, ...] = (32, 32)  # the same of the decoder, finest first too
+    blocks: int = 1  # residual blocks after each change of resolution; two more at the coarsest
+    attention: bool = False  # among all pixels of the coarsest resolution
+    reconstruction: str = "cross_entropy"  # or "l1", of the phase fractions (eq. 51); a mean over the pixels
+    kl_weight: float = 0.01  # of the sum of KL over the numbers of the code, per pixel: 1 is the evidence bound
+
+    def __post_init__(self):
+        if len(self.encoder) != len(self.decoder) or not self.encoder:
+            raise ValueError(f"encoder {self.encoder} and decoder {self.decoder} must have as many widths, at least 1")
+        if self.reconstruction not in ("cross_entropy", "l1"):
+            raise ValueError(f"reconstruction is {self.reconstruction!r}, expected 'cross_entropy' or 'l1'")
+        if self.patch % self.factor:
+            raise ValueError(f"patch edge {self.patch} is not a multiple of the autoencoder's factor {self.factor}")
+
+    @property
+    def factor(self) -> int:
+        """Pixels per cell of the code, along an axis."""
+        return self.fold * 2 ** (len(self.encoder) - 1)
+
+
+def small(phases: int, latent_size: int = 16, *, patch: int = 64) -> VAEConfig:
+    """For a CPU: no layer is finer than 32 x 32 in crops of 64 x 64, none wider than 64.
+
+    Args:
+        latent_size: edge of the code of a crop.
+    """
+    widths = (32, 32, 64, 64)[: _levels(latent_size, patch, fold=2)]
+    return VAEConfig(phases=phases, patch=patch, encoder=widths, decoder=widths)
+
+
+def paper(phases: int, latent_size: int = 16, *, patch: int = 64) -> VAEConfig:
+    """P-MicroLad Tables A.2 and A.4: widths 128 to 256, attention, L1.
+
+    The paper does not say how eq. 51 is reduced. Its weight of 0.5 fits its results if L1 is summed over the pixels and
+    KL averaged over the numbers of the code, which is 0.5 / (code numbers) in the terms of `VAEConfig.kl_weight`.
+    """
+    levels = _levels(latent_size, patch, fold=1)
+    return VAEConfig(
+        phases=phases,
+        patch=patch,
+        fold=1,
+        encoder=(128, 128, *(256,) * (levels - 2)),
+        decoder=(64, 128, *(256,) * (levels - 2)),
+        blocks=2,
+        attention=True,
+        reconstruction="l1",
+        kl_weight=0.5 / (4 * latent_size**2),
+    )
+
+
+def _levels(latent_size: int, patch: int, *, fold: int) -> int:
+    levels = math.log2(patch / latent_size / fold) + 1
+    if levels < 1 or levels != int(levels):
+        raise ValueError(f"no code of {latent_size} x {latent_size} for crops of {patch}; give one of {LATENT_SIZES}")
+    return int(levels)
+
+
+class Encoder(nn.Module):
+    """Phase fractions -> mean and log variance of the code."""
+
+    config: VAEConfig
+
+    @nn.compact
+    def __call__(self, fractions: Float[Array, "n h w p"]) -> tuple[Float[Array, "n i j c"], Float[Array, "n i j c"]]:
+        cfg = self.config
+        h = conv(cfg.encoder[0], 2)(space_to_depth(2 * fractions - 1, cfg.fold))
+        for width in cfg.encoder[1:]:
+            h = conv(width, 2, stride=2)(h)
+            for _ in range(cfg.blocks):
+                h = ResidualBlock(width)(h)
+        h = nn.swish(nn.RMSNorm()(_coarsest(cfg, h)))
+        mean, log_var = jnp.split(conv(2 * cfg.channels, 2, size=1)(h), 2, axis=-1)
+        return mean, jnp.clip(log_var, -20.0, 10.0)
+
+
+class Decoder(nn.Module):
+    """Code -> logits of the phases."""
+
+    config: VAEConfig
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "n i j c"]) -> Float[Array, "n h w p"]:
+        cfg = self.config
+        h = _coarsest(cfg, conv(cfg.decoder[-1], 2)(z))
+        for width in cfg.decoder[-2::-1]:
+            h = conv(width, 2)(upsample(h))
+            for _ in range(cfg.blocks):
+                h = ResidualBlock(width)(h)
+        h = nn.swish(nn.RMSNorm()(h))
+        return depth_to_space(conv(cfg.fold**2 * cfg.phases, 2)(h), cfg.fold)
+
+
+def _coarsest(config: VAEConfig, h: Float[Array, "n i j d"]) -> Float[Array, "n i j d"]:
+    """Residual block, attention, residual block. Called inside a compact module, whose submodules these are."""
+    width = h.shape[-1]
+    h = ResidualBlock(width)(h)
+    if config.attention:
+        h = SelfAttention()(h)
+    return ResidualBlock(width)(h)
+
+
+def init_vae(config: VAEConfig, key: jax.Array) -> dict[str, Any]:
+    """Fresh parameters {"encoder", "decoder"}."""
+    encoder_key, decoder_key = jax.random.split(key)
+    fractions = jnp.zeros((1, config.factor, config.factor, config.phases))
+    code = jnp.zeros((1, 1, 1, config.channels))
+    return {
+        "encoder": dict(Encoder(config).init(encoder_key, fractions)["params"]),
+        "decoder": dict(Decoder(config).init(decoder_key, code)["params"]),
+    }
+
+
+def encode(
+    config: VAEConfig, params, fractions: Float[Array, "n h w p"]
+) -> tuple[Float[Array, "n i j c"], Float[Array, "n i j c"]]:
+    """Mean and log variance of the code q(z | x) = N(mean, exp(log_var)) (P-MicroLad eq. 17)."""
+    code: Any = Encoder(config).apply({"params": params["encoder"]}, fractions)
+    return code
+
+
+def decode(config: VAEConfig, params, z: Float[Array, "n i j c"]) -> Float[Array, "n h w p"]:
+    """Logits of the phases (P-MicroLad eq. 22); their softmax are phase fractions."""
+    logits: Any = Decoder(config).apply({"params": params["decoder"]}, z)
+    return logits
+
+
+def kl_divergence(mean: Float[Array, "*grid"], log_var: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
+    """KL[N(mean, exp(log_var)) || N(0, 1)] of each number, in nats.
+
+    >>> kl_divergence(jnp.array([0.0, 2.0]), jnp.zeros(2)).tolist()
+    [0.0, 2.0]
+    """
+    return (mean**2 + jnp.exp(log_var) - 1 - log_var) / 2
+
+
+def vae_loss(
+    config: VAEConfig, params, labels: Shaped[Array, "n h w"], key: jax.Array
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """P-MicroLad eq. 51: reconstruction + kl_weight KL, both per pixel.
+
+    Reconstruction is the mean over crops and pixels, of the cross-entropy (nats) or of |p - x| summed over the phases
+    and halved (for two phases the paper's L1). KL is summed over the numbers of the code, divided by the pixels of a
+    crop, and averaged over the crops.
+    """
+    x = jax.nn.one_hot(labels, config.phases)
+    mean, log_var = encode(config, params, x)
+    z = mean + jnp.exp(log_var / 2) * jax.random.normal(key, mean.shape)
+    log_p = jax.nn.log_softmax(decode(config, params, z), axis=-1)
+    if config.reconstruction == "l1":
+        error = jnp.mean(jnp.sum(jnp.abs(jnp.exp(log_p) - x), axis=-1)) / 2
+    else:
+        error = -jnp.mean(jnp.sum(log_p * x, axis=-1))
+    kl = jnp.sum(kl_divergence(mean, log_var)) / labels.size
+    return error + config.kl_weight * kl, {config.reconstruction: error, "kl_per_pixel": kl}
+
+
+def latent_statistics(codes: Iterable[Float[Array, "n i j c"]]) -> dict[str, Float[Array, " c"]]:
+    """Mean and standard deviation of each channel over all crops and cells, to normalise the code by."""
+    cells = jnp.concatenate([code.reshape(-1, code.shape[-1]) for code in codes])
+    return {"mean": cells.mean(axis=0), "std": cells.std(axis=0)}
+
+
+def vae_codec(config: VAEConfig, params, statistics: dict[str, Float[Array, " c"]]) -> Codec:
+    """The mean code, normalised, and the phase fractions decoded from one."""
+    mean, std = (statistics[name].reshape(1, 1, 1, -1) for name in ("mean", "std"))
+
+    def to_code(fractions: Float[Array, "n h w p"]) -> Float[Array, "n i j c"]:
+        return (encode(config, params, fractions)[0] - mean) / std
+
+    def to_fractions(z: Float[Array, "n i j c"]) -> Float[Array, "n h w p"]:
+        return jax.nn.softmax(decode(config, params, mean + std * z), axis=-1)
+
+    return Codec(to_code, to_fractions, config.factor, config.channels)

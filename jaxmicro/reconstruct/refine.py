@@ -1,0 +1,96 @@
+"""From a latent volume to voxels: decode along three axes, average, and refine (P-MicroLad eqs. 28 to 36).
+
+A cell of the latent volume is `codec.factor` voxels wide along each axis, also across the planes: the code of a layer
+of voxels is the linear interpolation between the two latent planes around it, at the centres of voxels and cells (the
+paper does not say how its 16 planes become 64).
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from jaxmicro.phases import to_labels
+from jaxmicro.planes import Codec, put_planes, take_planes
+from jaxmicro.reconstruct.calibrate import calibrate_fractions
+from jaxmicro.reconstruct.tiles import in_batches
+
+SHARPEN = 8.0  # power of the fractions before they are held: their mean is then nearly the share of the labels
+
+
+def decode_volume(
+    codec: Codec,
+    latent: Float[Array, "i j k c"],
+    *,
+    rounds: int = 0,
+    periodic: bool = False,
+    batch: int = 16,
+    key: jax.Array | None = None,
+) -> Float[Array, "z y x p"]:
+    """Phase fractions of a latent volume, differentiable.
+
+    Args:
+        rounds: K, of refinement.
+        periodic: the volume continues at its opposite face.
+        batch: planes in the networks at once; bounds the memory.
+        key: of the shifts that move the seam of a periodic volume from round to round; None: none.
+    """
+    decoded = [
+        in_batches(codec.decode, take_planes(interpolate(latent, codec.factor, axis, periodic=periodic), axis), batch)
+        for axis in range(3)
+    ]
+    volume = _mean(decoded)  # eqs. 29, 31, 33 and 35
+    return refine(codec, volume, rounds, batch=batch, key=key if periodic else None)
+
+
+def refine(
+    codec: Codec, volume: Float[Array, "z y x p"], rounds: int, *, batch: int = 16, key: jax.Array | None = None
+) -> Float[Array, "z y x p"]:
+    """X <- mean over the three axes of D(E(planes of X)), `rounds` times (P-MicroLad eqs. 29 to 35).
+
+    A volume whose planes the codec reproduces along all axes is a fixed point. With a key, for periodic volumes, each
+    round sees the volume shifted, so that no voxel keeps its place at the seam or in a cell.
+    """
+
+    def one_round(k, volume):
+        shift = jnp.zeros(3, int)
+        if key is not None:
+            shift = jax.random.randint(jax.random.fold_in(key, k), (3,), 0, jnp.asarray(volume.shape[:3]))
+        volume = jnp.roll(volume, shift, axis=(0, 1, 2))
+        seen = [in_batches(lambda x: codec.decode(codec.encode(x)), take_planes(volume, axis), batch)
+                for axis in range(3)]  # fmt: skip
+        return jnp.roll(_mean(seen), -shift, axis=(0, 1, 2))
+
+    return jax.lax.fori_loop(0, rounds, one_round, volume)
+
+
+def interpolate(
+    latent: Float[Array, "i j k c"], factor: int, axis: int, *, periodic: bool = False
+) -> Float[Array, "i2 j2 k2 c"]:
+    """The latent volume with `factor` times as many planes normal to `axis`; beyond the faces the last plane goes on,
+    or the opposite face."""
+    n = latent.shape[axis]
+    position = (jnp.arange(n * factor) + 0.5) / factor - 0.5
+    below = jnp.floor(position).astype(int)
+    share = (position - below).reshape((-1,) + (1,) * (3 - axis))
+
+    def plane(index):
+        index = index % n if periodic else jnp.clip(index, 0, n - 1)
+        return jnp.take(latent, index, axis=axis)
+
+    return (1 - share) * plane(below) + share * plane(below + 1)
+
+
+def labels_of_fractions(
+    fractions: Float[Array, "z y x p"], held: Float[Array, " p"] | None, within: tuple[slice, ...] = ()
+) -> UInt8[Array, "z y x"]:
+    """The most probable phase of each voxel; with `held`, after a uniform shift of the logits that makes the phases'
+    shares of the voxels `within` these (`calibrate_fractions`)."""
+    if held is None:
+        return to_labels(fractions)
+    logits = SHARPEN * jnp.log(jnp.clip(fractions, 1e-6, 1.0))
+    return to_labels(calibrate_fractions(2 * jax.nn.softmax(logits, axis=-1) - 1, held, iterations=30, within=within))
+
+
+def _mean(planes: list[Float[Array, "n h w p"]]) -> Float[Array, "z y x p"]:
+    volumes = [put_planes(stack, axis) for axis, stack in enumerate(planes)]
+    return sum(volumes[1:], volumes[0]) / 3
