@@ -27,7 +27,7 @@ from experiments.machine import describe
 from experiments.tables import markdown_table, replace_rows, write_table
 from jaxmicro import models
 from jaxmicro.models import PriorConfig
-from jaxmicro.reconstruct import SamplingConfig, SamplingState, advance, init_state, labels_of
+from jaxmicro.reconstruct import Held, SamplingConfig, SamplingState, advance, init_state, labels_of
 
 HERE = Path(__file__).parent
 FRACTIONS = (0.36, 0.33, 0.31)
@@ -112,7 +112,7 @@ def measure(case: Case, *, prior: PriorConfig | None = None, check: bool = True)
     @jax.jit
     def run(params, state, start, stop):
         model = models.plane_model(prior, params)
-        return advance(model, state, start, stop, config=sampling, key=key, fractions=fractions)
+        return advance(model, state, start, stop, config=sampling, key=key, held=Held(fractions))
 
     state = jax.block_until_ready(init_state(sampling, prior.phases, key=key))
     began = time.perf_counter()

@@ -13,7 +13,8 @@ from jaxmicro.errors import UserError
 from jaxmicro.evaluate import fraction_covariance, phase_covariance, report_html
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline import Material, Prior
-from jaxmicro.pipeline.volumes import _roughness_at
+from jaxmicro.pipeline.tuning import SEED
+from jaxmicro.pipeline.volumes import statistics_to_hold
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.train import TrainConfig
 from jaxmicro.types import Microstructure
@@ -137,10 +138,13 @@ def test_a_scattered_volume_is_the_one_with_these_fractions(trained: Prior):
 def test_planes_of_other_fractions_are_expected_as_much_rougher_as_independent_voxels_would_be(trained: Prior):
     """Two independent voxels of fractions 0.5, 0.5 differ with probability 0.5, of 0.9, 0.1 with 0.18."""
     config = pipeline.sampling_config(trained, shape=SHAPE, sampling=QUICK)
-    even, uneven = _roughness_at(trained, config, [(0.5, 0.5), (0.9, 0.1)])
+    roughness = statistics_to_hold(trained, config, [(0.5, 0.5), (0.9, 0.1)]).roughness
+    assert roughness is not None
+    even, uneven = roughness
     np.testing.assert_allclose(uneven, even * 0.18 / 0.5, rtol=1e-5)
     assert trained.material is not None
-    own = _roughness_at(trained, config, [trained.material.volume_fractions, None])
+    own = statistics_to_hold(trained, config, [trained.material.volume_fractions, None]).roughness
+    assert own is not None
     np.testing.assert_array_equal(own[0], own[1])
 
 
@@ -151,40 +155,42 @@ def test_fractions_cannot_scatter_when_free_or_when_the_prior_knows_no_material(
         labels(tiny_prior(), scatter=True)
 
 
-def test_the_coupling_found_is_that_of_volumes_as_coarse_as_the_micrograph(monkeypatch: pytest.MonkeyPatch):
-    """With a stand-in for the sampling whose features grow with the coupling, and are the micrograph's at 0.1."""
-    material = Material((0.0, 1.0), (0.7, 0.3))
+def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograph(monkeypatch: pytest.MonkeyPatch):
+    """With a stand-in for the sampling: a level set whose features follow what is held, but a fifth too large."""
     micrograph = level_cut((256, 256), fraction=0.3, sigma=3.0, seed=5).astype(np.uint8)
     covariance = phase_covariance([micrograph], 2)
-    known = dataclasses.replace(material, covariance=tuple(tuple(tuple(c) for c in row) for row in covariance))
+    known = Material((0.0, 1.0), (0.7, 0.3), covariance=tuple(tuple(tuple(c) for c in row) for row in covariance))
     prior = dataclasses.replace(tiny_prior(), config=PriorConfig(phases=2, patch=64, unet=TINY), material=known)
 
-    def volumes_of(prior, *, shape, volumes, sampling, **_):
-        made = [level_cut(shape, fraction=0.3, sigma=2 + 10 * sampling.couple, seed=seed) for seed in range(volumes)]
+    def size(held: np.ndarray) -> float:
+        return 3.0 * held[1, 1:12].sum() / covariance[1, 1, 1:12].sum()
+
+    def volumes_of(prior, *, shape, volumes, seed, factor=1.2, **_):
+        sigma = factor * size(np.asarray(prior.material.held_covariance))
+        made = [level_cut(shape, fraction=0.3, sigma=sigma, seed=seed + number) for number in range(volumes)]
         return [Microstructure(volume.astype(np.uint8), (0.0, 1.0)) for volume in made]
 
     monkeypatch.setattr("jaxmicro.pipeline.tuning.reconstruct", volumes_of)
-    tuned = pipeline.tune_coupling(prior)
+    tuned = pipeline.tune_correlation(prior)
     assert tuned.material is not None
-    assert tuned.material.couple == pytest.approx(0.1, abs=0.04)  # S2 of one image and of two volumes
-    fixed = SamplingConfig(couple=0.1)
-    monkeypatch.setattr(
-        "jaxmicro.pipeline.tuning.reconstruct",
-        lambda prior, **options: volumes_of(prior, **{**options, "sampling": fixed}),
-    )
-    assert pipeline.tune_coupling(prior).material == prior.material  # the coupling changes nothing: no line, no zero
-
-
-def test_a_tuned_coupling_is_used_unless_another_is_asked_for(trained: Prior, tmp_path: Path):
-    assert trained.material is not None
-    tuned = dataclasses.replace(trained, material=dataclasses.replace(trained.material, couple=0.3))
-    pipeline.save_prior(tmp_path / "prior.safetensors", tuned)
-    tuned = pipeline.load_prior(tmp_path / "prior.safetensors")
-    assert pipeline.sampling_config(tuned, shape=SHAPE).couple == 0.3
-    assert pipeline.sampling_config(tuned, shape=SHAPE, sampling=SamplingConfig(couple=0.0)).couple == 0.0
-    assert pipeline.sampling_config(tiny_prior(), shape=SHAPE).coupling == SamplingConfig().coupling
+    assert 1.2 * size(np.asarray(tuned.material.held_covariance)) == pytest.approx(3.0, rel=0.08)  # of two volumes
+    off = tuned.record["tuning"]
+    assert off[-1] < 0.6 * off[0]
+    monkeypatch.setattr("jaxmicro.pipeline.tuning.reconstruct", lambda prior, *, seed, **more: volumes_of(
+        prior, seed=seed, factor=1 + 0.3 * (seed - SEED), **more))  # fmt: skip
+    assert pipeline.tune_correlation(prior).material == prior.material  # nothing helps: nothing is held
     with pytest.raises(UserError, match="train it again"):
-        pipeline.tune_coupling(tiny_prior())
+        pipeline.tune_correlation(tiny_prior())
+
+
+def test_a_prior_keeps_what_its_volumes_are_held_to(trained: Prior, tmp_path: Path):
+    assert trained.material is not None
+    curves = tuple(tuple(0.2 * 0.5**r for r in range(5)) for _ in range(2))
+    tuned = dataclasses.replace(trained, material=dataclasses.replace(trained.material, held_covariance=curves))
+    pipeline.save_prior(tmp_path / "prior.safetensors", tuned)
+    again = pipeline.load_prior(tmp_path / "prior.safetensors")
+    assert again.material == tuned.material
+    assert not np.array_equal(labels(again)[0], labels(trained)[0])
 
 
 def test_edges_that_the_network_cannot_take_are_cut_from_a_larger_volume(trained: Prior):

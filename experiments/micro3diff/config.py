@@ -38,7 +38,7 @@ class Micro3DiffConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     sweep_case: str = "spheres"
     sweep_harmonise: tuple[int, ...] = (0, 1, 2, 5, 10)  # n_h of Fig. 3
-    sweep_couple: tuple[float, ...] = (0.0, SamplingConfig().coupling)  # the paper's way, and ours
+    sweep_couple: tuple[float, ...] = (0.0, SamplingConfig().couple)  # the paper's way, and ours
     sweep_volumes: int = 2  # the first carries the compilation, so the time is that of the last
     out: Path = Path("runs/micro3diff")
 
@@ -48,5 +48,5 @@ def smoke(out: Path) -> Micro3DiffConfig:
     sampling = SamplingConfig(steps=3, harmonise=1)
     return Micro3DiffConfig(
         cases=("spheres",), variants=("free",), volumes=1, shape=(16, 16, 16), r_max=6, sampling=sampling,
-        sweep_harmonise=(1,), sweep_couple=(sampling.coupling,), sweep_volumes=1, out=out,
+        sweep_harmonise=(1,), sweep_couple=(sampling.couple,), sweep_volumes=1, out=out,
     )  # fmt: skip

@@ -34,7 +34,8 @@ PROGRESS_SECONDS = 30.0
 COLUMNS = {
     "model": "Model", "data": "Data", "start": "From", "phases": "Phases", "steps": "Steps", "batch": "Batch",
     "optimiser": "Optimiser", "learning_rate": "Learning rate", "seed": "Seed", "loss_before": "Loss before",
-    "validation_loss": "Loss after", "couple": "Coupling", "disjoint": "Held out", "wall_s": "Time (s)", "device": "On",
+    "validation_loss": "Loss after", "tuning": "S2 off (%)", "disjoint": "Held out", "wall_s": "Time (s)",
+    "device": "On",
 }  # fmt: skip
 
 
@@ -87,6 +88,7 @@ def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: P
         )  # fmt: skip
     finally:
         _append(folder / "time.jsonl", {"seconds": time.monotonic() - began})
+    tuning = prior.record.get("tuning")
     row = {
         "model": name,
         "data": data.description,
@@ -99,7 +101,7 @@ def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: P
         "seed": train.seed,
         "loss_before": None if start is None else validation_loss(start, data.sources, train),
         "validation_loss": validation_loss(prior, data.sources, train),
-        "couple": prior.material and prior.material.couple,
+        "tuning": tuning and f"{100 * tuning[0]:.1f} / {100 * tuning[-1]:.1f}",
         "disjoint": "yes" if prior.record["disjoint_validation"] else "no",
         "wall_s": round(sum(entry["seconds"] for entry in _entries(folder / "time.jsonl"))),
         **describe(),

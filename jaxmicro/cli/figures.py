@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxmicro import viz
 from jaxmicro.io import read_raster
+from jaxmicro.pipeline import Design
 from jaxmicro.types import Microstructure
 
 
@@ -62,6 +63,21 @@ def of_volumes(volumes: Sequence[Microstructure], reference: Microstructure | No
     first = volumes[0]
     rendering = viz.volume_rendering(first.labels, phases=first.phases, voxel_size=first.voxel_size, unit=first.unit)
     return {"slices": viz.png(_planes(first, reference)), "rendering": viz.png(rendering)}
+
+
+def design(found: Design, names: Sequence[str] = ()) -> bytes:
+    """Sections of the reconstruction and of the design made from it, and where both stand with the targets."""
+    numbers = zip(found.targets, found.before, found.achieved, strict=True)
+    figure = viz.design_panel(
+        found.reconstruction.labels,
+        found.volume.labels,
+        [(target.name, before, target.value, achieved) for target, before, achieved in numbers],
+        phases=found.volume.phases,
+        voxel_size=found.volume.voxel_size,
+        unit=found.volume.unit,
+        names=names or None,
+    )
+    return viz.png(figure)
 
 
 def of_evaluation(report: dict[str, Any]) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from jaxmicro.cli.bundled import bundled_names
-from jaxmicro.cli.options import Demo, Evaluate, Export, Measure, Reconstruct, Train
+from jaxmicro.cli.options import Demo, Design, Evaluate, Export, Measure, Reconstruct, Train
 from jaxmicro.errors import UserError
 
 DESCRIPTION = """3D microstructures from one 2D micrograph.
@@ -29,7 +29,7 @@ A usual session: 'train' on a segmented micrograph, 'reconstruct' volumes, 'eval
 'jaxmicro VERB --help' explains each verb; 'jaxmicro demo' shows all of it in a few minutes.
 """
 
-VERBS = (Train, Reconstruct, Measure, Evaluate, Export, Demo)
+VERBS = (Train, Reconstruct, Design, Measure, Evaluate, Export, Demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -84,8 +84,8 @@ class Train(RunOptions, ImageOptions):
     symmetry: Literal["isotropic", "flips", "none"] = "isotropic"
     """Crops are turned and mirrored (isotropic), only mirrored (flips), or left as they are (none)."""
     tune: bool = True
-    """Afterwards sample four small volumes to set how strongly planes of the three directions are coupled, so that
-    volumes are neither finer nor coarser than the micrograph: about a minute. --no-tune: an average setting."""
+    """Afterwards sample six small volumes to learn how to hold their two-point correlation, so that volumes have that
+    of the micrograph: one to two minutes. --no-tune: it is left to the network."""
     sample_every: int = 200
     """Steps between pictures of what has been learned; 0: only at the end."""
 
@@ -142,6 +142,49 @@ class Reconstruct(RunOptions, Sampling):
     """File formats of the volumes."""
     no_report: bool = False
     """Write volumes only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design(RunOptions, Sampling):
+    """Make 3D volumes that meet targets: more diffusivity along an axis, more interface, another phase fraction.
+
+    A target is QUANTITY.PHASE[.AXIS]=VALUE, or with >= or <= (then in quotes). Quantities: diffusivity (D_eff / D_0 in
+    3D, along an axis or the mean of all), volume_fraction, surface_area (per volume, in 1 / voxel), and as means over
+    sections relative_surface_area, slice_diffusivity and two_point. Values: a number; a change of what the unguided
+    volume or the micrograph has, +20%; max or min over crops of the micrograph; micrograph; a multiple, 2*max. Volume
+    fractions and two-point correlation stay those of the micrograph unless a target says otherwise. Each volume comes
+    with the reconstruction it was steered away from. What was missed in one round is aimed at in the next; targets that
+    no medium can meet are refused. Bundled priors: BUNDLED.
+    """
+
+    source: Annotated[Positional[str], arg(metavar="SOURCE")]
+    """Run folder of 'train', .safetensors file, or name of a bundled prior."""
+    target: Annotated[tuple[str, ...], arg(metavar="TARGET ...")]
+    """What the volumes should have, for example diffusivity.0.z=+20% volume_fraction.1=0.3"""
+    names: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")] = ()
+    """Names of the phases in the order of their grey levels, to be used in targets: pore ysz nickel."""
+    method: Literal["guided", "sds"] = "guided"
+    """Steer the sampling (guided), or distil a reconstructed volume as MicroLad does (sds)."""
+    tolerance: float = 2.0
+    """Deviation from a target that counts as met, in percent of it."""
+    rounds: int = 4
+    """Largest number of volumes to sample for each design."""
+    size: Annotated[tuple[int, ...], arg(metavar="N | Z Y X")] = (64,)
+    """Edge of a cube, or three edges z y x, in voxels."""
+    volumes: int = 1
+    """Number of volumes; number i starts from the same random numbers as in 'reconstruct'."""
+    sds_steps: MaybeInt = None
+    """Gradient steps of --method sds. Default: 90."""
+    sds_rate: MaybeFloat = None
+    """Learning rate of --method sds. Default: 0.1."""
+    sds_weight: MaybeFloat = None
+    """Weight of the prior against the targets in --method sds. Default: 1."""
+    reference: MaybePath = None
+    """Micrograph for max, min and the report. Default: the one the prior was trained on, if it is at hand."""
+    formats: tuple[Literal["tif", "vti", "npz", "zarr"], ...] = ("tif", "vti")
+    """File formats of the volumes."""
+    no_report: bool = False
+    """Write volumes, their table and pictures only."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,7 +76,7 @@ def run(options: Reconstruct) -> None:
 
 def sampling_of(options: Sampling, prior: Prior) -> SamplingConfig:
     """The sampling that the options ask for, for the rest the measured defaults. Checked before a folder is made."""
-    for name in ("volumes", "together"):
+    for name in ("volumes", "together", "rounds"):
         if getattr(options, name, 1) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}; expected 1 or more")
     given = {name: getattr(options, name) for name in ("steps", "harmonise", "refine", "sampler", "mode")}

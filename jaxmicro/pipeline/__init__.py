@@ -10,6 +10,7 @@ Progress goes to a function `progress(stage, done, total, note)`; without one, n
 """
 
 from jaxmicro.io import read, write
+from jaxmicro.pipeline.design import Design, check_feasible, crop_numbers, design, read_targets
 from jaxmicro.pipeline.numbers import check_r_max, evaluate, measure
 from jaxmicro.pipeline.prior import (
     Material,
@@ -34,7 +35,7 @@ from jaxmicro.pipeline.training import (
     train_on,
 )
 from jaxmicro.pipeline.transport import TransportField, transport
-from jaxmicro.pipeline.tuning import tune_coupling
+from jaxmicro.pipeline.tuning import tune_correlation
 from jaxmicro.pipeline.volumes import (
     default_sampling,
     held_fractions,
@@ -48,15 +49,19 @@ __all__ = [
     "AUTOENCODER_FINE_TUNING",
     "FINE_TUNING",
     "FROM_SCRATCH",
+    "Design",
     "Material",
     "Prior",
     "Progress",
     "TransportField",
     "bundled",
     "bundled_micrograph",
+    "check_feasible",
     "check_r_max",
     "check_training",
+    "crop_numbers",
     "default_sampling",
+    "design",
     "evaluate",
     "general_prior",
     "held_fractions",
@@ -64,6 +69,7 @@ __all__ = [
     "measure",
     "prior_path",
     "read",
+    "read_targets",
     "reconstruct",
     "remember_statistics",
     "sample_images",
@@ -73,6 +79,6 @@ __all__ = [
     "train",
     "train_on",
     "transport",
-    "tune_coupling",
+    "tune_correlation",
     "write",
 ]

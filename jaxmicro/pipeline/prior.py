@@ -36,7 +36,8 @@ class Material:
     source: str = ""
     roughness: tuple[float, ...] = ()  # boundary density expected at the log SNRs of `roughness_levels`; (): unknown
     covariance: tuple[tuple[tuple[float, ...], ...], ...] = ()  # C_pq(r) of the phases, r in voxels; (): unknown
-    couple: float | None = None  # coupling of planes at which volumes are as coarse as the micrograph; None: not tuned
+    # Covariance of each phase to hold while sampling, with which finished volumes have the micrograph's; (): unknown
+    held_covariance: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,11 @@ def prior_path(source: Path | str) -> Path:
 
 
 def _material_from_dict(data: dict) -> Material:
-    lists = {name: tuple(data.get(name, ())) for name in ("values", "volume_fractions", "roughness")}
-    covariance = tuple(tuple(tuple(curve) for curve in row) for row in data.get("covariance", ()))
-    return Material(**{**data, **lists, "covariance": covariance})
+    lists: dict[str, Any] = {name: tuple(data.get(name, ())) for name in ("values", "volume_fractions", "roughness")}
+    lists["covariance"] = tuple(tuple(tuple(curve) for curve in row) for row in data.get("covariance", ()))
+    lists["held_covariance"] = tuple(tuple(curve) for curve in data.get("held_covariance", ()))
+    known = {field.name for field in dataclasses.fields(Material)}
+    return Material(**{name: value for name, value in {**data, **lists}.items() if name in known})
 
 
 def _checked_params(params: Any, config: PriorConfig, path: Path) -> Any:

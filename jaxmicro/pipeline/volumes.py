@@ -14,13 +14,13 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from jaxmicro import evaluate, models
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, roughness_levels
 from jaxmicro.reconstruct import (
+    Held,
     SamplingConfig,
     SamplingState,
     advance,
@@ -82,10 +82,9 @@ def reconstruct(
         group = numbers[first : first + together]
         report = _stage(progress, f"sampling volume {group[0] + 1} of {volumes}")
         group_targets = [targets[number] for number in group]
-        roughness = _roughness_at(prior, config, group_targets)
-        found = _sample(prior, config, shape, group_targets, roughness, seed, group, checkpoint, report)
+        found = _sample(prior, config, shape, group_targets, seed, group, checkpoint, report)
         for number, labels in zip(group, found, strict=True):
-            volume = _as_microstructure(labels[_middle(labels.shape, shape)], prior)
+            volume = as_microstructure(labels[_middle(labels.shape, shape)], prior)
             made.append(volume)
             if on_volume is not None:
                 on_volume(number, volume)
@@ -109,9 +108,8 @@ def default_sampling(prior: PriorConfig) -> SamplingConfig:
 def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingConfig | None = None) -> SamplingConfig:
     """The sampling of volumes of `shape`; without periodicity in a larger box, from whose middle they are cut.
 
-    The network sees less of what surrounds a voxel near the faces of the box, hence the margin. The coupling is the one
-    that the prior was tuned to, unless `sampling` says another. Its shape is that of the grid that diffuses: in latent
-    space the cells of the code.
+    The network sees less of what surrounds a voxel near the faces of the box, hence the margin.
+    Its shape is that of the grid that diffuses: in latent space the cells of the code.
 
     Raises:
         UserError: edges that are not three positive numbers, or a periodic volume whose edges need rounding.
@@ -129,8 +127,6 @@ def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingCon
         )
     if math.prod(padded) * prior.config.phases >= 2**31:  # beyond the index type of the compiler, and most memories
         raise UserError(f"a volume of {' x '.join(map(str, shape))} voxels is too large to sample; ask for less")
-    if sampling.couple is None and prior.material is not None:
-        sampling = dataclasses.replace(sampling, couple=prior.material.couple)
     grid = tuple(edge // cell for edge in padded)
     return dataclasses.replace(sampling, shape=grid, kept=tuple(shape) if cell == 1 and not sampling.periodic else None)
 
@@ -200,7 +196,7 @@ def _middle(box: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(start, start + kept) for start, kept in zip(starts, shape, strict=True))
 
 
-def _as_microstructure(labels: np.ndarray, prior: Prior) -> Microstructure:
+def as_microstructure(labels: np.ndarray, prior: Prior) -> Microstructure:
     known = prior.material
     if known is None:
         return Microstructure(labels, tuple(map(float, range(prior.config.phases))))
@@ -214,17 +210,17 @@ def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None]:
 
 
 @functools.partial(jax.jit, static_argnames=("prior", "sampling"))
-def _advance(params, states, keys, fractions, roughness, start, stop, *, prior: PriorConfig, sampling: SamplingConfig):
+def _advance(params, states, keys, held: Held, start, stop, *, prior: PriorConfig, sampling: SamplingConfig):
     """`reconstruct.advance` of several volumes at once. Module-level, so that equal calls share one compilation.
 
     The states are not donated: when an interruption falls into a call, those before it are still there to be saved.
     """
     model = models.plane_model(prior, params)
 
-    def one(state, key, fractions, roughness):
-        return advance(model, state, start, stop, config=sampling, key=key, fractions=fractions, roughness=roughness)
+    def one(state, key, held):
+        return advance(model, state, start, stop, config=sampling, key=key, held=held)
 
-    volumes = (states, keys, fractions, roughness)
+    volumes = (states, keys, held)
     if len(keys) > 1:
         return jax.vmap(one)(*volumes)
     one_state = one(*jax.tree.map(lambda leaf: leaf[0], volumes))  # no batching rules for the usual case
@@ -248,34 +244,29 @@ def _sample(
     config: SamplingConfig,
     shape: Sequence[int],
     fractions: Sequence[tuple[float, ...] | None],
-    roughness: Float[Array, "v t"] | None,
     seed: int,
     group: Sequence[int],
     checkpoint: Path | None,
     report: Callable[[int, int], None],
 ) -> np.ndarray:
     """Labels "v z y x" of the volumes numbered `group`."""
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.asarray(group))
+    keys = volume_keys(seed, group)
+    held = statistics_to_hold(prior, config, fractions)
     identity = json.dumps(
         [
             dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict(),
-            fingerprint([prior.params, roughness]),
+            fingerprint([prior.params, held]),
         ]
     )  # fmt: skip
     now = _load_unfinished(checkpoint, identity)
     if now is None:
         now = _Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.channels))
-    target = None if None in fractions else jnp.asarray(fractions, jnp.float32)
-    while_sampling = target if prior.config.space == "pixel" else None  # a latent volume's are held when it is decoded
     saved = time.monotonic()
     try:
         while now.done < config.evaluations:
             report(now.done, config.evaluations)
             stop = min(now.done + config.harmonise + 1, config.evaluations)
-            states = _advance(
-                prior.params, now.states, keys, while_sampling, roughness, now.done, stop,
-                prior=prior.config, sampling=config,
-            )  # fmt: skip
+            states = _advance(prior.params, now.states, keys, held, now.done, stop, prior=prior.config, sampling=config)
             now = _Unfinished(stop, jax.block_until_ready(states))
             if checkpoint is not None and time.monotonic() - saved > 60:
                 _save_unfinished(checkpoint, identity, now)
@@ -287,7 +278,9 @@ def _sample(
     report(config.evaluations, config.evaluations)
     if prior.config.space == "pixel":
         return np.asarray(jax.vmap(labels_of)(now.states))
-    volumes = zip(now.states.x0_hat, keys, [None] * len(group) if target is None else target, strict=True)
+    # a latent volume has no phases before it is decoded: only then are their fractions held
+    wanted = [None if each is None else jnp.asarray(each, jnp.float32) for each in fractions]
+    volumes = zip(now.states.x0_hat, keys, wanted, strict=True)
     decode = functools.partial(_decode, prior=prior.config, sampling=config, shape=tuple(shape))
     return np.stack([np.asarray(decode(prior.params, *volume)) for volume in volumes])
 
@@ -301,21 +294,35 @@ def _decode(params, latent, key, held, *, prior: PriorConfig, sampling: Sampling
     return labels_of_fractions(fractions, held, _middle(fractions.shape[:3], shape))
 
 
-def _roughness_at(
-    prior: Prior, config: SamplingConfig, fractions: Sequence[tuple[float, ...] | None]
-) -> Float[Array, "v t"] | None:
-    """The roughness of each volume's planes at each time, to steer the coupling; None where it is not known.
+def volume_keys(seed: int, numbers: Sequence[int]) -> jax.Array:
+    """The random keys of volumes: that of volume i depends on (seed, i) only."""
+    return jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.asarray(numbers))
 
-    That of the micrograph; at other fractions it changes as the chance that two independent voxels differ, which is
-    right for fine media and the only guess for others.
+
+def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence[tuple[float, ...] | None]) -> Held:
+    """What several volumes are held to while they are sampled, with a leading axis over the volumes.
+
+    Roughness and covariance are those of the micrograph. At other fractions the roughness changes as the chance that
+    two independent voxels differ, the covariance of a phase as its variance: right for fine media, and the only guess
+    for others. A latent volume has no phases before it is decoded: nothing is held.
     """
+    if prior.config.space != "pixel":
+        return Held()
+    target = None if None in fractions else jnp.asarray(fractions, jnp.float32)
     material = prior.material
-    if material is None or not material.roughness or config.steer_gain == 0:
-        return None
-    known = jnp.interp(sampling_times(config), roughness_levels(prior.config), jnp.asarray(material.roughness))
+    if material is None:
+        return Held(target)
     own = np.asarray(material.volume_fractions)
-    differ = np.array([1 - np.sum(np.square(own if each is None else each)) for each in fractions])
-    return jnp.outer(jnp.asarray(differ / (1 - np.sum(own**2)), known.dtype), known)
+    each = np.array([own if found is None else found for found in fractions])
+    roughness = covariance = None
+    if material.roughness and config.steer_gain:
+        known = jnp.interp(sampling_times(config), roughness_levels(prior.config), jnp.asarray(material.roughness))
+        differ = (1 - np.sum(each**2, axis=1)) / (1 - np.sum(own**2))
+        roughness = jnp.outer(jnp.asarray(differ, known.dtype), known)
+    if material.held_covariance:
+        ratio = each * (1 - each) / (own * (1 - own))
+        covariance = jnp.asarray(ratio[..., None] * np.asarray(material.held_covariance), jnp.float32)
+    return Held(target, roughness, covariance)
 
 
 def _save_unfinished(path: Path, identity: str, now: _Unfinished) -> None:

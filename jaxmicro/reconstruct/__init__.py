@@ -1,7 +1,10 @@
 """2D to 3D: multi-plane denoising of volumes."""
 
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
+from jaxmicro.reconstruct.correlation import match_covariance, plane_covariance
 from jaxmicro.reconstruct.multiplane import (
+    Guide,
+    Held,
     SamplingConfig,
     SamplingState,
     advance,
@@ -14,6 +17,8 @@ from jaxmicro.reconstruct.roughness import boundary_density, expected_boundary_d
 from jaxmicro.reconstruct.tiles import blend_weights, evidence_tiled, tile_starts
 
 __all__ = [
+    "Guide",
+    "Held",
     "SamplingConfig",
     "SamplingState",
     "advance",
@@ -27,6 +32,8 @@ __all__ = [
     "interpolate",
     "labels_of",
     "labels_of_fractions",
+    "match_covariance",
+    "plane_covariance",
     "refine",
     "sampling_times",
     "tile_starts",

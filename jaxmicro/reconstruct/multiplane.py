@@ -3,12 +3,14 @@
 The whole reverse process is one compiled loop over *evaluations*. Evaluation i denoises the planes normal to axis
 i mod 3 ("alternate") or to all three ("average") from log SNR t to s. What the planes of the other two axes said in the
 two evaluations before is remembered and joins with weight `couple`: every voxel is denoised from its three planes at
-the cost of one. Where the roughness of the micrograph's planes is known, the weight is steered by it (roughness.py).
+the cost of one. Where the roughness of the micrograph's planes is known, the weight is steered by it (roughness.py),
+and where its two-point correlation is known, x_t is held to it (correlation.py).
 The harmonising evaluations of a time step (P-Micro3Diff Fig. 16) renoise from s back to t (eq. 21) and denoise again.
 `advance` runs any stretch of evaluations with the same program, so that long work can show progress, stop, and go on
 with the same result: the noise of evaluation i depends on (key, i) only.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,13 +19,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxmicro.diffusion import StepInput, ddim_step, ddpm_times, dpm_solver_step, log_snr_times, renoise
+from jaxmicro.noise import alpha
 from jaxmicro.phases import to_labels
 from jaxmicro.planes import PlaneModel, put_planes, take_planes
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
+from jaxmicro.reconstruct.correlation import match_covariance
 from jaxmicro.reconstruct.roughness import boundary_density
 from jaxmicro.reconstruct.tiles import evidence_tiled
 
-COUPLE = 0.12  # best for four materials on average; single ones want 0.05 to 0.25
+Guide = Callable[[Float[Array, "z y x c"], Float[Array, ""]], Float[Array, "z y x c"]]
+"""(x0_hat, log SNR) -> a prediction nearer to what is wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +39,7 @@ class SamplingConfig:
     steps: int = 40  # time steps
     harmonise: int = 1  # n_h, extra renoise-denoise cycles at each time step
     mode: str = "alternate"  # planes of one axis per evaluation, or "average": of all three
-    # Weight, 0 to 1, of the planes normal to the other two axes. None: the one that the prior was tuned to, which
-    # `pipeline.sampling_config` fills in; where there is none, COUPLE.
-    couple: float | None = None
+    couple: float = 0.12  # weight, 0 to 1, of the planes normal to the other two axes
     steer_from: float = -2.0  # log SNR from which on interfaces take shape and the weight is steered
     steer_gain: float = 4.0  # added weight per relative excess of roughness; 0: no steering
     steer_max: float = 0.8  # largest weight that steering may choose
@@ -45,6 +48,7 @@ class SamplingConfig:
     times: str = "log_snr"  # spacing of the time steps: even in log SNR, or "ddpm": even in the time of linear beta
     log_snr_range: tuple[float, float] = (-5.5, 2.5)  # first and last noise level of times="log_snr"
     calibrate_range: tuple[float, float] = (0.0, 1.0)  # part of the process in which volume fractions are held
+    match_until: float = -1.0  # log SNR up to which the two-point correlation is held; structures are decided by then
     periodic: bool = True  # the volume continues at its opposite face; without, its faces are less faithful
     kept: tuple[int, int, int] | None = None  # edges of the middle that is kept: fractions are held there; None: all
     tile: int = 128  # largest edge in pixels that the network sees; larger planes are cut into blended tiles
@@ -67,7 +71,7 @@ class SamplingConfig:
             raise ValueError(f"shape is {self.shape}, expected three positive edges z y x")
         if self.kept and any(kept < 1 or kept > edge for kept, edge in zip(self.kept, self.shape, strict=True)):
             raise ValueError(f"kept is {self.kept}, expected at least 1 and no more than the shape {self.shape}")
-        if self.couple is not None and not 0 <= self.couple <= 1:
+        if not 0 <= self.couple <= 1:
             raise ValueError(f"couple is {self.couple}, expected 0 (each plane by itself) to 1")
         if not 0 <= self.overlap < self.tile or self.batch < 1:
             raise ValueError(
@@ -75,11 +79,6 @@ class SamplingConfig:
             )
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta is {self.eta}, expected 0 (deterministic) to 1 (ancestral)")
-
-    @property
-    def coupling(self) -> float:
-        """Weight of the other planes, where nothing says better."""
-        return COUPLE if self.couple is None else self.couple
 
     @property
     def middle(self) -> tuple[slice, ...]:
@@ -101,6 +100,14 @@ class SamplingState(NamedTuple):
     evidence: Float[Array, "3 z y x c"]  # last evidence of the planes normal to each axis
 
 
+class Held(NamedTuple):
+    """Statistics that a volume must have; what is None is left to the prior."""
+
+    fractions: Float[Array, " c"] | None = None  # of each phase
+    roughness: Float[Array, " t"] | None = None  # boundary density of single planes at each of `sampling_times`
+    covariance: Float[Array, "c r"] | None = None  # to hold in x_t: of each phase's indicator at r = 0, 1, ... voxels
+
+
 def init_state(config: SamplingConfig, channels: int, *, key: jax.Array) -> SamplingState:
     """Pure noise."""
     noise = jax.random.normal(jax.random.fold_in(key, 0), (*config.shape, channels))
@@ -115,17 +122,16 @@ def advance(
     *,
     config: SamplingConfig,
     key: jax.Array,
-    fractions: Float[Array, " c"] | None = None,
-    roughness: Float[Array, " t"] | None = None,
+    held: Held = Held(),  # noqa: B008  (immutable)
+    guide: Guide | None = None,
 ) -> SamplingState:
     """Evaluations start..stop-1 of the reverse process (0..config.evaluations-1 in all), as one loop.
 
     Args:
         model: the 2D prior.
         key: the volume's key; the same key gives the same volume, whatever the stretches.
-        fractions: volume fractions to hold; None leaves them to the prior.
-        roughness: expected boundary density of single planes at each of `sampling_times`, which steers the coupling;
-            None keeps the weight at `config.coupling`.
+        held: statistics that the volume must have.
+        guide: changes each prediction of the clean volume, say towards a wanted property.
     """
     times = sampling_times(config)
     repeats = config.harmonise + 1
@@ -144,8 +150,8 @@ def advance(
         density = boundary_density(model.combine(evidence[None], jnp.ones(1), x_t, log_snr))
         in_plane = (density.sum() - density[axis]) / 2
         error = jnp.log((in_plane + 1e-4) / (expected + 1e-4))
-        weight = jnp.clip(config.coupling + config.steer_gain * error, 0.0, config.steer_max)
-        return jnp.where(log_snr > config.steer_from, weight, config.coupling)
+        weight = jnp.clip(config.couple + config.steer_gain * error, 0.0, config.steer_max)
+        return jnp.where(log_snr > config.steer_from, weight, config.couple)
 
     def evaluation(i, state: SamplingState) -> SamplingState:
         level, repeat = i // repeats, i % repeats
@@ -157,23 +163,34 @@ def advance(
         if config.periodic:  # no voxel keeps its place at the seam
             shift = jax.random.randint(shift_key, (3,), 0, jnp.asarray(config.shape))
             x_t, x0_before, evidence = (jnp.roll(v, shift, axis=(-4, -3, -2)) for v in state)
+        if held.covariance is not None:
+            x_t = jax.lax.cond(
+                t < config.match_until,
+                lambda x, wanted=held.covariance: match_covariance(x, wanted, t, periodic=config.periodic),
+                lambda x: x,
+                x_t,
+            )
         if config.mode == "average":
             for axis in range(3):
                 evidence = look(evidence, x_t, t, axis)
-            weights = jnp.full(3, (1 + 2 * config.coupling) / 3)
+            weights = jnp.full(3, (1 + 2 * config.couple) / 3)
         else:
             looks = [lambda e, x, a=axis: look(e, x, t, a) for axis in range(3)]
             evidence = jax.lax.switch(i % 3, looks, evidence, x_t)
-            couple = jnp.array(config.coupling)
-            if roughness is not None:
-                couple = steered(evidence[i % 3], x_t, t, i % 3, roughness[level])
+            couple = jnp.array(config.couple)
+            if held.roughness is not None:
+                couple = steered(evidence[i % 3], x_t, t, i % 3, held.roughness[level])
             others = jnp.where(i < 3, 0.0, couple)  # in the first turns they have not been looked at
             weights = jnp.where(jnp.arange(3) == i % 3, 1.0, others)
         x0_hat = model.combine(evidence, weights, x_t, t)
-        if fractions is not None:
+        if guide is not None:
+            guided = guide(x0_hat, t)
+            x_t = x_t + alpha(t) * (guided - x0_hat)  # the signal moves at once, the noise stays what it is
+            x0_hat = guided
+        if held.fractions is not None:
             x0_hat = jax.lax.cond(
                 (i >= low) & (i < high),
-                lambda x, held=fractions: calibrate_fractions(x, held, within=config.middle),
+                lambda x, wanted=held.fractions: calibrate_fractions(x, wanted, within=config.middle),
                 lambda x: x,
                 x0_hat,
             )

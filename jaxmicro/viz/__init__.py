@@ -8,7 +8,7 @@ from jaxmicro.viz.curves import (
     true_volume_curves,
 )
 from jaxmicro.viz.rendering import cube_image, surface_image, volume_rendering
-from jaxmicro.viz.slices import concentration_panel, sample_grid, segmentation_check, slice_panel
+from jaxmicro.viz.slices import concentration_panel, design_panel, sample_grid, segmentation_check, slice_panel
 from jaxmicro.viz.style import paint, phase_colours, pixels, png
 from jaxmicro.viz.training import training_curves
 
@@ -16,6 +16,7 @@ __all__ = [
     "concentration_panel",
     "correlation_curves",
     "cube_image",
+    "design_panel",
     "direction_curves",
     "error_summary",
     "memorisation_figure",

@@ -71,6 +71,48 @@ def slice_panel(
 
 
 @rc_context(STYLE)
+def design_panel(
+    before: Integer[np.ndarray, "z y x"],
+    after: Integer[np.ndarray, "z y x"],
+    targets: Sequence[tuple[str, float, float, float]],
+    *,
+    phases: int,
+    voxel_size: float | int | None = None,
+    unit: str | None = None,
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """The middle planes of a reconstruction and of the design made from it, beside the numbers.
+
+    Args:
+        before, after: labels of the reconstruction and of the design.
+        targets: name, number before, wanted number (NaN: none), number achieved.
+        phases, voxel_size, unit, names: as in `slice_panel`.
+    Returns:
+        a figure with two rows of planes, and one bar chart for each target on the right.
+    """
+    figure = new_figure(7.5 + 2.2 * len(targets), 5.9)
+    grid = figure.add_gridspec(2, 3 + len(targets))
+    for row, (title, volume) in enumerate([("reconstruction", before), ("design", after)]):
+        for axis in range(3):
+            ax = figure.add_subplot(grid[row, axis])
+            _plane(ax, volume, axis, 0.5, phases)
+            ax.set_title(f"{title}, normal to {'zyx'[axis]}")
+            if axis == 0:
+                scale_bar(ax, volume.shape[2], voxel_size, unit)
+    for column, (name, first, wanted, achieved) in enumerate(targets):
+        ax = figure.add_subplot(grid[:, 3 + column])
+        bars = ax.bar(["before", "design"], [first, achieved], color=["0.75", INK], width=0.6)
+        ax.bar_label(bars, fmt="%.3g")
+        if np.isfinite(wanted):
+            ax.axhline(wanted, color="crimson", linewidth=1.2, label=f"target {wanted:.3g}")
+            ax.legend(loc="upper left", frameon=False)
+        ax.set_title(name)
+        ax.set_ylim(0, 1.25 * np.nanmax([first, wanted, achieved]))
+    phase_legend(figure, phases, _with_fractions(after, phases, names))
+    return figure
+
+
+@rc_context(STYLE)
 def concentration_panel(
     fields: Mapping[str, Shaped[np.ndarray, "*grid"]],
     phase: Shaped[np.ndarray, "*grid"],

@@ -11,6 +11,7 @@ from jaxmicro.io import read
 from jaxmicro.models import UNetConfig
 from jaxmicro.planes import PlaneModel, put_planes, take_planes
 from jaxmicro.reconstruct import (
+    Held,
     SamplingConfig,
     advance,
     blend_weights,
@@ -99,7 +100,7 @@ def test_volumes_sampled_together_equal_volumes_sampled_one_by_one():
 
     def one(key):
         state = init_state(SMALL, 2, key=key)
-        return advance(model, state, 0, SMALL.evaluations, config=SMALL, key=key, fractions=jnp.array([0.3, 0.7]))
+        return advance(model, state, 0, SMALL.evaluations, config=SMALL, key=key, held=Held(jnp.array([0.3, 0.7])))
 
     together = jax.jit(jax.vmap(one))(keys)
     for i, key in enumerate(keys):
@@ -157,7 +158,7 @@ def test_of_a_box_cut_to_its_middle_the_middle_has_the_fractions():
 def test_sampled_volumes_have_the_fractions_asked_for():
     config = dataclasses.replace(SMALL, steps=20)
     for fraction in (0.2, 0.6):
-        state = sample(network_model(), config, fractions=jnp.array([fraction, 1 - fraction]))
+        state = sample(network_model(), config, held=Held(jnp.array([fraction, 1 - fraction])))
         assert float((labels_of(state) == 0).mean()) == pytest.approx(fraction, abs=0.03)
 
 
@@ -217,7 +218,7 @@ def test_without_noise_the_expected_boundary_density_is_that_of_the_image():
 def test_planes_rougher_than_expected_are_coupled_and_smoother_ones_are_not():
     config = dataclasses.replace(SMALL, steer_from=-6.0)
     for expected, couple in ((1e-4, config.steer_max), (1.0, 0.0)):
-        steered = sample(network_model(), config, roughness=jnp.full(config.steps + 1, expected))
+        steered = sample(network_model(), config, held=Held(roughness=jnp.full(config.steps + 1, expected)))
         fixed = sample(network_model(), dataclasses.replace(config, couple=couple))
         np.testing.assert_allclose(steered.x0_hat, fixed.x0_hat, atol=1e-4)
 

@@ -1,0 +1,123 @@
+"""`jaxmicro design`: volumes that meet targets."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from jaxmicro import pipeline
+from jaxmicro.cli import figures
+from jaxmicro.cli.console import Console, aligned
+from jaxmicro.cli.evaluate import summary, write_report
+from jaxmicro.cli.inputs import checked_options, three_edges
+from jaxmicro.cli.options import Design
+from jaxmicro.cli.reconstruct import find_reference, sampling_of
+from jaxmicro.cli.run_folder import RunFolder, open_run_folder
+from jaxmicro.errors import UserError
+from jaxmicro.guidance import DistillationConfig
+from jaxmicro.io import read, write
+
+
+def run(options: Design) -> None:
+    """Design the volumes and write the run folder."""
+    console = Console(quiet=options.quiet)
+    if not options.formats:
+        raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
+    if len(set(options.names)) != len(options.names):
+        raise UserError(f"--names {' '.join(options.names)}: two phases have the same name")
+    prior = pipeline.load_prior(options.source)
+    if options.names and len(options.names) != prior.config.phases:
+        raise UserError(f"--names has {len(options.names)} names; the prior has {prior.config.phases} phases")
+    reference = find_reference(options.source, prior, options.reference)
+    shape, sampling = three_edges(options.size), sampling_of(options, prior)
+    with checked_options():
+        distillation = DistillationConfig(
+            **{name: value for name, value in {
+                "steps": options.sds_steps, "learning_rate": options.sds_rate, "weight": options.sds_weight,
+            }.items() if value is not None}
+        )  # fmt: skip
+    targets = pipeline.read_targets(  # refuses what cannot be before a folder is made
+        options.target,
+        prior,
+        micrograph=reference,
+        names=options.names,
+        shape=shape,
+        method=options.method,
+        tolerance=options.tolerance / 100,
+    )
+    pipeline.sampling_config(prior, shape=shape, sampling=sampling)
+    name = Path(options.source).name.removesuffix(".safetensors")
+    folder = open_run_folder(
+        "design", name, options, out=options.out, resume=options.resume, inputs=[pipeline.prior_path(options.source)],
+        sampling=sampling, distillation=distillation, prior=prior.config.to_dict(),
+    )  # fmt: skip
+    files = [folder.path / f"design_{number:03d}.json" for number in range(options.volumes)]
+
+    def keep(number: int, found: pipeline.Design) -> None:
+        for ending in options.formats:
+            write(folder.path / f"reconstruction_{number:03d}.{ending}", found.reconstruction)
+            write(folder.path / f"volume_{number:03d}.{ending}", found.volume)
+        folder.write_figures({f"design_{number:03d}": figures.design(found, options.names)})
+        folder.write_json(files[number].name, _record(found))  # last: it says that the rest is there
+        console.remark(_line(number, found))
+
+    pipeline.design(
+        prior,
+        targets,
+        shape=shape,
+        volumes=options.volumes,
+        seed=options.seed,
+        method=options.method,
+        tolerance=options.tolerance / 100,
+        rounds=options.rounds,
+        sampling=sampling,
+        distillation=distillation,
+        skip=[number for number, file in enumerate(files) if file.exists()],
+        on_design=keep,
+        progress=console.progress,
+    )
+    _report(folder, console, options, reference)
+
+
+def _report(folder: RunFolder, console: Console, options: Design, reference) -> None:
+    """The table of all designs, and the comparison of the designed volumes with the micrograph."""
+    records = [json.loads((folder.path / f"design_{n:03d}.json").read_text()) for n in range(options.volumes)]
+    folder.write_json("designs.json", records)
+    if not options.quiet:
+        console.result(_table(records))
+    if options.no_report:
+        return
+    volumes = [read(folder.path / f"volume_{n:03d}.{options.formats[0]}") for n in range(options.volumes)]
+    report = write_report(folder, console, volumes, reference, title=f"Designed: {', '.join(options.target)}")
+    if report is not None and not options.quiet:
+        console.result(summary(report))
+    console.remark(f"{options.volumes} design{'s' * (options.volumes > 1)} in {folder.path}")
+
+
+def _record(found: pipeline.Design) -> dict[str, Any]:
+    targets = [
+        {**dataclasses.asdict(target), "name": target.name, "before": before, "achieved": achieved,
+         "deviation": None if math.isnan(target.value) else target.deviation(achieved)}
+        for target, before, achieved in zip(found.targets, found.before, found.achieved, strict=True)
+    ]  # fmt: skip
+    return {"targets": targets, "rounds": found.rounds, "met": found.met}
+
+
+def _line(number: int, found: pipeline.Design) -> str:
+    reached = ", ".join(f"{t.name} {v:.4g}" for t, v in zip(found.targets, found.achieved, strict=True))
+    state = "all targets met" if found.met else "not all targets met: the nearest round is kept"
+    return f"volume {number + 1}: {reached} ({found.rounds} rounds, {state})"
+
+
+def _table(records: list[dict[str, Any]]) -> str:
+    rows = [["volume", "target", "wanted", "before", "achieved", "off [%]", "met"]]
+    for number, record in enumerate(records):
+        for target in record["targets"]:
+            correlation = target["quantity"] == "two_point"
+            off = target["achieved"] if correlation else 100 * target["deviation"]
+            allowed = 1.0 if correlation else 100 * target["tolerance"]
+            wanted = "micrograph" if correlation else f"{target['relation'].strip('=')}{target['value']:.4g}"
+            numbers = [f"{target['before']:.4g}", f"{target['achieved']:.4g}", f"{off:.2f}"]
+            rows.append([str(number), target["name"], wanted, *numbers, "yes" if abs(off) <= allowed else "no"])
+    return aligned(rows)

@@ -1,0 +1,95 @@
+"""What a design can aim at: descriptors and properties of a volume of phase fractions, all differentiable.
+
+Each quantity is a number of one phase, measured as `measure` and `evaluate` measure it on labels. Quantities of slices
+are means over the planes normal to all three axes, so that they can be compared with crops of a micrograph; the others
+exist in 3D only. Lengths are in voxels, diffusivities relative to that of the phase, all others blocked.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxmicro.descriptors import crofton_surface_area, relative_surface_area
+from jaxmicro.physics import SolverConfig, solve
+from jaxmicro.planes import take_planes
+
+# Diffusivity of the blocked phases where gradients are wanted: what is cut off must still feel where to connect, and
+# single precision must be able to solve it.
+LEAK = 1e-3
+SOLVER = SolverConfig(tolerance=1e-2)  # 1e-4 in the diffusivity
+
+Measure = Callable[[Float[Array, "*grid p"], int, int | None], Float[Array, ""]]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number of one phase.
+
+    Attributes:
+        measure: (fractions "z y x p", phase, axis) -> number; axis None: the mean over the axes.
+        of_plane: the same of one image "h w p", so that a micrograph has it too; None for what exists in 3D only.
+        directional: whether it can be asked for along one axis.
+        unit: of the number, in words.
+    """
+
+    measure: Measure
+    of_plane: Callable[[Float[Array, "h w p"], int], Float[Array, ""]] | None
+    directional: bool
+    unit: str
+
+
+def _over_planes(of_plane: Callable[[Float[Array, "h w p"], int], Float[Array, ""]]) -> Measure:
+    """Mean over the planes of a volume that are normal to one axis, or to each of the three."""
+
+    def measure(fractions: Float[Array, "z y x p"], phase: int, axis: int | None) -> Float[Array, ""]:
+        along = range(3) if axis is None else [axis]
+        # mapped, not batched: solves of many planes at once would all run as long as the slowest
+        means = [jnp.mean(jax.lax.map(lambda plane: of_plane(plane, phase), take_planes(fractions, a))) for a in along]
+        return jnp.mean(jnp.stack(means))
+
+    return measure
+
+
+def _volume_fraction(fractions: Float[Array, "*grid p"], phase: int, axis: int | None = None) -> Float[Array, ""]:
+    return jnp.mean(fractions[..., phase])
+
+
+def _surface_area(fractions: Float[Array, "*grid p"], phase: int, axis: int | None = None) -> Float[Array, ""]:
+    return crofton_surface_area(fractions[..., phase])
+
+
+def _relative_area(fractions: Float[Array, "h w p"], phase: int) -> Float[Array, ""]:
+    return relative_surface_area(fractions)[phase]
+
+
+def _diffusivity(fractions: Float[Array, "*grid p"], phase: int, axis: int | None = None) -> Float[Array, ""]:
+    kappa = LEAK + (1 - LEAK) * fractions[..., phase]
+    along = range(kappa.ndim) if axis is None else [axis]
+    return jnp.mean(jnp.stack([solve(kappa, axis=a, config=SOLVER).d_eff for a in along]))
+
+
+QUANTITIES = {
+    "volume_fraction": Quantity(_volume_fraction, _volume_fraction, False, "share of the volume"),
+    "surface_area": Quantity(_surface_area, None, False, "interface area per volume, 1 / voxel"),
+    "relative_surface_area": Quantity(
+        _over_planes(_relative_area), _relative_area, False, "share of the interface in slices"
+    ),
+    "slice_diffusivity": Quantity(
+        _over_planes(_diffusivity), _diffusivity, False, "mean D_eff / D_0 of slices, both directions"
+    ),
+    "diffusivity": Quantity(_diffusivity, None, True, "D_eff / D_0 in 3D"),
+}
+"""Quantity by its name in a target."""
+
+
+def hardened(fractions: Float[Array, "*grid p"]) -> Float[Array, "*grid p"]:
+    """One-hot fractions of the most probable phases, with the derivative of the soft ones.
+
+    Quantities of a blurred prediction are not those of the volume it will become (its diffusivity is too high, its
+    surface too small); only voxels whose phase is undecided can be moved.
+    """
+    hard = jax.nn.one_hot(jnp.argmax(fractions, axis=-1), fractions.shape[-1], dtype=fractions.dtype)
+    return fractions + jax.lax.stop_gradient(hard - fractions)

@@ -1,0 +1,508 @@
+"""From a prior and targets to volumes that meet them."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmicro import models
+from jaxmicro.errors import UserError
+from jaxmicro.evaluate import error_rate
+from jaxmicro.guidance import (
+    QUANTITIES,
+    DistillationConfig,
+    Target,
+    Wish,
+    distill,
+    exact,
+    parse_target,
+    steer,
+)
+from jaxmicro.models import PriorConfig
+from jaxmicro.phases import one_hot
+from jaxmicro.physics import hashin_shtrikman_bounds
+from jaxmicro.pipeline.prior import Prior, Progress
+from jaxmicro.pipeline.volumes import (
+    as_microstructure,
+    default_sampling,
+    held_fractions,
+    reconstruct,
+    sampling_config,
+    statistics_to_hold,
+    volume_keys,
+)
+from jaxmicro.reconstruct import (
+    Held,
+    SamplingConfig,
+    SamplingState,
+    advance,
+    init_state,
+    labels_of,
+    plane_covariance,
+    sampling_times,
+)
+from jaxmicro.types import Microstructure
+
+GUIDED = (-4.0, 0.7)  # log SNRs between which predictions are steered: before nothing is known, after all is decided
+CROP = 64  # edge of the crops of a micrograph whose largest and smallest numbers are known as max and min
+FARTHEST = 4.0  # factor between what is aimed at and what is wanted
+
+
+class Design(NamedTuple):
+    """A designed volume.
+
+    Attributes:
+        volume: what was made.
+        reconstruction: the volume of the same random numbers without targets.
+        targets: as numbers.
+        before, achieved: numbers of the reconstruction and of the design, measured exactly, one for each target; for
+            "two_point" the error rate of the correlation in percent.
+        rounds: volumes that were sampled with targets.
+    """
+
+    volume: Microstructure
+    reconstruction: Microstructure
+    targets: tuple[Target, ...]
+    before: tuple[float, ...]
+    achieved: tuple[float, ...]
+    rounds: int
+
+    @property
+    def met(self) -> bool:
+        """Whether all targets are met within their tolerance."""
+        return all(_miss(t, v) <= 1 for t, v in zip(self.targets, self.achieved, strict=True))
+
+
+def design(
+    prior: Prior,
+    targets: Sequence[str | Target | Wish],
+    *,
+    micrograph: Microstructure | None = None,
+    names: Sequence[str] = (),
+    shape: Sequence[int] = (64, 64, 64),
+    volumes: int = 1,
+    seed: int = 0,
+    method: Literal["guided", "sds"] = "guided",
+    tolerance: float = 0.02,
+    rounds: int = 4,
+    sampling: SamplingConfig | None = None,
+    distillation: DistillationConfig | None = None,
+    skip: Sequence[int] = (),
+    on_design: Callable[[int, Design], None] | None = None,
+    progress: Progress | None = None,
+) -> list[Design]:
+    """Volumes of a material whose numbers are those asked for.
+
+    "guided" steers the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits, the
+    two-point correlation and the volume fractions are held, unless they are themselves targets. "sds" distils a
+    reconstructed volume (P-MicroLad section 3.4). What comes out is measured exactly, and what was missed is added to
+    what is aimed at in the next round, until all targets are met or the rounds are over; the best round is returned.
+    Volume i depends on (seed, i) only.
+
+    Args:
+        targets: as `guidance.parse_target` reads them: "diffusivity.0.z=+20%", "volume_fraction.pore>=0.3".
+        micrograph: what max, min and micrograph refer to; needed for these only.
+        names: of the phases, by label.
+        method: "guided", or "sds" (score distillation).
+        tolerance: relative deviation that counts as met.
+        rounds: volumes sampled at most for each design.
+        sampling, distillation: everything else about the two methods.
+        skip: numbers of volumes not to make, because they exist already.
+        on_design: called with the number and the design as soon as each is ready.
+    Raises:
+        UserError: a target that cannot be read, or cannot be met by any medium, or contradicts another.
+    """
+    if rounds < 1 or volumes < 1:
+        raise UserError(f"rounds is {rounds} and volumes {volumes}; both must be at least 1")
+    config = sampling_config(prior, shape=shape, sampling=sampling or default_sampling(prior.config))
+    known = read_targets(
+        targets, prior, micrograph=micrograph, names=names, shape=shape, method=method, tolerance=tolerance
+    )
+    made = []
+    for number in [n for n in range(volumes) if n not in set(skip)]:
+        work = _Work(
+            prior,
+            config,
+            tuple(shape),
+            seed,
+            number,
+            volumes,
+            method,
+            tolerance,
+            distillation or DistillationConfig(),
+            progress,
+        )
+        found = work.run(known, rounds)
+        made.append(found)
+        if on_design is not None:
+            on_design(number, found)
+    return made
+
+
+def read_targets(
+    targets: Sequence[str | Target | Wish],
+    prior: Prior,
+    *,
+    micrograph: Microstructure | None = None,
+    names: Sequence[str] = (),
+    shape: Sequence[int] = (64, 64, 64),
+    method: Literal["guided", "sds"] = "guided",
+    tolerance: float = 0.02,
+) -> list[Target | Wish]:
+    """Targets as numbers; a change of what exists in 3D only stays a wish until the reconstruction is there.
+
+    Arguments as `design`.
+
+    Raises:
+        UserError: a target cannot be read, or met by any medium, or contradicts another; the micrograph is needed and
+            not given; the method cannot do it.
+    """
+    if prior.config.space != "pixel" and method == "guided":
+        raise UserError("a latent prior can be designed by score distillation only: --method sds")
+    if not targets:
+        raise UserError("no target given; say for example diffusivity.0.z=+20%")
+    if not 0 < tolerance < 1:
+        raise UserError(f"the tolerance is {100 * tolerance:g} %; expected more than 0 and less than 100")
+    found = [
+        _resolved(
+            parse_target(wish, phases=prior.config.phases, names=names) if isinstance(wish, str) else wish,
+            prior,
+            micrograph,
+            shape,
+            tolerance,
+        )
+        for wish in targets
+    ]
+    if method == "sds" and any(wish.quantity == "two_point" for wish in found):
+        raise UserError("two_point is held by --method guided only; sds takes the other quantities")
+    check_feasible(found, held_fractions(prior, "micrograph"))
+    return found
+
+
+def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tolerance: float) -> Target | Wish:
+    if isinstance(wish, Target):
+        return wish
+    target = functools.partial(
+        Target, wish.quantity, wish.phase, axis=wish.axis, relation=wish.relation, tolerance=tolerance
+    )
+    if wish.quantity == "two_point":
+        if prior.material is None or not prior.material.covariance:
+            raise UserError("two_point needs a prior that knows its micrograph; train it on one")
+        return target(math.nan)
+    if wish.kind == "number":
+        return target(wish.value)
+    if wish.kind == "change" and QUANTITIES[wish.quantity].of_plane is None:
+        return wish
+    if wish.quantity == "volume_fraction" and wish.kind in ("change", "micrograph") and prior.material is not None:
+        return target(wish.value * prior.material.volume_fractions[wish.phase])
+    if micrograph is None:
+        raise UserError(f"{wish.quantity}.{wish.phase}={wish.kind} needs the micrograph; name it with --reference")
+    if micrograph.phases != prior.config.phases:
+        raise UserError(
+            f"the micrograph has {micrograph.phases} phases, the prior {prior.config.phases}; give the one it knows"
+        )
+    numbers = crop_numbers(micrograph, wish.quantity, wish.phase, edge=min(CROP, *shape, *micrograph.shape))
+    value = {"max": np.max, "min": np.min, "micrograph": np.mean, "change": np.mean}[wish.kind](numbers)
+    if not value > 0:
+        raise UserError(
+            f"{wish.quantity}.{wish.phase} is 0 in all crops of the micrograph: no target can follow from it"
+        )
+    return target(float(wish.value * value))
+
+
+def crop_numbers(micrograph: Microstructure, quantity: str, phase: int, *, edge: int) -> np.ndarray:
+    """A quantity of square crops of a micrograph (or of the planes of a volume), half an edge apart."""
+    planes = micrograph.labels[None] if micrograph.labels.ndim == 2 else micrograph.labels
+    height, width = planes.shape[1:]
+    steps = [range(0, n - edge + 1, max(edge // 2, 1)) for n in (height, width)]
+    crops = [plane[y : y + edge, x : x + edge] for plane in planes for y in steps[0] for x in steps[1]]
+    return np.array([exact(quantity, crop, micrograph.phases, phase) for crop in crops])
+
+
+def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] | None) -> None:
+    """Refuses targets that no medium has.
+
+    Args:
+        fractions: volume fractions that are held where no target says otherwise; None: free.
+    Raises:
+        UserError: with the bound that is violated.
+    """
+    numbers = [t for t in targets if isinstance(t, Target)]
+    for i, a in enumerate(numbers):
+        for b in numbers[i + 1 :]:
+            if (a.quantity, a.phase, a.axis) == (b.quantity, b.phase, b.axis) and _contradict(a, b):
+                raise UserError(f"targets {_text(a)} and {_text(b)} contradict each other; leave one out")
+    asked = wanted_fractions(numbers, fractions)
+    for target in numbers:
+        phi = None if asked is None else asked[target.phase]
+        if target.relation == "<=" or math.isnan(target.value):
+            continue
+        if target.quantity == "relative_surface_area" and target.value >= 0.5:
+            raise UserError(f"target {_text(target)}: the share of one phase in the interface is below 0.5")
+        if "diffusivity" in target.quantity and phi is not None:
+            upper = np.array([phi, 1 - phi])
+            # one direction: layers along it; the mean over directions: no medium is above the isotropic optimum
+            dimensions = 2 if target.quantity == "slice_diffusivity" else 3
+            hs = float(hashin_shtrikman_bounds(upper, np.array([1.0, 0.0]), dimensions=dimensions)[1])
+            bound, name = (phi, "Wiener") if target.axis is not None else (hs, "Hashin-Shtrikman")
+            if target.value > bound:
+                raise UserError(
+                    f"target {_text(target)} is above the {name} bound {bound:.4g} of a phase that fills {phi:.4g} of "
+                    f"the volume; ask for less, or for more of the phase: volume_fraction.{target.phase}=..."
+                )
+
+
+def wanted_fractions(targets: Sequence[Target], fractions: Sequence[float] | None) -> tuple[float, ...] | None:
+    """The volume fractions to hold: those that targets name, the others in their old proportion.
+
+    Raises:
+        UserError: the fractions asked for leave nothing for the other phases, or do not sum to 1.
+    """
+    if fractions is None:
+        return None
+    asked: dict[int, float] = {}
+    for target in targets:
+        now = asked.get(target.phase, fractions[target.phase])
+        if target.quantity == "volume_fraction" and target.deviation(now) != 0:
+            asked[target.phase] = target.value
+    if not asked:
+        return tuple(fractions)
+    rest = [p for p in range(len(fractions)) if p not in asked]
+    left = 1 - sum(asked.values())
+    if left < (-1e-6 if not rest else 1e-3) or (not rest and left > 1e-6):
+        given = ", ".join(f"phase {p} {value:.4g}" for p, value in asked.items())
+        raise UserError(
+            f"volume fractions asked for ({given}) sum to {1 - left:.4g}; they must leave room for all phases"
+        )
+    others = sum(fractions[p] for p in rest)
+    return tuple(asked.get(p, left * fractions[p] / others if others else 0.0) for p in range(len(fractions)))
+
+
+class _Aims(NamedTuple):
+    """What is aimed at in order to arrive at the targets."""
+
+    values: np.ndarray  # of the numbers that are steered
+    covariance: np.ndarray | None  # "p r" that is held
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """One volume of a design."""
+
+    prior: Prior
+    config: SamplingConfig
+    shape: tuple[int, ...]
+    seed: int
+    number: int
+    volumes: int
+    method: str
+    tolerance: float
+    distillation: DistillationConfig
+    progress: Progress | None
+
+    def run(self, wishes: Sequence[Target | Wish], rounds: int) -> Design:
+        """Reconstruct, aim, measure, aim better; the best round."""
+        fractions = held_fractions(self.prior, "micrograph")
+        start, reconstruction = self._reconstruction(fractions)
+        targets = [self._after(wish, reconstruction) for wish in wishes]
+        check_feasible(targets, fractions)
+        before = self._measured(targets, reconstruction)
+        wanted = wanted_fractions(targets, fractions)
+        held = statistics_to_hold(self.prior, self.config, [wanted])
+        held = jax.tree.map(lambda leaf: leaf[0], held)
+        # correlation and fractions are held by the sampling, not steered; distillation has the gradient only
+        held_alone = ("two_point", "volume_fraction") if self.method == "guided" else ("two_point",)
+        steered = tuple(t for t in targets if t.quantity not in held_alone)
+        goals = np.array([t.value for t in steered])
+        aims = _Aims(goals.copy(), None if held.covariance is None else np.asarray(held.covariance, float))
+        best: tuple[float, np.ndarray, list[float]] | None = None
+        history: list[tuple[np.ndarray, np.ndarray]] = []
+        done = 0
+        for done in range(1, rounds + 1):
+            labels = self._made(start, reconstruction, held, steered, aims, done, rounds)
+            achieved = self._measured(targets, labels)
+            miss = max(_miss(t, v) for t, v in zip(targets, achieved, strict=True))
+            if best is None or miss < best[0]:
+                best = (miss, labels, achieved)
+            if miss <= 1 or done == rounds:
+                break
+            found = np.array([v for t, v in zip(targets, achieved, strict=True) if t in steered])
+            history.append((np.log(aims.values), np.log(np.maximum(found, 1e-6))))
+            aims = _Aims(_next(goals, history), self._covariance(aims.covariance, targets, labels))
+        assert best is not None
+        _, labels, achieved = best
+        return Design(
+            as_microstructure(labels, self.prior),
+            as_microstructure(reconstruction, self.prior),
+            tuple(targets),
+            tuple(before),
+            tuple(achieved),
+            done,
+        )
+
+    def _covariance(self, aim: np.ndarray | None, targets: Sequence[Target], labels: np.ndarray) -> np.ndarray | None:
+        """What is held, less what a volume has too much of it, for phases whose correlation is a target."""
+        phases = [t.phase for t in targets if t.quantity == "two_point"]
+        if aim is None or not phases:
+            return aim
+        excess, aim = self._excess(labels), aim.copy()
+        for phase in phases:
+            aim[phase, : excess.shape[1]] -= excess[phase]
+        return aim
+
+    def _excess(self, labels: np.ndarray) -> np.ndarray:
+        """Covariance of the volume less that of the micrograph."""
+        assert self.prior.material is not None
+        wanted = np.asarray(self.prior.material.covariance).diagonal().T
+        reach = min(wanted.shape[-1] - 1, min(self.shape) // 2)
+        found = plane_covariance(one_hot(jnp.asarray(labels), self.prior.config.phases), r_max=reach)
+        return np.asarray(found) - wanted[:, : reach + 1]
+
+    def _measured(self, targets: Sequence[Target], labels: np.ndarray) -> list[float]:
+        phases = self.prior.config.phases
+        return [
+            self._two_point_error(labels, t.phase)
+            if t.quantity == "two_point"
+            else exact(t.quantity, labels, phases, t.phase, t.axis)
+            for t in targets
+        ]
+
+    def _two_point_error(self, labels: np.ndarray, phase: int) -> float:
+        """Error rate of S2 in planes, percent."""
+        assert self.prior.material is not None
+        wanted = np.asarray(self.prior.material.covariance)[phase, phase]
+        phi = self.prior.material.volume_fractions[phase]
+        excess = self._excess(labels)[phase]
+        own = wanted[: len(excess)] + excess + float(np.mean(labels == phase)) ** 2
+        return error_rate(own, wanted[: len(excess)] + phi**2)
+
+    def _after(self, wish: Target | Wish, labels: np.ndarray) -> Target:
+        """A change of what the reconstruction has, as a number."""
+        if isinstance(wish, Target):
+            return wish
+        own = exact(wish.quantity, labels, self.prior.config.phases, wish.phase, wish.axis)
+        if not own > 0:
+            raise UserError(
+                f"{wish.quantity}.{wish.phase} of the reconstruction is 0: a change of it in percent leads nowhere; "
+                "give a number"
+            )
+        return Target(wish.quantity, wish.phase, wish.value * own, wish.axis, wish.relation, self.tolerance)
+
+    def _stretch(self, *arguments: Any, title: str, held: Held, **options: Any) -> SamplingState:
+        state, start, stop, aims = arguments
+        key = volume_keys(self.seed, [self.number])[0]
+        at_once = (self.config.harmonise + 1) * 4  # progress is shown in between
+        while start < stop:
+            if self.progress is not None:
+                self.progress(f"{title}, volume {self.number + 1} of {self.volumes}", start, stop, "")
+            end = min(start + at_once, stop)
+            state = jax.block_until_ready(
+                _sampled(
+                    self.prior.params, state, key, held, aims, start, end,
+                    prior=self.prior.config, sampling=self.config, **options,
+                )
+            )  # fmt: skip
+            start = end
+        return state
+
+    def _reconstruction(self, fractions) -> tuple[SamplingState | None, np.ndarray]:
+        """The state at which guidance begins, and the volume without targets."""
+        if self.method == "sds":
+            made = reconstruct(
+                self.prior, shape=self.shape, seed=self.seed, volumes=self.number + 1, skip=range(self.number),
+                sampling=self.config, progress=self.progress,
+            )  # fmt: skip
+            return None, made[0].labels
+        key = volume_keys(self.seed, [self.number])[0]
+        held = jax.tree.map(lambda leaf: leaf[0], statistics_to_hold(self.prior, self.config, [fractions]))
+        state = _noise(key, sampling=self.config, channels=self.prior.config.channels)
+        run = functools.partial(self._stretch, title="reconstructing", held=held, targets=())
+        none = jnp.zeros(0)
+        start = run(state, 0, self._first, none)
+        end = run(start, self._first, self.config.evaluations, none)
+        return start, np.asarray(labels_of(end))[self.config.middle]
+
+    @property
+    def _first(self) -> int:
+        """The first evaluation that is guided."""
+        times = np.asarray(sampling_times(self.config))
+        return min(int(np.searchsorted(times, GUIDED[0])), self.config.steps - 1) * (self.config.harmonise + 1)
+
+    def _made(self, start, reconstruction, held: Held, steered, aims: _Aims, done: int, rounds: int):
+        values = jnp.asarray(aims.values, jnp.float32)
+        if aims.covariance is not None and held.covariance is not None:
+            held = held._replace(covariance=jnp.asarray(aims.covariance, jnp.float32))
+        title = f"round {done} of at most {rounds}"
+        steered = tuple(dataclasses.replace(t, value=1.0) for t in steered)  # the aims count: one program for all
+        if self.method == "guided":
+            end = self._stretch(
+                start, self._first, self.config.evaluations, values, title=title, held=held, targets=steered
+            )
+            return np.asarray(labels_of(end))[self.config.middle]
+        if self.progress is not None:
+            self.progress(f"{title}, volume {self.number + 1} of {self.volumes}", 0, 1, "distilling")
+        key = jax.random.fold_in(volume_keys(self.seed, [self.number])[0], self.config.evaluations + 1)
+        found = _distilled(
+            self.prior.params, jnp.asarray(reconstruction), values, key,
+            prior=self.prior.config, targets=steered, config=self.distillation,
+        )  # fmt: skip
+        return np.asarray(found)
+
+
+def _next(goals: np.ndarray, history: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """What to aim at next: moved by what was missed, over the slope that the last two rounds show; in logarithms."""
+    aimed, found = history[-1]
+    slope = np.ones_like(aimed)
+    if len(history) > 1:
+        moved = aimed - history[-2][0]
+        far = np.abs(moved) > 1e-3
+        slope[far] = np.clip((found - history[-2][1])[far] / moved[far], 0.3, 1.5)
+    return np.exp(np.clip(aimed + (np.log(goals) - found) / slope, *np.log([goals / FARTHEST, goals * FARTHEST])))
+
+
+@functools.partial(jax.jit, static_argnames=("prior", "sampling", "targets"))
+def _sampled(
+    params, state, key, held: Held, aims, start, stop, *, prior: PriorConfig, sampling: SamplingConfig, targets
+):
+    """A stretch of the sampling of one volume, steered towards the aims: network, descriptors and solver in one."""
+
+    def guide(x0_hat, log_snr):
+        within = (log_snr > GUIDED[0]) & (log_snr < GUIDED[1])
+        return jax.lax.cond(within, lambda x: steer(x, targets, aims), lambda x: x, x0_hat)
+
+    model = models.plane_model(prior, params)
+    return advance(model, state, start, stop, config=sampling, key=key, held=held, guide=guide if targets else None)
+
+
+@functools.partial(jax.jit, static_argnames=("sampling", "channels"))
+def _noise(key, *, sampling: SamplingConfig, channels: int) -> SamplingState:
+    return init_state(sampling, channels, key=key)
+
+
+@functools.partial(jax.jit, static_argnames=("prior", "targets", "config"))
+def _distilled(params, labels, aims, key, *, prior: PriorConfig, targets, config: DistillationConfig):
+    model, codec = models.plane_model(prior, params), models.codec(prior, params)
+    found = distill(model, codec, one_hot(labels, prior.phases), targets, aims, config=config, key=key)
+    return jnp.argmax(found, axis=-1).astype(jnp.uint8)
+
+
+def _miss(target: Target, achieved: float) -> float:
+    """Deviation over tolerance; of the correlation the error rate over a percent."""
+    if target.quantity == "two_point":
+        return achieved / 1.0
+    return abs(target.deviation(achieved)) / target.tolerance
+
+
+def _contradict(a: Target, b: Target) -> bool:
+    low = max((t.value for t in (a, b) if t.relation in ("=", ">=")), default=-math.inf)
+    high = min((t.value for t in (a, b) if t.relation in ("=", "<=")), default=math.inf)
+    return low > high
+
+
+def _text(target: Target) -> str:
+    return f"{target.name}{target.relation}{target.value:.4g}"

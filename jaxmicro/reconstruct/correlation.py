@@ -1,0 +1,110 @@
+"""Hold the two-point correlation of a volume being sampled.
+
+What the covariance of a noised volume x_t = alpha x_0 + sigma eps must be is known beforehand: for each phase alpha^2
+times that of x_0, plus sigma^2 at distance zero. Nothing has to be predicted for it, and the noise averages out over
+the voxels. Where x_t has another covariance, a linear isotropic filter gives it the right one: each wave is scaled by
+the root of the ratio of the spectra. The denoiser then sees planes as it knows them. Early in the process this decides
+how coarse the volume becomes; once the structures are decided it would only colour the noise.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxmicro.noise import alpha, sigma
+
+STRONGEST = 1.25  # largest factor by which an amplitude is changed at once; its inverse is the smallest
+FLOOR = 0.3  # of the mean spectrum: below, a spectrum is noise of the estimate
+
+
+def match_covariance(
+    x_t: Float[Array, "z y x p"], covariance: Float[Array, "p r"], log_snr: Float[Array, ""], *, periodic: bool = True
+) -> Float[Array, "z y x p"]:
+    """x_t filtered so that its covariance becomes that of media with the given one, noised to a log SNR.
+
+    Args:
+        x_t: noised phases in {-1, 1}^p.
+        covariance: <(I(x) - phi)(I(x + r) - phi)> of each phase's indicator at r = 0, 1, ... voxels. Distances of more
+            than half the shortest edge are left alone, and so is what lies beyond the last.
+        log_snr: noise level of x_t.
+        periodic: whether the volume continues at its opposite face; if not, pairs across it count as independent.
+    """
+    shape = x_t.shape[:3]
+    reach = min(covariance.shape[-1] - 1, min(shape) // 2)
+    r = np.arange(reach + 1)
+    waves = jnp.fft.rfftn(x_t, axes=(0, 1, 2))
+    power = (waves.real**2 + waves.imag**2) / math.prod(shape)
+    share = np.ones(reach + 1) if periodic else _inside(shape, reach)
+    wanted = 4 * alpha(log_snr) ** 2 * covariance[:, : reach + 1] * jnp.asarray(share, x_t.dtype)[None]
+    wanted = wanted.at[:, 0].add(sigma(log_snr) ** 2)
+    measured = _covariance(power, shape, reach)
+    shells = np.linspace(0, np.pi * math.sqrt(3), 4 * reach)  # wave numbers, radians per voxel
+    fade = 0.5 + 0.5 * np.cos(np.pi * np.clip(2 * r / reach - 1, 0, 1))  # no step at the last distance
+    voxels_at = np.where(r == 0, 1, 4 * np.pi * r.astype(float) ** 2 + np.pi / 3)  # from r - 1/2 to r + 1/2
+    to_spectrum = jnp.asarray(voxels_at * fade * np.sinc(np.outer(shells, r) / np.pi), x_t.dtype)
+    found, change = measured @ to_spectrum.T, (wanted - measured) @ to_spectrum.T
+    ratio = 1 + change / jnp.maximum(found, FLOOR * jnp.mean(found, axis=-1, keepdims=True))
+    gain = jnp.clip(jnp.sqrt(jnp.maximum(ratio, 0.0)), 1 / STRONGEST, STRONGEST)
+    place = np.clip(_wave_numbers(shape) / shells[1], 0, len(shells) - 1.001)
+    low, part = place.astype(int), jnp.asarray(place % 1, x_t.dtype)[..., None]
+    at_waves = (1 - part) * gain.T[low] + part * gain.T[low + 1]
+    at_waves = at_waves.at[0, 0, 0].set(1.0)  # volume fractions are held elsewhere
+    return jnp.fft.irfftn(waves * at_waves, shape, axes=(0, 1, 2))
+
+
+def plane_covariance(field: Float[Array, "z y x p"], *, r_max: int) -> Float[Array, "p r"]:
+    """Radial covariance <(f(x) - <f>)(f(x + r) - <f>)> at r = 0..r_max voxels of each channel of a periodic volume,
+    over the lags that lie in planes normal to its axes: those that sections show."""
+    waves = jnp.fft.rfftn(field, axes=(0, 1, 2))
+    shape = field.shape[:3]
+    return _covariance((waves.real**2 + waves.imag**2) / math.prod(shape), shape, r_max)
+
+
+def _wave_numbers(shape: tuple[int, ...]) -> np.ndarray:
+    """|k| of each wave of `rfftn`, radians per voxel."""
+    axes = [2 * np.pi * np.fft.fftfreq(n) for n in shape[:-1]] + [2 * np.pi * np.fft.rfftfreq(shape[-1])]
+    return np.sqrt(sum(k**2 for k in np.meshgrid(*axes, indexing="ij", sparse=True)))
+
+
+def _covariance(power: Float[Array, "z y half p"], shape: tuple[int, ...], reach: int) -> Float[Array, "p r"]:
+    """Covariance over in-plane lags from the spectrum: lags normal to an axis need the power summed along it only."""
+    power = power.at[0, 0, 0].set(0.0)  # about the mean
+    half = shape[2] // 2 + 1
+    twice = np.full(half, 2.0)  # rfftn leaves out the mirror images of all waves but these
+    twice[[0, half - 1] if shape[2] % 2 == 0 else [0]] = 1.0
+    total = 0.0
+    for axis, plane in enumerate(_PLANES):
+        if axis == 2:
+            lags = jnp.fft.ifftn(jnp.einsum("zyxp,x->zyp", power, jnp.asarray(twice, power.dtype)), axes=(0, 1)).real
+        else:
+            lags = jnp.fft.irfftn(jnp.sum(power, axis=axis), [shape[a] for a in plane], axes=(0, 1))
+        ring = _ring(shape, plane, reach).ravel()
+        total += jax.ops.segment_sum(lags.reshape(-1, lags.shape[-1]), ring, num_segments=reach + 2) / shape[axis]
+    pairs = sum(np.bincount(_ring(shape, plane, reach).ravel(), minlength=reach + 2) for plane in _PLANES)
+    return (total / jnp.asarray(pairs, power.dtype)[:, None])[: reach + 1].T
+
+
+_PLANES = ((1, 2), (0, 2), (0, 1))
+
+
+def _lags(shape: tuple[int, ...], plane: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    return tuple(np.meshgrid(*[np.fft.fftfreq(shape[a]) * shape[a] for a in plane], indexing="ij"))
+
+
+def _ring(shape: tuple[int, ...], plane: tuple[int, int], reach: int) -> np.ndarray:
+    """Distance of each lag in whole voxels; reach + 1 for all that are farther."""
+    return np.minimum(np.floor(np.hypot(*_lags(shape, plane)) + 0.5).astype(int), reach + 1)
+
+
+def _inside(shape: tuple[int, ...], reach: int) -> np.ndarray:
+    """Share of the pairs at each distance that do not cross a face of the volume."""
+    inside, pairs = np.zeros(reach + 2), np.zeros(reach + 2)
+    for plane in _PLANES:
+        ring, (first, second) = _ring(shape, plane, reach).ravel(), _lags(shape, plane)
+        share = (1 - np.abs(first) / shape[plane[0]]) * (1 - np.abs(second) / shape[plane[1]])
+        inside += np.bincount(ring, weights=share.ravel(), minlength=reach + 2)
+        pairs += np.bincount(ring, minlength=reach + 2)
+    return (inside / pairs)[: reach + 1]

@@ -1,0 +1,198 @@
+"""Designing volumes: aims, feasibility, and one compiled program."""
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmicro import pipeline
+from jaxmicro.errors import UserError
+from jaxmicro.evaluate import phase_covariance
+from jaxmicro.guidance import Target, exact
+from jaxmicro.pipeline import Prior
+from jaxmicro.pipeline.design import _next, check_feasible, wanted_fractions
+from jaxmicro.reconstruct import SamplingConfig
+from jaxmicro.types import Microstructure
+from tests.cli.conftest import Outcome, blobs, tiny_prior
+
+SHAPE = (16, 16, 16)
+QUICK = SamplingConfig(steps=6, harmonise=1)
+
+
+@pytest.fixture(scope="module")
+def micrograph() -> Microstructure:
+    return Microstructure(blobs(64), (0.0, 255.0), 65.0, "nm", "blobs.png")
+
+
+@pytest.fixture(scope="module")
+def prior(micrograph: Microstructure) -> Prior:
+    """An untrained network that knows how the micrograph correlates."""
+    tiny = tiny_prior()
+    covariance = phase_covariance([micrograph.labels], 2)
+    known = dataclasses.replace(
+        tiny.material,
+        covariance=tuple(tuple(tuple(curve) for curve in row) for row in covariance.tolist()),
+        held_covariance=tuple(tuple(covariance[p, p].tolist()) for p in range(2)),
+    )
+    return dataclasses.replace(tiny, material=known)
+
+
+def made(prior: Prior, *targets: str, **options) -> pipeline.Design:
+    return pipeline.design(prior, targets, shape=SHAPE, sampling=QUICK, **options)[0]
+
+
+def test_a_diffusivity_is_brought_nearer_to_its_target_and_measured_exactly(prior: Prior):
+    found = made(prior, "diffusivity.1.y=+15%", rounds=3)
+    (target,) = found.targets
+    assert target.value == pytest.approx(1.15 * found.before[0])
+    assert found.achieved[0] == exact("diffusivity", found.volume.labels, 2, 1, 1)
+    assert abs(target.deviation(found.achieved[0])) < 0.6 * 0.15
+    assert found.volume.volume_fractions[0] == pytest.approx(0.5, abs=0.02)  # held
+
+
+def test_volume_fractions_asked_for_are_held_and_the_reconstruction_is_that_of_reconstruct(prior: Prior):
+    found = made(prior, "volume_fraction.0=+40%", rounds=1)
+    assert found.achieved[0] == pytest.approx(0.7, abs=0.02)
+    same = pipeline.reconstruct(prior, shape=SHAPE, sampling=QUICK)[0]
+    assert np.mean(found.reconstruction.labels != same.labels) < 0.01  # rounding of another program
+
+
+def test_a_correlation_asked_for_is_reported_as_its_error_rate(prior: Prior):
+    found = made(prior, "two_point.0=micrograph", rounds=3)
+    assert found.achieved[0] <= found.before[0]
+
+
+def test_score_distillation_reaches_a_volume_fraction(prior: Prior):
+    found = made(prior, "volume_fraction.1=0.6", method="sds", rounds=3, tolerance=0.05)
+    assert abs(found.achieved[0] - 0.6) < abs(found.before[0] - 0.6)
+
+
+def test_a_design_depends_on_its_number_only(prior: Prior):
+    options = dict(shape=SHAPE, sampling=QUICK, rounds=1)
+    both = pipeline.design(prior, ["diffusivity.1=+10%"], volumes=2, **options)
+    second = pipeline.design(prior, ["diffusivity.1=+10%"], volumes=2, skip=[0], **options)
+    assert second[0].volume == both[1].volume
+    assert both[0].volume != both[1].volume
+
+
+def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
+    prior: Prior, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """The second design of the same shape and kind of targets, with other numbers, compiles nothing; and the steps
+    between two reports of progress run under a guard against transfers."""
+    module = importlib.import_module("jaxmicro.pipeline.design")  # the package has the function of this name
+    inside = module._sampled
+
+    def guarded(params, state, key, held, aims, start, stop, **options):
+        start, stop = (jax.device_put(np.int32(i)) for i in (start, stop))
+        params, held = jax.device_put((params, held))
+        with jax.transfer_guard("disallow"):
+            return jax.block_until_ready(inside(params, state, key, held, aims, start, stop, **options))
+
+    monkeypatch.setattr(module, "_sampled", guarded)
+    made(prior, "diffusivity.1.z=+10%", rounds=1)
+    with jax.log_compiles():
+        made(prior, "diffusivity.1.z=+12%", rounds=2)
+    compiled = [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()]
+    assert not [text for text in compiled if "_sampled" in text]
+
+
+def test_aims_move_by_what_was_missed_over_the_slope():
+    goals = np.array([1.0, 2.0])
+    first = (np.log(goals), np.log(goals * [0.9, 1.2]))
+    assert _next(goals, [first]) == pytest.approx(goals / [0.9, 1.2])
+    second = (np.log(_next(goals, [first])), np.log(goals * [0.95, 1.1]))  # half of what was hoped for: slope one half
+    expected = np.exp(second[0] + (np.log(goals) - second[1]) / np.clip(
+        (second[1] - first[1]) / (second[0] - first[0]), 0.3, 1.5))  # fmt: skip
+    assert _next(goals, [first, second]) == pytest.approx(expected)
+
+
+def test_fractions_that_are_asked_for_leave_the_others_in_proportion():
+    ask = [Target("volume_fraction", 0, 0.5)]
+    assert wanted_fractions(ask, (0.2, 0.2, 0.6)) == pytest.approx((0.5, 0.125, 0.375))
+    kept = [Target("volume_fraction", 0, 0.1, relation=">=")]
+    assert wanted_fractions(kept, (0.2, 0.2, 0.6)) == (0.2, 0.2, 0.6)
+    assert wanted_fractions(ask, None) is None
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        ([Target("volume_fraction", 0, 0.7), Target("volume_fraction", 1, 0.4)], "sum to 1.1"),
+        ([Target("volume_fraction", 0, 1.2)], "sum to 1.2"),
+        ([Target("diffusivity", 0, 0.35, axis=0)], "Wiener bound 0.3"),
+        ([Target("diffusivity", 0, 0.25)], "Hashin-Shtrikman bound 0.2222"),
+        ([Target("relative_surface_area", 0, 0.6)], "below 0.5"),
+        ([Target("surface_area", 0, 0.2), Target("surface_area", 0, 0.1, relation="<=")], "contradict"),
+    ],
+)
+def test_what_no_medium_has_is_refused_with_the_bound(targets: list[Target], said: str):
+    with pytest.raises(UserError, match=said):
+        check_feasible(targets, (0.3, 0.3, 0.4) if len(targets) == 1 else (0.5, 0.5))
+
+
+def test_targets_relative_to_the_micrograph_are_numbers_of_its_crops(prior: Prior, micrograph: Microstructure):
+    numbers = pipeline.crop_numbers(micrograph, "relative_surface_area", 0, edge=16)
+    (largest, twice), fraction = (
+        pipeline.read_targets(
+            ["volume_fraction.1=max", "slice_diffusivity.1=0.5*max"], prior, micrograph=micrograph, shape=SHAPE
+        ),
+        pipeline.crop_numbers(micrograph, "volume_fraction", 1, edge=16),
+    )
+    assert largest.value == pytest.approx(fraction.max())
+    assert 0 < twice.value < 0.5
+    assert len(numbers) == 49  # 16 x 16 of 64 x 64, 8 apart
+    with pytest.raises(UserError, match="--reference"):
+        pipeline.read_targets(["volume_fraction.1=max"], prior)
+
+
+DESIGN = ["--size", 16, "--steps", 3, "--harmonise", 0, "--rounds", 1]
+
+
+def test_the_command_writes_designs_and_goes_on_where_it_stopped(
+    work: Path, here: Path, jaxmicro: Callable[..., Outcome]
+):
+    run = ["design", work / "prior.safetensors", "--target", "diffusivity.dark.z=+20%", "volume_fraction.1>=0.4"]
+    run += ["--names", "dark", "bright", "--volumes", 2, "--reference", work / "image.png", *DESIGN, "--out", "d"]
+    outcome = jaxmicro(*run)
+    assert outcome.code == 0, outcome.err
+    assert "diffusivity.0.z" in outcome.out
+    records = json.loads((here / "d" / "designs.json").read_text())
+    assert [len(record["targets"]) for record in records] == [2, 2]
+    for name in ("volume_001.tif", "reconstruction_001.tif", "volume_000.vti", "figures/design_000.png", "report.html"):
+        assert (here / "d" / name).exists(), name
+    kept = pipeline.read(here / "d" / "volume_001.tif")
+    for name in ("volume_001.tif", "design_001.json"):
+        (here / "d" / name).unlink()
+    assert jaxmicro(*run, "--resume").code == 0
+    assert pipeline.read(here / "d" / "volume_001.tif") == kept
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--target", "diffusion.0=1"], "no quantity 'diffusion'"),
+        (["--target", "diffusivity.0.z=0.9"], "Wiener bound"),
+        (["--target", "volume_fraction.0=1.5"], "sum to 1.5"),
+        (["--target", "two_point.0=micrograph", "--method", "sds"], "needs a prior that knows its micrograph"),
+        (["--target", "volume_fraction.0=max"], "--reference"),
+        (["--target", "volume_fraction.0=0.4", "--names", "a"], "--names has 1 names"),
+        (["--target", "volume_fraction.0=0.4", "--tolerance", 0], "tolerance is 0 %"),
+        (["--target", "volume_fraction.0=0.4", "--rounds", 0], "rounds is 0"),
+        (["--target", "volume_fraction.0=0.4", "--sds-steps", 0], "steps is 0"),
+        ([], "--target"),
+    ],
+)
+def test_bad_designs_are_refused_in_one_line_and_leave_nothing(
+    words: list, said: str, work: Path, here: Path, jaxmicro: Callable[..., Outcome]
+):
+    outcome = jaxmicro("design", work / "prior.safetensors", *words, *DESIGN[:-2], "--out", "d")
+    assert outcome.code == 2
+    assert said in outcome.last_line
+    assert "Traceback" not in outcome.err
+    assert not (here / "d").exists()

@@ -1,0 +1,86 @@
+"""What is aimed at is what is measured, its gradient is right, and a step along it goes where it should."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmicro.guidance import LEAK, QUANTITIES, Target, exact, hardened, measured, misfit, steer
+from jaxmicro.phases import one_hot
+from tests.media import level_cut
+
+SHAPE = (12, 12, 12)
+LABELS = level_cut(SHAPE, fraction=0.55, sigma=1.5, seed=1).astype(np.uint8)
+TARGETS = [Target(name, 1, 1.0) for name in QUANTITIES] + [Target("diffusivity", 1, 1.0, axis=2)]
+
+
+def soft(seed: int = 0) -> jax.Array:
+    """Fractions that are undecided nearly everywhere."""
+    noise = jax.random.normal(jax.random.key(seed), (*SHAPE, 2))
+    return jax.nn.softmax(2 * one_hot(jnp.asarray(LABELS), 2) + 0.3 * noise, axis=-1)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+def test_a_quantity_of_decided_phases_is_the_exact_one(target: Target):
+    """Diffusivities up to what the blocked phase lets through, which is of the order of LEAK."""
+    number = float(measured(one_hot(jnp.asarray(LABELS), 2), [target])[0])
+    expected = exact(target.quantity, LABELS, 2, target.phase, target.axis)
+    allowed = 20 * LEAK if "diffusivity" in target.quantity else 1e-5
+    assert number == pytest.approx(expected, abs=allowed)
+
+
+def test_exact_diffusivities_of_slices_are_those_of_the_planes_and_zero_where_nothing_connects():
+    columns = np.zeros((8, 8, 8), np.uint8)
+    columns[:, :, ::2] = 1  # layers normal to x: planes normal to z and y conduct along one direction, x-planes wholly
+    found = exact("slice_diffusivity", columns, 2, 1)
+    half = 0.5 / 2  # a plane of stripes: their fraction along them, 0 across; mean of both
+    assert found == pytest.approx((half + half + 0.5) / 3, abs=1e-6)
+    assert exact("diffusivity", columns, 2, 1, 2) == 0
+    assert exact("diffusivity", columns, 2, 1, 0) == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+def test_the_gradient_of_a_misfit_is_that_of_central_differences(target: Target):
+    with jax.enable_x64(True):
+        fractions = jnp.asarray(np.asarray(soft()), float)
+        direction = jnp.asarray(np.random.default_rng(0).normal(size=fractions.shape))
+        direction = direction - direction.mean(axis=-1, keepdims=True)  # the sum stays 1
+        aims = jnp.array([0.2])
+
+        def loss(h):
+            return misfit(fractions + h * direction, [target], aims)
+
+        h = 1e-7 if target.quantity == "surface_area" else 1e-4  # |I(x) - I(y)| has kinks everywhere
+        expected = float(loss(h) - loss(-h)) / (2 * h)
+        allowed = 2e-2 if "diffusivity" in target.quantity else 1e-4  # solved to 1e-4 only
+        assert float(jax.grad(loss)(0.0)) == pytest.approx(expected, rel=allowed)
+
+
+def test_hardened_fractions_are_labels_with_the_derivative_of_soft_ones():
+    fractions = soft()
+    hard = hardened(fractions)
+    np.testing.assert_allclose(np.sort(hard, axis=-1)[..., -1], 1.0, atol=1e-6)
+    gradient = jax.grad(lambda f: jnp.sum(hardened(f)[..., 0] ** 2))(fractions)
+    np.testing.assert_allclose(gradient[..., 0], 2 * hard[..., 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_a_steered_prediction_is_nearer_to_its_aim(factor: float):
+    target = Target("diffusivity", 1, 1.0, axis=0)
+    x0_hat = 2 * soft() - 1
+
+    def number(x):
+        return float(measured(hardened((x + 1) / 2), [target])[0])
+
+    before = number(x0_hat)
+    after = number(steer(x0_hat, [target], jnp.array([factor * before]), steps=4))
+    assert abs(after - factor * before) < 0.6 * abs(before - factor * before)
+
+
+def test_a_bound_that_is_kept_moves_nothing_and_decided_voxels_stay():
+    target = Target("volume_fraction", 1, 1.0, relation=">=")
+    x0_hat = 2 * soft() - 1
+    np.testing.assert_allclose(steer(x0_hat, [target], jnp.array([0.05])), x0_hat, atol=2e-6)
+    decided = 2 * one_hot(jnp.asarray(LABELS), 2) - 1
+    moved = steer(decided, [Target("volume_fraction", 1, 1.0)], jnp.array([0.8]))
+    np.testing.assert_array_equal(jnp.argmax(moved, -1), LABELS)

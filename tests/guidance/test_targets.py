@@ -1,0 +1,57 @@
+"""Targets as they are written, and what cannot be one."""
+
+import math
+
+import pytest
+
+from jaxmicro.errors import UserError
+from jaxmicro.guidance import Target, parse_target
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("volume_fraction.0=0.3", ("volume_fraction", 0, None, "=", "number", 0.3)),
+        ("volume_fraction.nickel=+20%", ("volume_fraction", 2, None, "=", "change", 1.2)),
+        ("diffusivity.pore.y<=5e-2", ("diffusivity", 0, 1, "<=", "number", 0.05)),
+        ("slice_diffusivity.1=2*max", ("slice_diffusivity", 1, None, "=", "max", 2.0)),
+        ("relative_surface_area.1>=min", ("relative_surface_area", 1, None, ">=", "min", 1.0)),
+        (" surface_area.2 = -7.5% ", ("surface_area", 2, None, "=", "change", 0.925)),
+        ("two_point.1=micrograph", ("two_point", 1, None, "=", "micrograph", 1.0)),
+    ],
+)
+def test_a_target_is_read(text: str, expected: tuple):
+    wish = parse_target(text, phases=3, names=("pore", "ysz", "nickel"))
+    assert (wish.quantity, wish.phase, wish.axis, wish.relation, wish.kind) == expected[:5]
+    assert wish.value == pytest.approx(expected[5])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("diffusivity", "cannot be read"),
+        ("diffusivity=0.1", "names no phase"),
+        ("diffusion.0=0.1", "no quantity 'diffusion'"),
+        ("diffusivity.3=0.1", "no phase '3'"),
+        ("diffusivity.0.w=0.1", "no axis 'w'"),
+        ("volume_fraction.0.z=0.1", "has no direction"),
+        ("volume_fraction.0=much", "no value"),
+        ("volume_fraction.0=-0.1", "no value"),
+        ("volume_fraction.0=nan", "no value"),
+        ("diffusivity.0=max", "in 3D"),
+        ("two_point.0=0.2", "two_point can only be that of the micrograph"),
+        ("two_point.0>=micrograph", "two_point can only be that of the micrograph"),
+    ],
+)
+def test_what_is_no_target_is_refused_with_the_reason(text: str, said: str):
+    with pytest.raises(UserError, match=said):
+        parse_target(text, phases=3)
+
+
+def test_a_bound_is_met_on_its_side_only():
+    at_least, at_most, equal = (Target("diffusivity", 0, 0.1, relation=r) for r in (">=", "<=", "="))
+    assert (at_least.deviation(0.2), at_most.deviation(0.05)) == (0, 0)
+    assert at_least.deviation(0.05) == pytest.approx(-0.5)
+    assert at_most.deviation(0.2) == pytest.approx(1.0)
+    assert equal.deviation(0.11) == pytest.approx(0.1)
+    assert math.isnan(Target("two_point", 0, math.nan).value)
