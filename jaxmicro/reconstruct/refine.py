@@ -71,7 +71,7 @@ def interpolate(
     n = latent.shape[axis]
     position = (jnp.arange(n * factor) + 0.5) / factor - 0.5
     below = jnp.floor(position).astype(int)
-    share = (position - below).reshape((-1,) + (1,) * (3 - axis))
+    share = jnp.expand_dims(position - below, [a for a in range(4) if a != axis])
 
     def plane(index):
         index = index % n if periodic else jnp.clip(index, 0, n - 1)
