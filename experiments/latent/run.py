@@ -24,7 +24,6 @@ from jaxmicro import evaluate, models, pipeline, viz
 from jaxmicro.data import CropConfig, crop_batches, training_sources
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
-from jaxmicro.planes import take_planes
 from jaxmicro.types import Microstructure
 
 HERE = Path(__file__).parent
@@ -194,9 +193,7 @@ def slice_rows(
         prior, config.out / f"{material}_latent_volumes", count=config.volumes, shape=config.shape, seed=config.seed,
         sampling=pipeline.default_sampling(prior.config),
     )  # fmt: skip
-    stacks = [
-        np.asarray(take_planes(volume.labels[..., None], axis))[..., 0] for volume in volumes for axis in range(3)
-    ]
+    stacks = [np.moveaxis(volume.labels, axis, 0) for volume in volumes for axis in range(3)]
     edge = min(config.shape)
     crops = next(crop_batches(image.labels, CropConfig(patch=edge, batch=4 * edge, seed=7)))
     codec = models.codec(prior.config, prior.params)
