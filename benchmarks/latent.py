@@ -7,7 +7,8 @@
 Three phases, untrained weights, which do not change the speed. The paper's case is P-MicroLad eqs. 23 to 36: 1000 steps
 of ancestral DDPM, one axis per step, then decoding along three axes and K = 5 rounds of refinement. Its steps are all
 alike: a stretch of them is timed and multiplied, and so is a round of refinement. Of ours all evaluations are timed.
-FLOPs are those of XLA's cost analysis of the networks (a multiplication and an addition are two).
+FLOPs are those of XLA's cost analysis of the networks (a multiplication and an addition are two). "Cores in use": time of
+all threads over wall time; fewer than the machine has where it also did other work, and then the times are too long.
 """
 
 import argparse
@@ -34,7 +35,7 @@ PAPER = SamplingConfig(
 )  # fmt: skip
 COLUMNS = {
     "case": "Case", "volumes": "Volumes", "stage": "Stage", "calls": "Times", "each_s": "each (s)",
-    "total_s": "in all (s)", "gflop": "GFLOP each", "gflops": "GFLOP/s", "measured": "Measured", "device": "On",
+    "total_s": "in all (s)", "cores": "Cores in use", "gflop": "GFLOP each", "gflops": "GFLOP/s", "measured": "Measured", "device": "On",
 }  # fmt: skip
 
 
@@ -111,12 +112,13 @@ def measure(
             "calls": calls,
             "each_s": float(f"{time_each:.3g}"),
             "total_s": float(f"{calls * time_each:.4g}"),
+            "cores": float(f"{cpu / time_each:.2g}"),
             "gflop": float(f"{volumes * flop / 1e9:.4g}"),
             "gflops": float(f"{volumes * flop / 1e9 / time_each:.3g}"),
             "measured": f"{taken} of {calls}",
             **describe(),
         }
-        for stage, (calls, time_each, flop, taken) in stages.items()
+        for stage, (calls, (time_each, cpu), flop, taken) in stages.items()
     ]
     total = sum(each["total_s"] for each in rows)
     return [*rows, row | {"stage": "all", "total_s": float(f"{total:.4g}"), **describe()}]
@@ -137,15 +139,15 @@ def network_flops(prior: PriorConfig, params) -> dict[str, float]:
     return {name: float(program.cost_analysis()["flops"]) for name, program in programs.items()}
 
 
-def seconds(program: Callable[[], Any]) -> float:
-    """Wall time of one call, of the faster of two."""
+def seconds(program: Callable[[], Any]) -> np.ndarray:
+    """Wall time of one call, of the faster of two, and the time of all its threads on their cores."""
 
-    def once() -> float:
-        began = time.perf_counter()
+    def once() -> tuple[float, float]:
+        began = time.perf_counter(), time.process_time()
         jax.block_until_ready(program())
-        return time.perf_counter() - began
+        return time.perf_counter() - began[0], time.process_time() - began[1]
 
-    return min(once(), once())
+    return np.array(min(once(), once()))
 
 
 def check_answer(unmoved, state) -> None:
