@@ -7,8 +7,8 @@
 Three phases, untrained weights, which do not change the speed. The paper's case is P-MicroLad eqs. 23 to 36: 1000 steps
 of ancestral DDPM, one axis per step, then decoding along three axes and K = 5 rounds of refinement. Its steps are all
 alike: a stretch of them is timed and multiplied, and so is a round of refinement. Of ours all evaluations are timed.
-FLOPs are those of XLA's cost analysis of the networks (a multiplication and an addition are two). "Cores in use": time of
-all threads over wall time; fewer than the machine has where it also did other work, and then the times are too long.
+FLOPs are those of XLA's cost analysis of the networks (a multiplication and an addition are two). "Cores in use": time
+of all threads over wall time; where other work took a part of the machine these are few and the times are too long.
 """
 
 import argparse
@@ -35,7 +35,8 @@ PAPER = SamplingConfig(
 )  # fmt: skip
 COLUMNS = {
     "case": "Case", "volumes": "Volumes", "stage": "Stage", "calls": "Times", "each_s": "each (s)",
-    "total_s": "in all (s)", "cores": "Cores in use", "gflop": "GFLOP each", "gflops": "GFLOP/s", "measured": "Measured", "device": "On",
+    "total_s": "in all (s)", "cores": "Cores in use", "gflop": "GFLOP each", "gflops": "GFLOP/s",
+    "measured": "Measured", "device": "On",
 }  # fmt: skip
 
 

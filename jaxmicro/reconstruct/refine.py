@@ -14,7 +14,7 @@ from jaxmicro.planes import Codec, put_planes, take_planes
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.tiles import in_batches
 
-SHARPEN = (8.0, 64.0)  # powers of the fractions, in turn; the mean of the last is nearly the share of the labels
+SHARPEN = (1.0, 8.0, 64.0)  # powers of the fractions, in turn; the mean of the last is nearly the share of the labels
 
 
 def decode_volume(
