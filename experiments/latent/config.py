@@ -12,7 +12,8 @@ class LatentConfig:
     """P-MicroLad Tables A.1, 1 (upper half), B.1 and 3 on our data, with networks for a CPU."""
 
     materials: tuple[str, ...] = ("sofc", "carbonate")
-    latent_sizes: tuple[int, ...] = (16, 8, 4)  # edge of the code of a 64 x 64 crop; volumes are made with the first
+    patch: int = 64  # edge of the crops, pixels
+    latent_sizes: tuple[int, ...] = (16, 8, 4)  # edge of the code of a crop; volumes are made with the first
     autoencoder: TrainConfig = replace(pipeline.AUTOENCODER, steps=1500, batch=16)
     coarse_steps: int = 500  # updates of the autoencoders that are only reconstructed with
     prior: TrainConfig = replace(pipeline.FROM_SCRATCH, steps=1000, batch=16)
@@ -21,4 +22,14 @@ class LatentConfig:
     volumes: int = 8
     shape: tuple[int, int, int] = (64, 64, 64)
     r_max: int = 32  # largest distance of S2, voxels
+    pixel_steps: int = 20  # of the pixel path, without harmonising: chosen for the wall time of the latent one
     out: Path = Path("runs/latent")
+
+
+def smoke(out: Path) -> LatentConfig:
+    """One material, tiny crops and volumes, one code size, two updates and steps."""
+    short = TrainConfig(steps=2, batch=2, warmup=1)
+    return LatentConfig(
+        materials=("carbonate",), patch=32, latent_sizes=(8,), autoencoder=short, prior=short, crops=2, volumes=1,
+        shape=(32, 32, 32), r_max=6, pixel_steps=2, out=out,
+    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from jaxmicro.models import PriorConfig, UNetConfig
+from jaxmicro.models import PriorConfig, UNetConfig, latent_small
 from jaxmicro.train import TrainConfig
 
 
@@ -16,6 +16,7 @@ class Recipe:
     steps: int  # updates
     batch: int = 32  # crops per update
     seed: int = 0  # of the crops, the noise and (from scratch) the initial parameters
+    space: str = "pixel"  # or "latent": an autoencoder and the diffusion of its code
     publish_as: str | None = None  # name among the weights that come with jaxmicro; None: not bundled
 
 
@@ -26,6 +27,8 @@ RECIPES: dict[str, Recipe] = {
     # General priors. They see none of the five evaluated materials: see README.md.
     "prior2": Recipe(data="general2", phases=2, start=None, steps=PRIOR2, publish_as="general_2phase"),
     "prior3": Recipe(data="general3", phases=3, start=None, steps=PRIOR3, publish_as="general_3phase"),
+    "latent2": Recipe(data="general2", phases=2, start=None, steps=PRIOR2, space="latent"),
+    "latent3": Recipe(data="general3", phases=3, start=None, steps=PRIOR3, space="latent"),
     # One micrograph each.
     "sofc": Recipe(data="sofc", phases=3, start="prior3", steps=LONG, publish_as="sofc"),
     "nmc": Recipe(data="nmc", phases=3, start="prior3", steps=LONG),
@@ -66,6 +69,8 @@ class WeightsConfig:
 
     def network(self, recipe: Recipe) -> PriorConfig:
         """Network of a recipe that starts from scratch."""
+        if recipe.space == "latent":
+            return latent_small(recipe.phases, patch=self.patch)
         return PriorConfig(phases=recipe.phases, patch=self.patch, unet=self.unet)
 
 

@@ -22,6 +22,7 @@ from experiments.weights.media import data_of
 from jaxmicro import models, pipeline
 from jaxmicro.data import CropConfig, Sources, crop_batches
 from jaxmicro.io.checkpoint import load_weights, save_weights
+from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
 from jaxmicro.train import TrainConfig
 
@@ -83,8 +84,8 @@ def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: P
     began = time.monotonic()
     try:
         prior = pipeline.train_on(
-            data.sources, start or config.network(recipe), config=train, material=data.material, out=folder, log=log,
-            progress=_printer(name),
+            data.sources, start or config.network(recipe), config=train, autoencoder=train, material=data.material,
+            out=folder, log=log, progress=_printer(name),
         )  # fmt: skip
     finally:
         _append(folder / "time.jsonl", {"seconds": time.monotonic() - began})
@@ -111,11 +112,18 @@ def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: P
 
 
 def validation_loss(prior: Prior, sources: Sources, train: TrainConfig) -> float:
-    """Cross-entropy in nats per pixel on held-out crops, with fixed crops and noise: comparable between models."""
+    """Loss on held-out crops, with fixed crops and noise: comparable between models of one space.
+
+    Cross-entropy in nats per pixel; in latent space the squared error of the velocity of the code.
+    """
+    params, codec = models.network_params(prior.config, prior.params), models.codec(prior.config, prior.params)
     loss = jax.jit(functools.partial(models.loss, prior.config))
+    encode = jax.jit(lambda labels: codec.encode(one_hot(labels, prior.config.phases)))
     crops = CropConfig(patch=prior.config.patch, batch=train.batch, seed=train.seed + 1)
     batches = itertools.islice(crop_batches(sources.validation, crops, weights=sources.weights), VALIDATION_BATCHES)
-    losses = [float(loss(prior.params, batch, jax.random.key(i))[0]) for i, batch in enumerate(batches)]
+    if prior.config.space == "latent":
+        batches = map(encode, batches)
+    losses = [float(loss(params, batch, jax.random.key(i))[0]) for i, batch in enumerate(batches)]
     return sum(losses) / len(losses)
 
 

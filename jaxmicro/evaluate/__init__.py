@@ -1,22 +1,30 @@
 """Evaluation: how close generated volumes are to the micrograph, and to the true volume where there is one."""
 
 from jaxmicro.evaluate.compare import check_comparable, compare
+from jaxmicro.evaluate.fidelity import grey, mean_absolute_error, peak_signal_to_noise, structural_similarity
 from jaxmicro.evaluate.findings import summarise, warnings
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
 from jaxmicro.evaluate.report import report_html
 from jaxmicro.evaluate.representativity import integral_range, representativity, standard_error
 from jaxmicro.evaluate.scatter import fraction_covariance, phase_covariance
+from jaxmicro.evaluate.slice_map import code_summary, consecutive_distance, flat_map
 from jaxmicro.evaluate.statistics import slice_statistics
 
 __all__ = [
     "check_comparable",
+    "code_summary",
     "compare",
+    "consecutive_distance",
     "error_rate",
+    "flat_map",
     "fraction_covariance",
+    "grey",
     "integral_range",
+    "mean_absolute_error",
     "memorisation",
     "normalised_two_point",
+    "peak_signal_to_noise",
     "phase_covariance",
     "relative_area_error",
     "report_html",
@@ -24,6 +32,7 @@ __all__ = [
     "shape_error",
     "slice_statistics",
     "standard_error",
+    "structural_similarity",
     "summarise",
     "warnings",
 ]

@@ -14,7 +14,7 @@ from jaxmicro.planes import Codec, put_planes, take_planes
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.tiles import in_batches
 
-SHARPEN = 8.0  # power of the fractions before they are held: their mean is then nearly the share of the labels
+SHARPEN = (1.0, 8.0, 64.0)  # powers of the fractions, in turn; the mean of the last is nearly the share of the labels
 
 
 def decode_volume(
@@ -71,7 +71,7 @@ def interpolate(
     n = latent.shape[axis]
     position = (jnp.arange(n * factor) + 0.5) / factor - 0.5
     below = jnp.floor(position).astype(int)
-    share = (position - below).reshape((-1,) + (1,) * (3 - axis))
+    share = jnp.expand_dims(position - below, [a for a in range(4) if a != axis])
 
     def plane(index):
         index = index % n if periodic else jnp.clip(index, 0, n - 1)
@@ -87,8 +87,12 @@ def labels_of_fractions(
     shares of the voxels `within` these (`calibrate_fractions`)."""
     if held is None:
         return to_labels(fractions)
-    logits = SHARPEN * jnp.log(jnp.clip(fractions, 1e-6, 1.0))
-    return to_labels(calibrate_fractions(2 * jax.nn.softmax(logits, axis=-1) - 1, held, iterations=30, within=within))
+    log_p = jnp.log(jnp.clip(fractions, 1e-6, 1.0))
+    for power in SHARPEN:
+        sharp = jax.nn.softmax(power * log_p, axis=-1)
+        shifted = calibrate_fractions(2 * sharp - 1, held, iterations=20, within=within)
+        log_p = jnp.log(jnp.clip((shifted + 1) / 2, 1e-12, 1.0)) / power
+    return to_labels(log_p)
 
 
 def _mean(planes: list[Float[Array, "n h w p"]]) -> Float[Array, "z y x p"]:

@@ -7,6 +7,7 @@ from jaxmicro.viz.curves import (
     memorisation_figure,
     true_volume_curves,
 )
+from jaxmicro.viz.maps import slice_map
 from jaxmicro.viz.rendering import cube_image, surface_image, volume_rendering
 from jaxmicro.viz.slices import concentration_panel, design_panel, sample_grid, segmentation_check, slice_panel
 from jaxmicro.viz.style import paint, phase_colours, pixels, png
@@ -26,6 +27,7 @@ __all__ = [
     "png",
     "sample_grid",
     "segmentation_check",
+    "slice_map",
     "slice_panel",
     "surface_image",
     "training_curves",

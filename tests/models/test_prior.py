@@ -14,9 +14,12 @@ from jaxmicro.models.prior import likelihood_logits, posterior_logits
 TINY = PriorConfig(phases=3, patch=16, unet=UNetConfig(widths=(8, 12), embedding=16))
 
 
+initial = jax.jit(models.init, static_argnums=0)  # one compilation instead of one for each operation
+
+
 def random_params(config: PriorConfig, key: int = 0):
     """Parameters of an untrained network whose output is not zero."""
-    params = models.init(config, jax.random.key(0))
+    params = initial(config, jax.random.key(0))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(key), len(leaves))
     noise = [0.1 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
@@ -61,7 +64,7 @@ def test_attention_sees_everything():
 
 def test_an_untrained_network_gives_the_exact_posterior_of_independent_pixels():
     # zero-initialised output: no context. Bayes by hand with equal prior shares
-    params = models.init(TINY, jax.random.key(0))
+    params = initial(TINY, jax.random.key(0))
     log_snr = jnp.array([-1.0])
     x_t = jax.random.normal(jax.random.key(2), (1, 4, 4, 3))
     alpha, sigma = float(jax.nn.sigmoid(-1.0) ** 0.5), float(jax.nn.sigmoid(1.0) ** 0.5)
@@ -117,7 +120,7 @@ def test_the_likelihood_is_unbiased_evidence(log_snr):
 def test_the_loss_has_finite_gradients_and_falls(prediction):
     config = dataclasses.replace(TINY, phases=2, prediction=prediction)
     labels = jnp.asarray(np.indices((8, 16, 16))[2] // 8, jnp.uint8)  # two halves
-    params = models.init(config, jax.random.key(0))
+    params = initial(config, jax.random.key(0))
 
     @jax.jit
     def descend(params, key):
@@ -133,7 +136,7 @@ def test_the_loss_has_finite_gradients_and_falls(prediction):
 
 
 def test_renaming_the_phases_leaves_the_untrained_loss_alone():
-    params = models.init(TINY, jax.random.key(0))
+    params = initial(TINY, jax.random.key(0))
     labels = jax.random.randint(jax.random.key(0), (64, 16, 16), 0, 3).astype(jnp.uint8)
     values = [float(models.loss(TINY, params, named, jax.random.key(1))[0]) for named in (labels, (labels + 1) % 3)]
     assert values[0] == pytest.approx(values[1], rel=0.02)  # other noise at each phase: Monte-Carlo error

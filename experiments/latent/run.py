@@ -1,0 +1,240 @@
+"""Latent priors of two micrographs and their volumes: `python -m experiments.latent.run [MATERIAL...] [--only STAGE]`.
+
+Stages: "reconstruction" (autoencoders on held-out crops), "volumes" (S2 of volumes, beside the pixel path at equal wall
+time), "slices" (distances of neighbouring slices, and a map). What is trained or made already is not made again.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from experiments.latent.config import LatentConfig, smoke
+from experiments.machine import describe
+from experiments.materials import micrograph
+from experiments.priors import find_prior, untrained_prior
+from experiments.tables import markdown_table, read_rows, replace_rows, write_table
+from experiments.volumes import make_volumes, seconds_per_volume
+from jaxmicro import evaluate, models, pipeline, viz
+from jaxmicro.data import CropConfig, crop_batches, training_sources
+from jaxmicro.phases import one_hot
+from jaxmicro.pipeline import Prior
+from jaxmicro.types import Microstructure
+
+HERE = Path(__file__).parent
+STAGES = ("reconstruction", "volumes", "slices")
+# P-MicroLad Table A.1 (MAE, PSNR, SSIM) and the upper half of Table 1 (relative S2 error of each phase, %)
+PAPER_RECONSTRUCTION = {
+    2: {4: (0.0236, 20.39, 0.9344), 8: (0.0121, 21.66, 0.9824), 16: (0.0085, 25.77, 0.9849)},
+    3: {4: (0.0281, 19.27, 0.9182), 8: (0.0242, 21.92, 0.9477), 16: (0.0076, 27.30, 0.9886)},
+}
+PAPER_S2 = {2: (2.03, 4.62), 3: (10.81, 8.31, 2.80)}
+RECONSTRUCTION = {
+    "material": "Material", "latent_size": "Code", "mae": "MAE", "psnr": "PSNR (dB)", "ssim": "SSIM",
+    "wrong": "Wrong phase (%)", "paper": "P-MicroLad: MAE / PSNR / SSIM", "steps": "Updates",
+    "parameters": "Parameters",
+}  # fmt: skip
+VOLUMES = {
+    "material": "Material", "path": "Path", "phase": "Phase", "phi": "phi (micrograph)", "s2": "S2 error (%)",
+    "s2_rate": "S2 error rate (%)", "paper": "P-MicroLad, S2 error (%)", "surface_area": "Surface area (ratio)",
+    "seconds": "s / volume",
+}  # fmt: skip
+SLICES = {
+    "material": "Material", "of": "Slices", "d_u": "d_u", "d_u_crops": "d_u of crops", "share": "Ratio",
+    "d_map": "in the PCA plane", "d_map_crops": "crops",
+}  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the stages asked for, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("materials", nargs="*", metavar="MATERIAL", help="default: sofc and carbonate")
+    parser.add_argument("--only", choices=STAGES, help="default: every stage")
+    options = parser.parse_args(arguments)
+    config = LatentConfig()
+    config = dataclasses.replace(config, materials=tuple(options.materials) or config.materials)
+    run(config, stages=(options.only,) if options.only else STAGES, results=HERE, figures=HERE / "figures")
+    for name, columns in (("reconstruction", RECONSTRUCTION), ("volumes", VOLUMES), ("slices", SLICES)):
+        write_table(HERE / "README.md", name, markdown_table(read_rows(HERE / f"{name}.csv"), columns))
+
+
+def run_smoke(out: Path) -> dict[str, list[dict[str, str]]]:
+    """Every stage with tiny networks, in seconds; returns the rows."""
+    run(
+        smoke(out),
+        stages=STAGES,
+        results=out,
+        figures=out / "figures",
+        pixel=lambda name: untrained_prior(micrograph(name)),
+    )
+    return {stage: read_rows(out / f"{stage}.csv") for stage in STAGES}
+
+
+def run(config: LatentConfig, *, stages: Sequence[str], results: Path, figures: Path, pixel=find_prior) -> None:
+    """The stages, for each material."""
+    figures.mkdir(parents=True, exist_ok=True)
+    for material in config.materials:
+        image = micrograph(material)
+        if "reconstruction" in stages:
+            for size in config.latent_sizes:
+                row = reconstruction_row(config, material, image, size)
+                replace_rows(results / "reconstruction.csv", [row], key=["material", "latent_size"])
+        prior = trained(config, material, image, config.latent_sizes[0])
+        if "volumes" in stages:
+            for path, other in (("latent", prior), ("pixel, equal time", pixel(material))):
+                rows = volume_rows(config, material, image, path, other, figures)
+                replace_rows(results / "volumes.csv", rows, key=["material", "path", "phase"])
+        if "slices" in stages:
+            rows = slice_rows(config, material, image, prior, figures)
+            replace_rows(results / "slices.csv", rows, key=["material", "of"])
+
+
+def trained(config: LatentConfig, material: str, image: Microstructure, size: int) -> Prior:
+    """The latent prior with codes of `size`, trained now if it is not there. Only that of the first size makes volumes:
+    of the others the autoencoder matters, and the network that diffuses is trained for one update."""
+    folder = config.out / f"{material}_{size}"
+    if (folder / "weights.safetensors").is_file():
+        return pipeline.load_prior(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    first = size == config.latent_sizes[0]
+    return pipeline.train(
+        image,
+        start=None,
+        prior_config=models.latent_small(image.phases, size, patch=config.patch),
+        config=config.prior if first else dataclasses.replace(config.prior, steps=1),
+        autoencoder=config.autoencoder if first else dataclasses.replace(config.autoencoder, steps=config.coarse_steps),
+        tune=False,
+        out=folder,
+        progress=_printer(f"{material}, {size} x {size}"),
+    )
+
+
+def reconstruction_row(config: LatentConfig, material: str, image: Microstructure, size: int) -> dict[str, object]:
+    """MAE, PSNR and SSIM of encoding and decoding held-out crops, means over the crops; grey levels as in the paper."""
+    prior = trained(config, material, image, size)
+    sources = training_sources(image.labels, patch=config.patch)
+    crops = next(crop_batches(sources.validation, CropConfig(patch=config.patch, batch=config.crops, seed=99)))
+    fractions = _reproduced(prior, crops)
+    real, made = evaluate.grey(one_hot(crops, image.phases)), evaluate.grey(fractions)
+    mae, psnr, ssim = (
+        float(np.mean(jax.jit(jax.vmap(measure))(made, real)))
+        for measure in (evaluate.mean_absolute_error, evaluate.peak_signal_to_noise, evaluate.structural_similarity)
+    )
+    found = PAPER_RECONSTRUCTION[image.phases].get(size)
+    return {
+        "material": material,
+        "latent_size": size,
+        "mae": mae,
+        "psnr": psnr,
+        "ssim": ssim,
+        "wrong": 100 * float(np.mean(np.asarray(fractions.argmax(axis=-1)) != crops)),
+        "paper": found and " / ".join(map(str, found)),
+        "steps": prior.record["autoencoder_steps"],
+        "parameters": models.parameter_count(prior.params["vae"]),
+        "seconds": prior.record["autoencoder_seconds"],
+        "disjoint": prior.record["disjoint_validation"],
+        **describe(),
+    }
+
+
+def _reproduced(prior: Prior, labels: np.ndarray) -> jax.Array:
+    codec = models.codec(prior.config, prior.params)
+    program = jax.jit(lambda x: codec.decode(codec.encode(x)))
+    return jax.lax.map(program, one_hot(labels, prior.config.phases)[:, None])[:, 0]
+
+
+def volume_rows(
+    config: LatentConfig, material: str, image: Microstructure, path: str, prior: Prior, figures: Path
+) -> list[dict[str, object]]:
+    """Relative S2 error of the mean curve of the volumes, with the fractions of the micrograph held."""
+    sampling = pipeline.default_sampling(prior.config)
+    if path != "latent":
+        sampling = dataclasses.replace(sampling, steps=config.pixel_steps, harmonise=0)
+    folder = config.out / f"{material}_{path.replace(', ', '_').replace(' ', '_')}_volumes"
+    volumes = make_volumes(prior, folder, count=config.volumes, shape=config.shape, seed=config.seed, sampling=sampling)
+    report = evaluate.compare(volumes, image, r_max=config.r_max, patches=0)
+    (folder / "report.json").write_text(json.dumps(report))
+    size = {"voxel_size": image.voxel_size, "unit": image.unit}
+    planes = viz.slice_panel(volumes[0].labels, micrograph=image.labels, phases=image.phases, **size)
+    name = path.split(",")[0]
+    (figures / f"{material}_{name}_planes.png").write_bytes(viz.png(planes, dpi=80))
+    (figures / f"{material}_{name}_curves.png").write_bytes(viz.png(viz.correlation_curves(report), dpi=80))
+    return [
+        {
+            "material": material,
+            "path": path,
+            "phase": phase["phase"],
+            "phi": f"{phase['volume_fraction']['mean']:.3f} ({phase['volume_fraction']['reference']:.3f})",
+            "s2": phase["two_point"]["relative_area_error"],
+            "s2_rate": phase["two_point"]["error_rate"],
+            "paper": PAPER_S2[image.phases][phase["phase"]],
+            "surface_area": phase["surface_area"]["ratio"],
+            "seconds": seconds_per_volume(folder),
+            "volumes": len(volumes),
+            "steps": sampling.steps,
+            "harmonise": sampling.harmonise,
+            "refine": sampling.refine if path == "latent" else None,
+            **describe(),
+        }
+        for phase in report["phases"]
+    ]
+
+
+def slice_rows(
+    config: LatentConfig, material: str, image: Microstructure, prior: Prior, figures: Path
+) -> list[dict[str, object]]:
+    """d_u of the slices of volumes against crops of the micrograph, and a map of both coloured by volume fraction."""
+    volumes = make_volumes(
+        prior, config.out / f"{material}_latent_volumes", count=config.volumes, shape=config.shape, seed=config.seed,
+        sampling=pipeline.default_sampling(prior.config),
+    )  # fmt: skip
+    stacks = [np.moveaxis(volume.labels, axis, 0) for volume in volumes for axis in range(3)]
+    edge = min(config.shape)
+    crops = next(crop_batches(image.labels, CropConfig(patch=edge, batch=4 * edge, seed=7)))
+    codec = models.codec(prior.config, prior.params)
+    summarise = jax.jit(lambda x: evaluate.code_summary(codec.encode(one_hot(x, image.phases))))
+    of_crops = np.asarray(summarise(crops))
+    of_slices = [np.asarray(summarise(stack)) for stack in stacks]
+    flat = evaluate.flat_map(np.concatenate([of_crops, *of_slices]))
+    bounds = np.cumsum([len(of_crops), *map(len, of_slices)])
+    flat_crops, *flat_slices = np.split(flat, bounds[:-1])
+    near, far = np.mean([evaluate.consecutive_distance(s) for s in of_slices]), evaluate.consecutive_distance(of_crops)
+    colours = {
+        f"fraction of phase {p}": np.concatenate([(s == p).mean(axis=(1, 2)) for s in (crops, *stacks)])
+        for p in range(image.phases)
+    }
+    groups = {"crops of the micrograph": slice(0, len(crops)), "slices of the volumes": slice(len(crops), None)}
+    (figures / f"{material}_map.png").write_bytes(viz.png(viz.slice_map(flat, groups, colours), dpi=80))
+    return [
+        {
+            "material": material,
+            "of": f"{len(volumes)} volumes, three axes",
+            "d_u": near,
+            "d_u_crops": far,
+            "share": near / far,
+            "d_map": np.mean([evaluate.consecutive_distance(s) for s in flat_slices]),
+            "d_map_crops": evaluate.consecutive_distance(flat_crops),
+            **describe(),
+        }
+    ]
+
+
+def _printer(name: str):
+    last = time.monotonic()
+
+    def tell(stage: str, done: int, total: int, note: str) -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last >= 30:
+            last = time.monotonic()
+            print(f"{name}: {stage} {done}/{total} {note}", flush=True)
+
+    return tell
+
+
+if __name__ == "__main__":
+    main()
