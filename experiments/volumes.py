@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from jaxmicro import pipeline
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
@@ -33,8 +35,10 @@ def make_volumes(
         ValueError: the folder holds volumes made another way; delete it, or choose another one.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    held = np.asarray(() if prior.material is None else prior.material.held_covariance)
     made_with = {
-        "shape": shape, "seed": seed, "fractions": fractions, "scatter": scatter, "prior": fingerprint(prior.params)
+        "shape": shape, "seed": seed, "fractions": fractions, "scatter": scatter,
+        "prior": fingerprint([prior.params, held]),
     }  # fmt: skip
     _check_same(folder / "made_with.json", made_with, sampling)
     began = time.monotonic()

@@ -9,6 +9,7 @@
 Progress goes to a function `progress(stage, done, total, note)`; without one, nothing is printed.
 """
 
+from jaxmicro.guidance import Target
 from jaxmicro.io import read, write
 from jaxmicro.pipeline.design import Design, check_feasible, crop_numbers, design, read_targets
 from jaxmicro.pipeline.numbers import check_r_max, evaluate, measure
@@ -53,6 +54,7 @@ __all__ = [
     "Material",
     "Prior",
     "Progress",
+    "Target",
     "TransportField",
     "bundled",
     "bundled_micrograph",

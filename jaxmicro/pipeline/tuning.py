@@ -12,7 +12,7 @@ from jaxmicro.pipeline.prior import Prior, Progress
 from jaxmicro.pipeline.volumes import reconstruct
 from jaxmicro.reconstruct import plane_covariance
 
-GAINS = (1.0, 1.0, 0.7)  # share of the excess that is taken back, round by round
+GAINS = (1.0, 1.0, 0.5, 0.33)  # share of the excess that is taken back, round by round; the last ones average noise
 VOLUMES = 2  # of each round
 EDGE = 64  # largest edge of a pilot volume
 SEED = 7_654_321  # of the pilot volumes; nobody will ask for the same
@@ -23,7 +23,7 @@ def tune_correlation(prior: Prior, *, progress: Progress | None = None) -> Prior
 
     Holding a volume to the covariance of the micrograph while it is noisy does not quite give it to the finished one: a
     network that is not perfect, and planes that must agree, make structures coarser or finer. What a few volumes have
-    too much is taken off what they are held to, three times. `record["tuning"]` keeps how far they were off: the root
+    too much is taken off what they are held to, four times. `record["tuning"]` keeps how far they were off: the root
     mean square over phases and distances, relative to the variance. If that does not fall, nothing is held.
 
     Raises:

@@ -14,7 +14,7 @@ from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs
 
-VERBS = ("train", "reconstruct", "measure", "evaluate", "export", "demo")
+VERBS = ("train", "reconstruct", "design", "measure", "evaluate", "export", "demo")
 SAMPLE = ["--size", 16, "--steps", 2, "--harmonise", 0]
 
 

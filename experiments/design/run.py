@@ -1,0 +1,187 @@
+"""Design volumes to targets: `python -m experiments.design.run [CASE...]`; see README.md.
+
+Volumes that are there are not made again. The table and the figures show whatever is finished.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.design.config import CASES, DesignConfig, smoke
+from experiments.machine import describe
+from experiments.materials import micrograph
+from experiments.priors import find_prior, untrained_prior
+from experiments.tables import markdown_table, read_rows, replace_rows, write_table
+from jaxmicro import evaluate, pipeline, viz
+from jaxmicro.guidance import exact
+from jaxmicro.io import read, write
+from jaxmicro.pipeline import Design, Prior
+from jaxmicro.types import Microstructure
+
+HERE = Path(__file__).parent
+COLUMNS = {
+    "case": "Case", "target": "Number", "volumes": "n", "wanted": "Wanted", "before": "Reconstruction",
+    "achieved": "Design", "off": "Mean off (%)", "worst": "Worst volume off (%)", "s2_before": "S2 error before (%)",
+    "s2": "S2 error (%)", "lineal_path": "Lineal path error (%)", "surface_area": "Surface area (ratio)",
+    "rounds": "Rounds", "seconds": "s / volume",
+}  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the cases asked for, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default: all of {', '.join(CASES)}")
+    parser.add_argument("--volumes", type=int, help="fewer volumes than the configured number")
+    options = parser.parse_args(arguments)
+    unknown = [case for case in options.cases if case not in CASES]
+    if unknown:
+        parser.error(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
+    config = DesignConfig()
+    config = dataclasses.replace(
+        config, cases=tuple(options.cases) or config.cases, volumes=options.volumes or config.volumes
+    )
+    run(config, find_prior=lambda name, image: find_prior(name), results=HERE / "results.csv", figures=HERE / "figures")
+    write_table(HERE / "README.md", "table", markdown_table(read_rows(HERE / "results.csv"), COLUMNS))
+
+
+def run_smoke(out: Path) -> list[dict[str, str]]:
+    """The same with a tiny untrained network, in seconds; returns the rows."""
+    results = out / "results.csv"
+    run(smoke(out), find_prior=lambda name, image: untrained_prior(image), results=results, figures=out / "figures")
+    return read_rows(results)
+
+
+def run(
+    config: DesignConfig, *, find_prior: Callable[[str, Microstructure], Prior], results: Path, figures: Path
+) -> None:
+    """Designs, rows and a figure of each case."""
+    for name in config.cases:
+        case = CASES[name]
+        image = micrograph(case.material)
+        prior = find_prior(case.material, image)
+        folder = config.out / name.replace(" ", "_").replace("=", "_")
+        designs = designed(prior, image, folder, name, config)
+        rows = report_rows(designs, image, name, config, _seconds(folder))
+        replace_rows(results, rows, key=["case", "target"])
+        figures.mkdir(parents=True, exist_ok=True)
+        first = designs[0]
+        panel = viz.design_panel(
+            first.reconstruction.labels, first.volume.labels,
+            [(t.name, b, t.value, a) for t, b, a in zip(first.targets, first.before, first.achieved, strict=True)],
+            phases=image.phases, voxel_size=image.voxel_size, unit=image.unit,
+        )  # fmt: skip
+        (figures / f"{folder.name}.png").write_bytes(viz.png(panel, dpi=100))
+
+
+def designed(prior: Prior, image: Microstructure, folder: Path, name: str, config: DesignConfig) -> list[Design]:
+    """The designs of a case; the missing ones are made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    case, began = CASES[name], time.monotonic()
+
+    def keep(number: int, found: Design) -> None:
+        nonlocal began
+        write(folder / f"volume_{number:03d}.npz", found.volume)
+        write(folder / f"reconstruction_{number:03d}.npz", found.reconstruction)
+        numbers = {
+            "targets": [dataclasses.asdict(target) for target in found.targets],
+            "before": found.before,
+            "achieved": found.achieved,
+            "rounds": found.rounds,
+            "seconds": time.monotonic() - began,
+        }
+        _record(folder, number).write_text(json.dumps(numbers))
+        achieved = ", ".join(f"{value:.4g}" for value in found.achieved)
+        print(f"{name}: volume {number + 1}: {achieved} in {numbers['seconds']:.0f} s", flush=True)
+        began = time.monotonic()
+
+    done = [number for number in range(config.volumes) if _record(folder, number).is_file()]
+    if len(done) < config.volumes:
+        pipeline.design(
+            prior, case.targets, micrograph=image, shape=config.shape, volumes=config.volumes, seed=config.seed,
+            method="sds" if case.method == "sds" else "guided", tolerance=config.tolerance, rounds=config.rounds,
+            sampling=config.sampling, distillation=config.distillation, skip=done, on_design=keep,
+        )  # fmt: skip
+    return [_read(folder, number) for number in range(config.volumes)]
+
+
+def report_rows(
+    designs: Sequence[Design], image: Microstructure, name: str, config: DesignConfig, seconds: float
+) -> list[dict[str, object]]:
+    """One row per target: what was wanted and reached, and what it cost in resemblance to the micrograph."""
+    after, before = (
+        evaluate.compare([getattr(d, kind) for d in designs], image, r_max=config.r_max, patches=0)["phases"]
+        for kind in ("volume", "reconstruction")
+    )
+
+    def of_phases(report: list[dict], *path: str) -> str:
+        found = []
+        for phase in report:
+            value = phase
+            for key in path:
+                value = value[key]
+            found.append("-" if value is None else f"{value:.2f}")
+        return " ".join(found)
+
+    rows = []
+    for i, target in enumerate(designs[0].targets):
+        achieved = np.array([design.achieved[i] for design in designs])
+        wanted = np.array([design.targets[i].value for design in designs])
+        curve = target.quantity == "two_point"
+        row = {
+            "case": name,
+            "target": target.name,
+            "volumes": len(designs),
+            "wanted": "" if curve else _pm(wanted),
+            "before": _pm(np.array([design.before[i] for design in designs])),
+            "achieved": _pm(achieved),
+            "off": "" if curve else f"{100 * float(np.mean(achieved / wanted) - 1):.2f}",
+            "worst": "" if curve else f"{100 * float(np.abs(achieved / wanted - 1).max()):.2f}",
+            "s2_before": of_phases(before, "two_point", "error_rate"),
+            "s2": of_phases(after, "two_point", "error_rate"),
+            "lineal_path": of_phases(after, "lineal_path", "error_rate"),
+            "surface_area": of_phases(after, "surface_area", "ratio"),
+            "rounds": f"{np.mean([design.rounds for design in designs]):.1f}",
+            "seconds": f"{seconds:.0f}",
+            **describe(),
+        }
+        if target.quantity == "diffusivity":
+            for kind in ("reconstruction", "volume"):
+                row[f"tau_{kind}"] = " ".join(
+                    f"{np.mean([_tau(getattr(d, kind), target.phase, axis) for d in designs]):.2f}" for axis in range(3)
+                )
+        rows.append(row)
+    return rows
+
+
+def _tau(volume: Microstructure, phase: int, axis: int) -> float:
+    d_eff = exact("diffusivity", volume.labels, volume.phases, phase, axis)
+    return volume.volume_fractions[phase] / d_eff if d_eff else float("inf")
+
+
+def _pm(values: np.ndarray) -> str:
+    return f"{values.mean():.4g}" + (f" ± {values.std(ddof=1):.2g}" if values.size > 1 else "")
+
+
+def _record(folder: Path, number: int) -> Path:
+    return folder / f"design_{number:03d}.json"
+
+
+def _seconds(folder: Path) -> float:
+    """Median wall time of the designs; the first of a run includes compilation."""
+    return float(np.median([json.loads(path.read_text())["seconds"] for path in folder.glob("design_*.json")]))
+
+
+def _read(folder: Path, number: int) -> Design:
+    data = json.loads(_record(folder, number).read_text())
+    volumes = [read(folder / f"{kind}_{number:03d}.npz") for kind in ("volume", "reconstruction")]
+    targets = tuple(pipeline.Target(**target) for target in data["targets"])
+    return Design(*volumes, targets, tuple(data["before"]), tuple(data["achieved"]), data["rounds"])
+
+
+if __name__ == "__main__":
+    main()
