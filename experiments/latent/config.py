@@ -15,7 +15,7 @@ class LatentConfig:
     patch: int = 64  # edge of the crops, pixels
     latent_sizes: tuple[int, ...] = (16, 8, 4)  # edge of the code of a crop; volumes are made with the first
     autoencoder: TrainConfig = replace(pipeline.AUTOENCODER, steps=1500, batch=16)
-    coarse_steps: int = 500  # updates of the autoencoders that are only reconstructed with
+    coarse_steps: int = 400  # updates of the autoencoders that are only reconstructed with
     prior: TrainConfig = replace(pipeline.FROM_SCRATCH, steps=1000, batch=16)
     seed: int = 0
     crops: int = 256  # held-out crops that reconstruction is measured on

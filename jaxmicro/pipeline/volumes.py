@@ -24,6 +24,7 @@ from jaxmicro.reconstruct import (
     SamplingConfig,
     SamplingState,
     advance,
+    calibrate_fractions,
     decode_volume,
     init_state,
     labels_of,
@@ -99,10 +100,10 @@ def default_sampling(prior: PriorConfig) -> SamplingConfig:
         return SamplingConfig()
     edge = prior.patch // prior.cell
     tile, overlap = (edge, edge // 4) if prior.unet.attention else (128, 32)  # attention knows the training size only
-    low, high = prior.log_snr_range
-    return SamplingConfig(
-        log_snr_range=(low, high), times="ddpm" if prior.levels == "ddpm" else "log_snr", tile=tile, overlap=overlap
-    )
+    sampling = SamplingConfig(log_snr_range=prior.log_snr_range, tile=tile, overlap=overlap)
+    if prior.levels == "ddpm":  # P-MicroLad eqs. 23 to 27
+        return dataclasses.replace(sampling, times="ddpm", steps=1000, harmonise=0, couple=0.0)
+    return dataclasses.replace(sampling, steps=20, harmonise=3)
 
 
 def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingConfig | None = None) -> SamplingConfig:
@@ -290,8 +291,13 @@ def _decode(params, latent, key, held, *, prior: PriorConfig, sampling: Sampling
     """Labels of one latent volume: decoded along three axes, refined, and its fractions held."""
     codec, key = models.codec(prior, params), jax.random.fold_in(key, 1 + sampling.evaluations)
     options = {"rounds": sampling.refine, "periodic": sampling.periodic, "batch": sampling.batch}
-    fractions = decode_volume(codec, latent, key=key, **options)
-    return labels_of_fractions(fractions, held, _middle(fractions.shape[:3], shape))
+    middle = _middle([edge * codec.factor for edge in latent.shape[:3]], shape)
+
+    def hold(fractions):
+        return (1 + calibrate_fractions(2 * fractions - 1, held, within=middle, iterations=8)) / 2
+
+    fractions = decode_volume(codec, latent, key=key, hold=None if held is None else hold, **options)
+    return labels_of_fractions(fractions, held, middle)
 
 
 def volume_keys(seed: int, numbers: Sequence[int]) -> jax.Array:

@@ -5,6 +5,8 @@ of voxels is the linear interpolation between the two latent planes around it, a
 paper does not say how its 16 planes become 64).
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
@@ -25,6 +27,7 @@ def decode_volume(
     periodic: bool = False,
     batch: int = 16,
     key: jax.Array | None = None,
+    hold: Callable[[Float[Array, "z y x p"]], Float[Array, "z y x p"]] | None = None,
 ) -> Float[Array, "z y x p"]:
     """Phase fractions of a latent volume, differentiable.
 
@@ -33,17 +36,24 @@ def decode_volume(
         periodic: the volume continues at its opposite face.
         batch: planes in the networks at once; bounds the memory.
         key: of the shifts that move the seam of a periodic volume from round to round; None: none.
+        hold: applied to the volume before each round, for example to hold its volume fractions.
     """
     decoded = [
         in_batches(codec.decode, take_planes(interpolate(latent, codec.factor, axis, periodic=periodic), axis), batch)
         for axis in range(3)
     ]
     volume = _mean(decoded)  # eqs. 29, 31, 33 and 35
-    return refine(codec, volume, rounds, batch=batch, key=key if periodic else None)
+    return refine(codec, volume, rounds, batch=batch, key=key if periodic else None, hold=hold)
 
 
 def refine(
-    codec: Codec, volume: Float[Array, "z y x p"], rounds: int, *, batch: int = 16, key: jax.Array | None = None
+    codec: Codec,
+    volume: Float[Array, "z y x p"],
+    rounds: int,
+    *,
+    batch: int = 16,
+    key: jax.Array | None = None,
+    hold: Callable[[Float[Array, "z y x p"]], Float[Array, "z y x p"]] | None = None,
 ) -> Float[Array, "z y x p"]:
     """X <- mean over the three axes of D(E(planes of X)), `rounds` times (P-MicroLad eqs. 29 to 35).
 
@@ -55,7 +65,7 @@ def refine(
         shift = jnp.zeros(3, int)
         if key is not None:
             shift = jax.random.randint(jax.random.fold_in(key, k), (3,), 0, jnp.asarray(volume.shape[:3]))
-        volume = jnp.roll(volume, shift, axis=(0, 1, 2))
+        volume = jnp.roll(hold(volume) if hold else volume, shift, axis=(0, 1, 2))
         seen = [in_batches(lambda x: codec.decode(codec.encode(x)), take_planes(volume, axis), batch)
                 for axis in range(3)]  # fmt: skip
         return jnp.roll(_mean(seen), -shift, axis=(0, 1, 2))
