@@ -124,7 +124,11 @@ def train_on(
     began = time.monotonic()
     if network.vae is not None:
         autoencoder = autoencoder or (AUTOENCODER if fresh else AUTOENCODER_FINE_TUNING)
-        params, entries = _with_autoencoder(run, params, network, autoencoder, out, log)
+        parts = [network.to_dict(), dataclasses.asdict(autoencoder), dataclasses.asdict(crops)]
+        identity = json.dumps([*parts, fingerprint([*sources, params])])
+        params, entries = _with_autoencoder(
+            run, params, network, autoencoder, sources=sources, crops=crops, identity=identity, out=out, log=log
+        )
         record |= entries | {"autoencoder_seconds": time.monotonic() - began}
 
     def so_far(ema: Any, **more: Any) -> Prior:
@@ -209,15 +213,19 @@ def _with_autoencoder(
     params: dict[str, Any],
     network: PriorConfig,
     config: TrainConfig,
+    *,
+    sources: Sources,
+    crops: CropConfig,
+    identity: str,
     out: Path | str | None,
     log: Callable[[dict[str, Any]], None] | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parameters with a trained autoencoder and the statistics of its code, and what to record of it.
 
     Once finished it is kept beside the checkpoints, so that a training that goes on finds the same code again.
+    `identity` tells whether what is kept belongs to this work.
     """
     assert network.vae is not None
-    sources, crops = run.keywords["sources"], run.keywords["crops"]
     record: dict[str, Any] = {}
 
     def keep(entry: dict[str, Any]) -> None:
@@ -225,9 +233,6 @@ def _with_autoencoder(
         if log is not None:
             log({"stage": "autoencoder", **entry})
 
-    identity = json.dumps(
-        [network.to_dict(), dataclasses.asdict(config), dataclasses.asdict(crops), fingerprint([*sources, params])]
-    )
     finished = None if out is None else Path(out) / "checkpoints" / "autoencoder.safetensors"
     if finished is not None and finished.is_file():
         found, saved = load_weights(finished)

@@ -56,6 +56,12 @@ def test_rounds_of_refinement_add_up_and_keep_fractions():
     np.testing.assert_array_equal(refine(codec, volume, 0), volume)
 
 
+def test_what_is_to_be_held_is_held_before_each_round():
+    volume, codec = fractions(0), pixel_codec(3)
+    turned = decode_volume(codec, 2 * volume - 1, rounds=2, hold=lambda x: jnp.roll(x, 1, axis=-1))
+    np.testing.assert_allclose(turned, jnp.roll(volume, 2, axis=-1), atol=1e-6)
+
+
 def test_a_round_is_the_mean_of_encoding_and_decoding_along_each_axis():
     """eqs. 29 to 35 by a loop over slices, one at a time."""
     codec, volume = block_codec(phases=3), fractions(0)
