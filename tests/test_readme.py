@@ -23,7 +23,12 @@ from tests.cli.conftest import blobs, tiny_prior
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-SMALL = {"train": ["--steps", "2", "--batch", "2"], "reconstruct": ["--steps", "2"], "demo": ["--steps", "2"], "design": ["--steps", "2", "--rounds", "1", "--size", "16"]}
+SMALL = {
+    "train": ["--steps", "2", "--batch", "2"],
+    "reconstruct": ["--steps", "2"],
+    "demo": ["--steps", "2"],
+    "design": ["--steps", "2", "--rounds", "1", "--size", "16"],
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -67,7 +72,15 @@ def small(line: str) -> list[str]:
 
 def test_every_command_of_the_readme_runs_in_its_order(small_world: Path):
     lines = commands("jaxmicro")
-    assert {shlex.split(line)[1] for line in lines} == {"train", "reconstruct", "design", "measure", "evaluate", "export", "demo"}
+    assert {shlex.split(line)[1] for line in lines} == {
+        "train",
+        "reconstruct",
+        "design",
+        "measure",
+        "evaluate",
+        "export",
+        "demo",
+    }
     for line in lines:
         assert main(small(line)) == 0, line
     for path in (

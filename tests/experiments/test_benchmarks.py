@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import solver_in_the_loop, solvers
+from benchmarks import guidance, solver_in_the_loop, solvers
 from benchmarks.reconstruction import HARMONISE_COLUMNS, SIZE_COLUMNS, Case, measure, parse_case
 from jaxmicro.models import PriorConfig, UNetConfig
 
@@ -37,3 +37,10 @@ def test_the_solvers_in_the_loop_agree(capsys: pytest.CaptureFixture):
     solver_in_the_loop.main(["--slices", "2", "--edge", "8"])
     table = capsys.readouterr().out.strip().splitlines()
     assert len(table) == 4 + 7
+
+
+@pytest.mark.slow  # compiles every step twice
+def test_guidance_of_slices_is_compared_with_a_plain_loop(capsys: pytest.CaptureFixture):
+    guidance.main(["--network", "default", "--slices", "4", "--edge", "16", "--repeats", "1"])
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| default")]
+    assert len(table) == 3
