@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from jaxmicro.cli.options import Design
 from jaxmicro.cli.reconstruct import find_reference, sampling_of
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import DistillationConfig
+from jaxmicro.guidance import DistillationConfig, Target, Wish
 from jaxmicro.io import read, write
+from jaxmicro.types import Microstructure
 
 
 def run(options: Design) -> None:
@@ -44,13 +46,16 @@ def run(options: Design) -> None:
         names=options.names,
         shape=shape,
         method=options.method,
+        periodic=options.periodic,
         tolerance=options.tolerance / 100,
     )
-    pipeline.sampling_config(prior, shape=shape, sampling=sampling)
+    resolved = pipeline.sampling_config(prior, shape=shape, sampling=sampling)
+    _warn(console, targets, reference)
     name = Path(options.source).name.removesuffix(".safetensors")
     folder = open_run_folder(
         "design", name, options, out=options.out, resume=options.resume, inputs=[pipeline.prior_path(options.source)],
-        sampling=sampling, distillation=distillation, prior=prior.config.to_dict(),
+        sampling=dataclasses.replace(resolved, shape=shape), distillation=distillation, prior=prior.config.to_dict(),
+        targets=targets,
     )  # fmt: skip
     files = [folder.path / f"design_{number:03d}.json" for number in range(options.volumes)]
 
@@ -59,8 +64,8 @@ def run(options: Design) -> None:
             write(folder.path / f"reconstruction_{number:03d}.{ending}", found.reconstruction)
             write(folder.path / f"volume_{number:03d}.{ending}", found.volume)
         folder.write_figures({f"design_{number:03d}": figures.design(found, options.names)})
-        folder.write_json(files[number].name, _record(found))  # last: it says that the rest is there
-        console.remark(_line(number, found))
+        folder.write_json(files[number].name, _record(found, options.names))  # last: it says that the rest is there
+        console.remark(_line(number, found, options.names))
 
     pipeline.design(
         prior,
@@ -89,25 +94,38 @@ def _report(folder: RunFolder, console: Console, options: Design, reference) -> 
     if options.no_report:
         return
     volumes = [read(folder.path / f"volume_{n:03d}.{options.formats[0]}") for n in range(options.volumes)]
-    report = write_report(folder, console, volumes, reference, title=f"Designed: {', '.join(options.target)}")
+    report = write_report(folder, console, volumes, reference, title=_title(records))
     if report is not None and not options.quiet:
         console.result(summary(report))
     console.remark(f"{options.volumes} design{'s' * (options.volumes > 1)} in {folder.path}")
 
 
-def _record(found: pipeline.Design) -> dict[str, Any]:
+def _record(found: pipeline.Design, names: Sequence[str]) -> dict[str, Any]:
     targets = [
-        {**dataclasses.asdict(target), "name": target.name, "before": before, "achieved": achieved,
+        {**dataclasses.asdict(target), "name": target.called(names), "before": before, "achieved": achieved,
          "deviation": None if math.isnan(target.value) else target.deviation(achieved)}
         for target, before, achieved in zip(found.targets, found.before, found.achieved, strict=True)
     ]  # fmt: skip
     return {"targets": targets, "rounds": found.rounds, "met": found.met}
 
 
-def _line(number: int, found: pipeline.Design) -> str:
-    reached = ", ".join(f"{t.name} {v:.4g}" for t, v in zip(found.targets, found.achieved, strict=True))
-    state = "all targets met" if found.met else "not all targets met: the nearest round is kept"
-    return f"volume {number + 1}: {reached} ({found.rounds} rounds, {state})"
+def _title(records: list[dict[str, Any]]) -> str:
+    """What was asked for and what the volumes have on average."""
+    parts = []
+    for number, target in enumerate(records[0]["targets"]):
+        achieved = sum(record["targets"][number]["achieved"] for record in records) / len(records)
+        wanted = target["value"]  # NaN is null in JSON
+        asked = (
+            "" if wanted is None else f" (wanted {'' if target['relation'] == '=' else target['relation']}{wanted:.4g})"
+        )
+        parts.append(f"{target['name']} {achieved:.4g}{asked}")
+    return "Designed: " + ", ".join(parts)
+
+
+def _line(number: int, found: pipeline.Design, names: Sequence[str]) -> str:
+    reached = ", ".join(f"{t.called(names)} {v:.4g}" for t, v in zip(found.targets, found.achieved, strict=True))
+    state = "all targets met" if found.met else "not all targets met: the nearest round is kept; more --rounds may help"
+    return f"volume {number + 1}: {reached} ({found.rounds} round{'s' * (found.rounds > 1)}, {state})"
 
 
 def _table(records: list[dict[str, Any]]) -> str:
@@ -117,7 +135,24 @@ def _table(records: list[dict[str, Any]]) -> str:
             correlation = target["quantity"] == "two_point"
             off = target["achieved"] if correlation else 100 * target["deviation"]
             allowed = 1.0 if correlation else 100 * target["tolerance"]
-            wanted = "micrograph" if correlation else f"{target['relation'].strip('=')}{target['value']:.4g}"
+            wanted = (
+                "micrograph"
+                if correlation
+                else f"{'' if target['relation'] == '=' else target['relation']}{target['value']:.4g}"
+            )
             numbers = [f"{target['before']:.4g}", f"{target['achieved']:.4g}", f"{off:.2f}"]
             rows.append([str(number), target["name"], wanted, *numbers, "yes" if abs(off) <= allowed else "no"])
     return aligned(rows)
+
+
+def _warn(console: Console, targets: Sequence[Target | Wish], reference: Microstructure | None) -> None:
+    """Says so where a target lies outside of what the prior has seen."""
+    for target in targets:
+        if reference is None or not isinstance(target, Target) or target.quantity != "volume_fraction":
+            continue
+        seen = pipeline.crop_numbers(reference, target.quantity, target.phase, edge=min(64, *reference.shape))
+        if not seen.min() <= target.value <= seen.max():
+            console.remark(
+                f"note: {target.name}={target.value:.4g} is outside of what crops of the micrograph have "
+                f"({seen.min():.3g} to {seen.max():.3g}): volumes may not look like the material"
+            )

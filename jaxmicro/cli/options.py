@@ -154,7 +154,8 @@ class Design(RunOptions, Sampling):
     3D, along an axis or the mean of all), volume_fraction, surface_area (per volume, in 1 / voxel), and as means over
     sections relative_surface_area, slice_diffusivity and two_point. Values: a number; a change of what the unguided
     volume or the micrograph has, +20%; max or min over crops of the micrograph; micrograph; a multiple, 2*max. Volume
-    fractions and two-point correlation stay those of the micrograph unless a target says otherwise. Each volume comes
+    fractions and two-point correlation stay those of the micrograph (not with sds) unless a target says otherwise. Each
+    volume comes
     with the reconstruction it was steered away from. What was missed in one round is aimed at in the next; targets that
     no medium can meet are refused. Bundled priors: BUNDLED.
     """

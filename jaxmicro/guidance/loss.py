@@ -52,7 +52,7 @@ def steer(
     def step(_, logits: Float[Array, "z y x p"]) -> Float[Array, "z y x p"]:
         value, gradient = jax.value_and_grad(loss)(logits)
         change = 2 * value / (jnp.sum(gradient**2) + 1e-20) * gradient
-        return logits - jnp.clip(change, -largest, largest)
+        return logits - change * jnp.minimum(1.0, largest / (jnp.max(jnp.abs(change)) + 1e-20))
 
     logits = jnp.log(jnp.clip((x0_hat + 1) / 2, 1e-6, 1.0))
     return 2 * jax.nn.softmax(jax.lax.fori_loop(0, steps, step, logits), axis=-1) - 1

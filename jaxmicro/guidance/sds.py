@@ -14,14 +14,16 @@ from jaxmicro.guidance.targets import Target
 from jaxmicro.noise import alpha, diffuse, sigma
 from jaxmicro.planes import Codec, PlaneModel, put_planes, take_planes
 
+SOFTNESS = 0.02  # of the fractions that are encoded: what is wholly decided has no derivative
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationConfig:
     """How volumes are distilled.
 
     Attributes:
-        steps: gradient steps; the planes normal to z, y, x take turns, all planes of an axis in each step.
-        turn: steps for one axis before the next has its turn; Adam's moments persist within a turn.
+        steps: gradient steps, in whole turns; the planes normal to z, y, x take turns, all of an axis in each step.
+        turn: at most so many steps for one axis before the next has its turn; Adam's moments persist within a turn.
         learning_rate: of Adam, in units of the space that diffuses.
         weight: of the score loss against the misfits, which are relative deviations squared.
         log_snr_range: noise levels of the score loss.
@@ -104,13 +106,14 @@ def distill(
         aims: a number for each target.
     """
     optimiser = optax.adam(config.learning_rate)
+    length = min(config.turn, config.steps)
     low, high = config.log_snr_range
 
     def turn(number, volume):
         def along(axis: int, volume):
             def step(carry, i):
                 x, state = carry
-                level_key, noise_key = jax.random.split(jax.random.fold_in(key, number * config.turn + i))
+                level_key, noise_key = jax.random.split(jax.random.fold_in(key, number * length + i))
                 log_snr = jax.random.uniform(level_key, (), minval=low, maxval=high)
                 gradient = jax.grad(total_loss, argnums=2)(
                     model, codec, x, axis, targets, aims, log_snr, noise_key, config=config
@@ -118,13 +121,14 @@ def distill(
                 change, state = optimiser.update(gradient, state)
                 return (optax.apply_updates(x, change), state), None
 
-            x = codec.encode(take_planes(volume, axis))
-            (x, _), _ = jax.lax.scan(step, (x, optimiser.init(x)), jnp.arange(config.turn))
+            planes = take_planes(volume, axis)
+            x = codec.encode(planes + SOFTNESS * (1 / planes.shape[-1] - planes))
+            (x, _), _ = jax.lax.scan(step, (x, optimiser.init(x)), jnp.arange(length))
             return put_planes(_fractions(codec, x), axis)
 
         return jax.lax.switch(number % 3, [lambda v, a=axis: along(a, v) for axis in range(3)], volume)
 
-    return jax.lax.fori_loop(0, -(-config.steps // config.turn), turn, fractions)
+    return jax.lax.fori_loop(0, -(-config.steps // length), turn, fractions)
 
 
 def _fractions(codec: Codec, x) -> Float[Array, "n h2 w2 p"]:

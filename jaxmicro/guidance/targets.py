@@ -1,5 +1,6 @@
 """Targets of a design: what is asked for, in words, and what that is as a number."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +42,12 @@ class Target:
     @property
     def name(self) -> str:
         """As it is written: quantity.phase.axis."""
-        return f"{self.quantity}.{self.phase}" + ("" if self.axis is None else f".{AXES[self.axis]}")
+        return self.called(())
+
+    def called(self, names: Sequence[str]) -> str:
+        """Its name with that of the phase, if phases have names."""
+        phase = names[self.phase] if names else self.phase
+        return f"{self.quantity}.{phase}" + ("" if self.axis is None else f".{AXES[self.axis]}")
 
     def deviation(self, achieved: float) -> float:
         """Relative deviation of a number from the target; 0 on the right side of a bound."""
@@ -121,16 +127,16 @@ def _phase(text: str, word: str, phases: int, names: Sequence[str]) -> int:
 def _value(text: str, word: str) -> tuple[str, float]:
     found = _VALUE.fullmatch(word)
     assert found  # its last alternative takes anything
+    kind, value = "number", float("nan")
     if found["percent"]:
-        return "change", 1 + float(found["sign"] + found["percent"]) / 100
-    if found["word"]:
-        return found["word"], float(found["factor"] or 1)
-    try:
-        value = float(found["number"])
-    except ValueError:
-        value = float("nan")
+        kind, value = "change", 1 + float(found["sign"] + found["percent"]) / 100
+    elif found["word"]:
+        kind, value = found["word"], float(found["factor"] or 1)
+    else:
+        with contextlib.suppress(ValueError):
+            value = float(found["number"])
     if not 0 < value < float("inf"):
         raise UserError(
             f"target {text!r}: {word!r} is no value; give a number above 0, a change as +20%, or max, min, micrograph"
         )
-    return "number", value
+    return kind, value

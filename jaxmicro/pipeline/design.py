@@ -121,8 +121,9 @@ def design(
         raise UserError(f"rounds is {rounds} and volumes {volumes}; both must be at least 1")
     config = sampling_config(prior, shape=shape, sampling=sampling or default_sampling(prior.config))
     known = read_targets(
-        targets, prior, micrograph=micrograph, names=names, shape=shape, method=method, tolerance=tolerance
-    )
+        targets, prior, micrograph=micrograph, names=names, shape=shape, method=method, periodic=config.periodic,
+        tolerance=tolerance,
+    )  # fmt: skip
     made = []
     for number in [n for n in range(volumes) if n not in set(skip)]:
         work = _Work(
@@ -152,6 +153,7 @@ def read_targets(
     names: Sequence[str] = (),
     shape: Sequence[int] = (64, 64, 64),
     method: Literal["guided", "sds"] = "guided",
+    periodic: bool = True,
     tolerance: float = 0.02,
 ) -> list[Target | Wish]:
     """Targets as numbers; a change of what exists in 3D only stays a wish until the reconstruction is there.
@@ -178,9 +180,21 @@ def read_targets(
         )
         for wish in targets
     ]
-    if method == "sds" and any(wish.quantity == "two_point" for wish in found):
-        raise UserError("two_point is held by --method guided only; sds takes the other quantities")
-    check_feasible(found, held_fractions(prior, "micrograph"))
+    fractions = held_fractions(prior, "micrograph")
+    numbers = [wish for wish in found if isinstance(wish, Target)]
+    wanted_fractions(numbers, fractions)  # refuses what does not go together
+    quantities = {(wish.quantity, wish.phase) for wish in found}
+    if any(("volume_fraction", phase) in quantities for quantity, phase in quantities if quantity == "two_point"):
+        raise UserError("two_point and volume_fraction of one phase exclude each other; leave one out")
+    if not periodic and any(quantity == "two_point" for quantity, _ in quantities):
+        raise UserError("two_point can be a target of periodic volumes only; leave out --no-periodic")
+    if method == "sds":
+        if any(wish.quantity == "two_point" for wish in found):
+            raise UserError("two_point is held by --method guided only; sds takes the other quantities")
+        if any(edge % prior.config.factor for edge in shape):
+            raise UserError(f"--method sds needs edges that are multiples of {prior.config.factor}")
+        fractions = None  # not held
+    check_feasible(found, fractions)
     return found
 
 
@@ -194,6 +208,8 @@ def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tole
         if prior.material is None or not prior.material.covariance:
             raise UserError("two_point needs a prior that knows its micrograph; train it on one")
         return target(math.nan)
+    if wish.quantity == "relative_surface_area" and prior.config.phases == 2:
+        raise UserError("of two phases each has half of the interface: relative_surface_area cannot be a target")
     if wish.kind == "number":
         return target(wish.value)
     if wish.kind == "change" and QUANTITIES[wish.quantity].of_plane is None:
@@ -209,9 +225,7 @@ def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tole
     numbers = crop_numbers(micrograph, wish.quantity, wish.phase, edge=min(CROP, *shape, *micrograph.shape))
     value = {"max": np.max, "min": np.min, "micrograph": np.mean, "change": np.mean}[wish.kind](numbers)
     if not value > 0:
-        raise UserError(
-            f"{wish.quantity}.{wish.phase} is 0 in all crops of the micrograph: no target can follow from it"
-        )
+        raise UserError(f"{wish.quantity}.{wish.phase}={wish.kind} is 0 in crops of the micrograph: give a number")
     return target(float(wish.value * value))
 
 
@@ -237,19 +251,19 @@ def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] 
         for b in numbers[i + 1 :]:
             if (a.quantity, a.phase, a.axis) == (b.quantity, b.phase, b.axis) and _contradict(a, b):
                 raise UserError(f"targets {_text(a)} and {_text(b)} contradict each other; leave one out")
-    asked = wanted_fractions(numbers, fractions)
+    asked = None if fractions is None else wanted_fractions(numbers, fractions)
     for target in numbers:
         phi = None if asked is None else asked[target.phase]
         if target.relation == "<=" or math.isnan(target.value):
             continue
-        if target.quantity == "relative_surface_area" and target.value >= 0.5:
-            raise UserError(f"target {_text(target)}: the share of one phase in the interface is below 0.5")
+        if target.quantity == "relative_surface_area" and target.value > 0.5:
+            raise UserError(f"target {_text(target)}: the share of one phase in the interface is at most 0.5")
         if "diffusivity" in target.quantity and phi is not None:
-            upper = np.array([phi, 1 - phi])
-            # one direction: layers along it; the mean over directions: no medium is above the isotropic optimum
-            dimensions = 2 if target.quantity == "slice_diffusivity" else 3
-            hs = float(hashin_shtrikman_bounds(upper, np.array([1.0, 0.0]), dimensions=dimensions)[1])
-            bound, name = (phi, "Wiener") if target.axis is not None else (hs, "Hashin-Shtrikman")
+            # one direction: layers along it, and slices may differ in their fraction; the mean over the directions of a
+            # volume: no medium is above the isotropic optimum
+            hs = float(hashin_shtrikman_bounds(np.array([phi, 1 - phi]), np.array([1.0, 0.0]), dimensions=3)[1])
+            mean = target.axis is None and target.quantity == "diffusivity"
+            bound, name = (hs, "Hashin-Shtrikman") if mean else (phi, "Wiener")
             if target.value > bound:
                 raise UserError(
                     f"target {_text(target)} is above the {name} bound {bound:.4g} of a phase that fills {phi:.4g} of "
@@ -258,29 +272,30 @@ def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] 
 
 
 def wanted_fractions(targets: Sequence[Target], fractions: Sequence[float] | None) -> tuple[float, ...] | None:
-    """The volume fractions to hold: those that targets name, the others in their old proportion.
+    """The volume fractions to hold: within what targets ask for, else in proportion to what they were.
 
     Raises:
-        UserError: the fractions asked for leave nothing for the other phases, or do not sum to 1.
+        UserError: no fractions that sum to 1 do it, or there are none to begin with.
     """
+    asked = [target for target in targets if target.quantity == "volume_fraction"]
     if fractions is None:
+        if asked:
+            raise UserError("a general prior holds no volume fractions; train it on a micrograph to ask for others")
         return None
-    asked: dict[int, float] = {}
-    for target in targets:
-        now = asked.get(target.phase, fractions[target.phase])
-        if target.quantity == "volume_fraction" and target.deviation(now) != 0:
-            asked[target.phase] = target.value
-    if not asked:
-        return tuple(fractions)
-    rest = [p for p in range(len(fractions)) if p not in asked]
-    left = 1 - sum(asked.values())
-    if left < (-1e-6 if not rest else 1e-3) or (not rest and left > 1e-6):
-        given = ", ".join(f"phase {p} {value:.4g}" for p, value in asked.items())
-        raise UserError(
-            f"volume fractions asked for ({given}) sum to {1 - left:.4g}; they must leave room for all phases"
-        )
-    others = sum(fractions[p] for p in rest)
-    return tuple(asked.get(p, left * fractions[p] / others if others else 0.0) for p in range(len(fractions)))
+    low, high = np.zeros(len(fractions)), np.ones(len(fractions))
+    for target in asked:
+        if target.relation in ("=", ">="):
+            low[target.phase] = max(low[target.phase], target.value)
+        if target.relation in ("=", "<="):
+            high[target.phase] = min(high[target.phase], target.value)
+    if low.sum() > 1 + 1e-6 or high.sum() < 1 - 1e-6 or np.any(low >= 1) or np.any(low > high):
+        given = ", ".join(_text(target) for target in asked)
+        raise UserError(f"no volume fractions of {len(fractions)} phases that sum to 1 meet {given}")
+    base, scales = np.asarray(fractions), np.array([0.0, 1 / min(fractions)])
+    for _ in range(60):  # the common factor at which the fractions, cut at their bounds, sum to 1
+        scale = scales.mean()
+        scales[int(np.clip(scale * base, low, high).sum() > 1)] = scale
+    return tuple(np.clip(scales.mean() * base, low, high).tolist())
 
 
 class _Aims(NamedTuple):
@@ -310,11 +325,15 @@ class _Work:
         fractions = held_fractions(self.prior, "micrograph")
         start, reconstruction = self._reconstruction(fractions)
         targets = [self._after(wish, reconstruction) for wish in wishes]
-        check_feasible(targets, fractions)
+        check_feasible(targets, fractions if self.method == "guided" else None)
         before = self._measured(targets, reconstruction)
         wanted = wanted_fractions(targets, fractions)
         held = statistics_to_hold(self.prior, self.config, [wanted])
         held = jax.tree.map(lambda leaf: leaf[0], held)
+        if held.covariance is None and any(target.quantity == "two_point" for target in targets):
+            assert self.prior.material is not None  # `_resolved` has seen to it
+            own = np.asarray(self.prior.material.covariance).diagonal().T
+            held = held._replace(covariance=jnp.asarray(own, jnp.float32))
         # correlation and fractions are held by the sampling, not steered; distillation has the gradient only
         held_alone = ("two_point", "volume_fraction") if self.method == "guided" else ("two_point",)
         steered = tuple(t for t in targets if t.quantity not in held_alone)
@@ -333,7 +352,10 @@ class _Work:
                 break
             found = np.array([v for t, v in zip(targets, achieved, strict=True) if t in steered])
             history.append((np.log(aims.values), np.log(np.maximum(found, 1e-6))))
-            aims = _Aims(_next(goals, history), self._covariance(aims.covariance, targets, labels))
+            covariance = self._covariance(aims.covariance, targets, labels)
+            if not steered and covariance is aims.covariance:
+                break  # held exactly: another round would be the same
+            aims = _Aims(_next(steered, history), covariance)
         assert best is not None
         _, labels, achieved = best
         return Design(
@@ -454,15 +476,19 @@ class _Work:
         return np.asarray(found)
 
 
-def _next(goals: np.ndarray, history: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """What to aim at next: moved by what was missed, over the slope that the last two rounds show; in logarithms."""
+def _next(targets: Sequence[Target], history: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """What to aim at next: moved by what was missed, over the slope that the last two rounds show; in logarithms. What
+    is aimed at for a bound stays on its side."""
     aimed, found = history[-1]
+    goals = np.array([target.value for target in targets])
     slope = np.ones_like(aimed)
     if len(history) > 1:
         moved = aimed - history[-2][0]
         far = np.abs(moved) > 1e-3
         slope[far] = np.clip((found - history[-2][1])[far] / moved[far], 0.3, 1.5)
-    return np.exp(np.clip(aimed + (np.log(goals) - found) / slope, *np.log([goals / FARTHEST, goals * FARTHEST])))
+    low = np.array([1.0 if target.relation == ">=" else 1 / FARTHEST for target in targets])
+    high = np.array([1.0 if target.relation == "<=" else FARTHEST for target in targets])
+    return goals * np.clip(np.exp(aimed + (np.log(goals) - found) / slope) / goals, low, high)
 
 
 @functools.partial(jax.jit, static_argnames=("prior", "sampling", "targets"))
@@ -471,9 +497,12 @@ def _sampled(
 ):
     """A stretch of the sampling of one volume, steered towards the aims: network, descriptors and solver in one."""
 
+    def steered(x0_hat):
+        return x0_hat.at[sampling.middle].set(steer(x0_hat[sampling.middle], targets, aims))
+
     def guide(x0_hat, log_snr):
         within = (log_snr > GUIDED[0]) & (log_snr < GUIDED[1])
-        return jax.lax.cond(within, lambda x: steer(x, targets, aims), lambda x: x, x0_hat)
+        return jax.lax.cond(within, steered, lambda x: x, x0_hat)
 
     model = models.plane_model(prior, params)
     return advance(model, state, start, stop, config=sampling, key=key, held=held, guide=guide if targets else None)

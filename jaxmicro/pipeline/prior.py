@@ -160,6 +160,8 @@ def prior_path(source: Path | str) -> Path:
                 "jaxmicro train --resume"
             )
         return weights
+    if path.is_file() and path.suffix.lower() in (".png", ".tif", ".tiff", ".npy", ".npz", ".vti"):
+        raise UserError(f"{path} is an image or a volume, not a trained prior; train one on it first: jaxmicro train")
     if path.is_file():
         return path
     if str(source) in bundled():

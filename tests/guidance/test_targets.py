@@ -38,6 +38,8 @@ def test_a_target_is_read(text: str, expected: tuple):
         ("volume_fraction.0=much", "no value"),
         ("volume_fraction.0=-0.1", "no value"),
         ("volume_fraction.0=nan", "no value"),
+        ("volume_fraction.0=-100%", "no value"),
+        ("volume_fraction.0=0*max", "no value"),
         ("diffusivity.0=max", "in 3D"),
         ("two_point.0=0.2", "two_point can only be that of the micrograph"),
         ("two_point.0>=micrograph", "two_point can only be that of the micrograph"),
