@@ -85,7 +85,8 @@ class Train(RunOptions, ImageOptions):
     """Crops are turned and mirrored (isotropic), only mirrored (flips), or left as they are (none)."""
     tune: bool = True
     """Afterwards sample four small volumes to set how strongly planes of the three directions are coupled, so that
-    volumes are neither finer nor coarser than the micrograph: about a minute. --no-tune: an average setting."""
+    volumes are neither finer nor coarser than the micrograph: about a minute. --no-tune: an average setting. Latent
+    priors need none."""
     sample_every: int = 200
     """Steps between pictures of what has been learned; 0: only at the end."""
 

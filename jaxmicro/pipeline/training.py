@@ -68,7 +68,8 @@ def train(
             AUTOENCODER_FINE_TUNING by default.
         augment: the symmetry of the material: all 8 turns and reflections, only reflections, or none.
         validation: share of the image that is held out to measure the loss on.
-        tune: afterwards sample four volumes to set the coupling of planes for this prior (`tune_coupling`).
+        tune: afterwards sample four volumes to set the coupling of planes for this prior (`tune_coupling`); not in
+            latent space, where the coupling makes no difference that could be measured.
         out: folder for checkpoints and the result; an interrupted training in it goes on where it stopped, to the bit.
         log: takes one record of plain numbers from time to time.
         on_sample: called with the step and the prior so far, every `config.sample_every` steps and at the end.
@@ -155,7 +156,7 @@ def train_on(
         next(everywhere),
         images,
     )
-    if tune and prior.material is not None:
+    if tune and prior.material is not None and network.vae is None:
         prior = tune_coupling(prior, progress=progress)
     if out is not None:
         save_prior(Path(out) / "weights.safetensors", prior)
