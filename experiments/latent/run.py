@@ -154,7 +154,7 @@ def volume_rows(
     """Relative S2 error of the mean curve of the volumes, with the fractions of the micrograph held."""
     sampling = pipeline.default_sampling(prior.config)
     if path != "latent":
-        sampling = dataclasses.replace(sampling, steps=config.pixel_steps, harmonise=0)
+        sampling = dataclasses.replace(sampling, steps=config.pixel_steps)
     folder = config.out / f"{material}_{path.replace(', ', '_').replace(' ', '_')}_volumes"
     volumes = make_volumes(prior, folder, count=config.volumes, shape=config.shape, seed=config.seed, sampling=sampling)
     report = evaluate.compare(volumes, image, r_max=config.r_max, patches=0)
