@@ -95,11 +95,11 @@ class Sampling:
     """How a volume is sampled; None leaves the measured default."""
 
     steps: MaybeInt = None
-    """Time steps of the reverse diffusion; more is slower and finer. Default: 40. Of a latent prior: 10, of one of the
-    paper's size 1000."""
+    """Time steps of the reverse diffusion; more is slower and finer. Default: 40. Of a latent prior of the
+    paper's size: 1000."""
     harmonise: MaybeInt = None
-    """Extra rounds at each step in which the three directions come to agree. Default: 1. Of a latent prior: 7,
-    of one of the paper's size 0."""
+    """Extra rounds at each step in which the three directions come to agree. Default: 1. Of a latent prior of
+    the paper's size: 0."""
     refine: MaybeInt = None
     """Rounds in which a decoded latent volume is encoded and decoded again along all axes. Default: 5."""
     periodic: bool = True

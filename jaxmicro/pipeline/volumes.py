@@ -103,7 +103,7 @@ def default_sampling(prior: PriorConfig) -> SamplingConfig:
     sampling = SamplingConfig(log_snr_range=prior.log_snr_range, tile=tile, overlap=overlap)
     if prior.levels == "ddpm":  # P-MicroLad eqs. 23 to 27
         return dataclasses.replace(sampling, times="ddpm", steps=1000, harmonise=0, couple=0.0)
-    return dataclasses.replace(sampling, steps=10, harmonise=7)
+    return sampling
 
 
 def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingConfig | None = None) -> SamplingConfig:
