@@ -19,6 +19,15 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory):
     jax.config.update("jax_compilation_cache_dir", None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_tuning():
+    """One pilot volume at the end of each training, not eight; the test of the tuning has them all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxmicro.pipeline.tuning.GAINS", (1.0,))
+        patch.setattr("jaxmicro.pipeline.tuning.VOLUMES", 1)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def release_programs():
     """Compiled programs hold memory maps; more of them than a process may have (65,530) end in a crash."""

@@ -171,6 +171,8 @@ def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograp
         return [Microstructure(volume.astype(np.uint8), (0.0, 1.0)) for volume in made]
 
     monkeypatch.setattr("jaxmicro.pipeline.tuning.reconstruct", volumes_of)
+    monkeypatch.setattr("jaxmicro.pipeline.tuning.GAINS", (1.0, 1.0, 0.5, 0.33))
+    monkeypatch.setattr("jaxmicro.pipeline.tuning.VOLUMES", 2)
     tuned = pipeline.tune_correlation(prior)
     assert tuned.material is not None
     assert 1.2 * size(np.asarray(tuned.material.held_covariance)) == pytest.approx(3.0, rel=0.08)  # of two volumes

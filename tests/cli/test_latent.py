@@ -67,6 +67,7 @@ def test_the_code_of_the_trained_autoencoder_is_normalised(trained: tuple[Prior,
     np.testing.assert_allclose(z.std(axis=(0, 1, 2)), 1, atol=0.3)
 
 
+@pytest.mark.slow  # compiles every stage again
 @pytest.mark.parametrize("stage", ["training_the_autoencoder", "training"])
 def test_a_training_interrupted_in_either_stage_goes_on_to_the_same_result(
     stage: str, trained: tuple[Prior, Path], micrograph: Microstructure, tmp_path: Path,
@@ -83,6 +84,7 @@ def test_a_training_interrupted_in_either_stage_goes_on_to_the_same_result(
     assert same(train(micrograph, out=tmp_path).params, trained[0].params)
 
 
+@pytest.mark.slow
 def test_a_latent_prior_is_fine_tuned_from_another_and_leaves_it_as_it_was(
     trained: tuple[Prior, Path], micrograph: Microstructure
 ):
@@ -104,6 +106,7 @@ def test_a_latent_prior_makes_volumes_with_the_fractions_held(trained: tuple[Pri
     assert not np.array_equal(volume(prior, seed=3), volume(prior, seed=4))
 
 
+@pytest.mark.slow
 def test_bounded_latent_volumes_are_cut_from_larger_ones(trained: tuple[Prior, Path]):
     bounded = dataclasses.replace(QUICK, periodic=False)
     assert volume(trained[0], shape=(13, 16, 9), sampling=bounded).shape == (13, 16, 9)

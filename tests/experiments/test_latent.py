@@ -1,8 +1,11 @@
 """The latent study runs end to end on tiny networks."""
 
+import pytest
+
 from experiments.latent.run import RECONSTRUCTION, SLICES, VOLUMES, run_smoke
 
 
+@pytest.mark.slow  # trains and samples the whole chain
 def test_every_stage_has_rows_with_all_columns_of_its_table_and_figures(tmp_path):
     rows = run_smoke(tmp_path)
     for stage, columns in (("reconstruction", RECONSTRUCTION), ("volumes", VOLUMES), ("slices", SLICES)):
