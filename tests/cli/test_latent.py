@@ -136,6 +136,7 @@ def latent_file(tmp_path_factory: pytest.TempPathFactory, micrograph: Microstruc
     return path
 
 
+@pytest.mark.slow
 def test_train_and_reconstruct_in_latent_space_from_the_command_line(
     work: Path, here: Path, latent_file: Path, jaxmicro: Callable[..., Outcome]
 ):
