@@ -23,7 +23,8 @@ Scalar = Float[ArrayLike, ""]
 class Microstructure:
     """A segmented image "h w" or volume "z y x" with its physical size.
 
-    Two microstructures are equal when labels, values, voxel size and unit are; where they came from does not count.
+    Two microstructures are equal when labels, values, voxel size, unit and periodicity are; where they came from does
+    not count.
 
     Attributes:
         labels: phase of each voxel, uint8, 0..P-1.
@@ -32,6 +33,7 @@ class Microstructure:
         unit: "nm", "um", "mm" and so on; None when unknown.
         source: name of the file it was read from; empty for a generated one.
         thresholds: P - 1 grey levels that separated the phases, if a grey image was segmented; else empty.
+        periodic: it continues at its opposite faces, as generated volumes do; measured ones do not.
     Raises:
         UserError: labels are not a non-empty 2D or 3D uint8 array below P, or the voxel size is not positive.
     """
@@ -42,6 +44,7 @@ class Microstructure:
     unit: str | None = None
     source: str = ""
     thresholds: tuple[float, ...] = ()
+    periodic: bool = False
 
     def __post_init__(self):
         if self.labels.dtype != np.uint8 or self.labels.ndim not in (2, 3) or self.labels.size == 0:
@@ -59,7 +62,8 @@ class Microstructure:
             return NotImplemented
         return (
             np.array_equal(self.labels, other.labels)
-            and (self.values, self.voxel_size, self.unit) == (other.values, other.voxel_size, other.unit)
+            and (self.values, self.voxel_size, self.unit, self.periodic)
+            == (other.values, other.voxel_size, other.unit, other.periodic)
         )  # fmt: skip
 
     __hash__ = None  # type: ignore[assignment]  # holds an array

@@ -9,6 +9,7 @@ import pytest
 from media import level_cut
 
 from jaxmicro import pipeline
+from jaxmicro.descriptors import radial_two_point
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import fraction_covariance, phase_covariance, report_html
 from jaxmicro.models import PriorConfig
@@ -47,6 +48,7 @@ def test_a_micrograph_becomes_volumes_and_a_report(micrograph: Microstructure, t
     assert {(volume.voxel_size, volume.unit, volume.values) for volume in volumes} == {(65.0, "nm", (0.0, 255.0))}
     report = pipeline.evaluate(volumes, micrograph)
     assert len(report["phases"]) == 2
+    assert report["periodic"] == [True, True]
     assert report_html(report, {}).startswith("<!")
 
 
@@ -153,6 +155,21 @@ def test_fractions_cannot_scatter_when_free_or_when_the_prior_knows_no_material(
         labels(trained, fractions=None, scatter=True)
     with pytest.raises(UserError, match="train it again"):
         labels(tiny_prior(), scatter=True)
+
+
+def test_volumes_are_to_have_the_two_point_correlation_of_the_whole_micrograph(
+    micrograph: Microstructure, trained: Prior
+):
+    """Not the covariance about a mean of its own: S2 at r = 0 is the fraction, and the curve is that of `evaluate`."""
+    material = trained.material
+    assert material is not None and material.wanted_covariance is not None
+    s2, phi = np.asarray(material.two_point), np.asarray(material.volume_fractions)
+    assert s2[:, 0] == pytest.approx(phi, abs=1e-6)
+    assert material.wanted_covariance == pytest.approx(s2 - phi[:, None] ** 2)
+    curve = np.asarray(radial_two_point(micrograph.labels == 1, r_max=16))  # what `evaluate` compares with
+    assert s2[1, :17] == pytest.approx(curve, abs=1e-6)
+    old = dataclasses.replace(material, two_point=())
+    assert old.wanted_covariance == pytest.approx(np.asarray(old.covariance).diagonal().T)
 
 
 def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograph(monkeypatch: pytest.MonkeyPatch):

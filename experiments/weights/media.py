@@ -78,7 +78,7 @@ def general(phases: int, config: WeightsConfig) -> Data:
             weights.append((1 - config.synthetic_share) / len(real) / len(one.train) / len(orders))
     share = round(100 * config.synthetic_share)
     description = f"{share} % of {config.media_count} synthetic images; {', '.join(real)}"
-    return Data(Sources(train, validation, True, weights), description)
+    return Data(Sources(train, validation, True, [*train, *validation], weights), description)
 
 
 def _real_two_phase(config: WeightsConfig) -> dict[str, Sources]:
@@ -109,7 +109,7 @@ def _of_images(stacks: list[np.ndarray], validation: float) -> Sources:
     cuts = [min(max(1, round((1 - validation) * len(stack))), len(stack) - 1) for stack in stacks]
     train = [stack[:cut] for stack, cut in zip(stacks, cuts, strict=True)]
     held_out = [stack[cut:] for stack, cut in zip(stacks, cuts, strict=True)]
-    return Sources(train, held_out, True)
+    return Sources(train, held_out, True, stacks)
 
 
 def _of_volume(file: str, validation: float) -> Sources:
@@ -119,4 +119,4 @@ def _of_volume(file: str, validation: float) -> Sources:
     edge = 64  # planes shorter than this hold no crop
     first = [stack for stack in volume_planes(labels[:cut]) if min(stack.shape[1:]) >= edge]
     last = volume_planes(labels[cut:])[0]
-    return Sources(first, [last] * len(first), True)
+    return Sources(first, [last] * len(first), True, [*first, last])

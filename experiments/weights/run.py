@@ -5,6 +5,7 @@ trained first.
 """
 
 import argparse
+import dataclasses
 import functools
 import itertools
 import json
@@ -46,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}")
     parser.add_argument("--all", action="store_true", help="every model")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the runs (default {OUT})")
+    parser.add_argument(
+        "--tune", action="store_true", help="only measure the micrograph again, and find again what volumes are held to"
+    )
     parser.add_argument("--publish", action="store_true", help="copy the models to be bundled into the package")
     parser.add_argument(
         "--smoke", action="store_true", help="a tiny network, two updates; results go to the out folder"
@@ -58,7 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(recipes)}")
     results = options.out / "results.csv" if options.smoke else HERE / "results.csv"
     for name in names:
-        trained(name, config, recipes, options.out, results)
+        if options.tune:
+            tuned(name, config, recipes, options.out, results)
+        else:
+            trained(name, config, recipes, options.out, results)
     if options.publish and not options.smoke:
         publish(recipes, options.out)
     if not options.smoke and read_rows(results):
@@ -89,7 +96,6 @@ def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: P
         )  # fmt: skip
     finally:
         _append(folder / "time.jsonl", {"seconds": time.monotonic() - began})
-    tuning = prior.record.get("tuning")
     row = {
         "model": name,
         "data": data.description,
@@ -102,13 +108,37 @@ def trained(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: P
         "seed": train.seed,
         "loss_before": None if start is None else validation_loss(start, data.sources, train),
         "validation_loss": validation_loss(prior, data.sources, train),
-        "tuning": tuning and f"{100 * tuning[0]:.1f} / {100 * tuning[-1]:.1f}",
+        "tuning": _tuning(prior),
         "disjoint": "yes" if prior.record["disjoint_validation"] else "no",
         "wall_s": round(sum(entry["seconds"] for entry in _entries(folder / "time.jsonl"))),
         **describe(),
     }
     replace_rows(results, [row], key=["model"])
     return prior
+
+
+def tuned(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: Path, results: Path) -> Prior:
+    """A finished model, trained or bundled, with the statistics of its data measured again and what volumes are held to
+    found again; notes it in the row of the model."""
+    recipe, path = recipes[name], out / name / "weights.safetensors"
+    data = data_of(recipe, config)
+    prior = pipeline.load_prior(path if path.is_file() else recipe.publish_as or name)
+    prior = dataclasses.replace(prior, material=data.material)
+    crops = CropConfig(patch=prior.config.patch, batch=recipe.batch, seed=recipe.seed + 2)
+    whole = data.sources.whole
+    prior = pipeline.remember_statistics(prior, next(crop_batches(whole, crops)), whole)
+    prior = pipeline.tune_correlation(prior, progress=_printer(name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pipeline.save_prior(path, prior)
+    rows = [{**row, "tuning": _tuning(prior)} for row in read_rows(results) if row["model"] == name]
+    replace_rows(results, rows, key=["model"])
+    return prior
+
+
+def _tuning(prior: Prior) -> str | None:
+    """How far S2 was off before and after, in percent of the variance."""
+    off = prior.record.get("tuning")
+    return off and f"{100 * off[0]:.1f} / {100 * off[-1]:.1f}"
 
 
 def validation_loss(prior: Prior, sources: Sources, train: TrainConfig) -> float:

@@ -46,6 +46,7 @@ class Sources(NamedTuple):
     train: list[np.ndarray]  # each "h w", or "n h w" for a stack of planes
     validation: list[np.ndarray]
     disjoint: bool  # no voxel is in both
+    whole: list[np.ndarray]  # what both were cut from
     weights: list[float] | None = None  # relative frequency of each in the crops; None: its number of crop positions
 
 
@@ -63,13 +64,12 @@ def training_sources(labels: np.ndarray, *, patch: int = 64, validation: float =
     Raises:
         UserError: no plane holds a patch, or the share is out of range.
     """
-    cut = _cut(labels.shape, patch, validation)
+    cut, whole = _cut(labels.shape, patch, validation), _stacks(labels, patch)
     if cut is None:
-        whole = _stacks(labels, patch)
-        return Sources(whole, whole, False)
+        return Sources(whole, whole, False, whole)
     axis, at = cut
     first, last = np.split(labels, [at], axis=axis)
-    return Sources(_stacks(first, patch), _stacks(last, patch), True)
+    return Sources(_stacks(first, patch), _stacks(last, patch), True, whole)
 
 
 def volume_planes(volume: UInt8[np.ndarray, "z y x"]) -> list[np.ndarray]:

@@ -37,10 +37,10 @@ def compare(
 ) -> dict:
     """How close volumes are to their micrograph: numbers and curves for a report, as a dictionary that JSON can hold.
 
-    Volumes are measured in their planes normal to z, y and x, the micrograph as a whole, with the same unbiased
-    estimators. Error rates are P-Micro3Diff eq. 24; `relative_area_error` is P-MicroLad section 3.7. Two true volumes
-    are compared by the same call: a 3D reference is measured in its planes, and is the true volume unless another is
-    given.
+    Volumes are measured in their planes normal to z, y and x, the micrograph as a whole, with unbiased estimators:
+    all pairs of voxels of a periodic volume, those inside the window otherwise. Error rates are P-Micro3Diff eq. 24;
+    `relative_area_error` is P-MicroLad section 3.7. Two true volumes are compared by the same call: a 3D reference is
+    measured in its planes, and is the true volume unless another is given.
 
     Args:
         volumes: one or more generated volumes; they may differ in size.
@@ -51,11 +51,11 @@ def compare(
         patches: patches for the memorisation search (0: leave it out); see `memorisation`.
         seed: of the places of these patches.
     Returns:
-        {"r_max", "r", "voxel_size", "unit", "volumes", "shapes", "reference", "phases": [per phase: "volume_fraction",
-        "two_point", "lineal_path", "surface_area", "relative_surface_area", "percolating_fraction"], "memorisation",
-        "representativity", "true_volume"}; the last three None where they do not apply. A curve holds "reference",
-        "mean", "std" (over volumes), "volumes", "error_rate" (of the mean), "error_rate_volumes", and more. Distances
-        in voxels, areas per voxel, fractions and curves dimensionless, error rates in percent.
+        {"r_max", "r", "voxel_size", "unit", "volumes", "periodic", "shapes", "reference", "phases": [per phase:
+        "volume_fraction", "two_point", "lineal_path", "surface_area", "relative_surface_area", "percolating_fraction"],
+        "memorisation", "representativity", "true_volume"}; the last three None where they do not apply. A curve holds
+        "reference", "mean", "std" (over volumes), "volumes", "error_rate" (of the mean), "error_rate_volumes", and
+        more. Distances in voxels, areas per voxel, fractions and curves dimensionless, error rates in percent.
     Raises:
         UserError: no volumes, a 2D one among them, phases that are not the reference's, or grids too small to measure.
     """
@@ -66,7 +66,7 @@ def compare(
     phases = reference.phases
     grids = [v.labels for v in volumes] + [reference.labels] + ([true_volume.labels] if true_volume else [])
     r_max = min(r_max, min(min(g.shape) for g in grids) // 2)
-    made = [_on_host(plane_statistics(v.labels, phases=phases, r_max=r_max)) for v in volumes]
+    made = [_on_host(plane_statistics(v.labels, phases=phases, r_max=r_max, periodic=v.periodic)) for v in volumes]
     flat = reference.labels.ndim == 2
     measure = image_statistics if flat else plane_statistics
     original = _on_host(measure(reference.labels, phases=phases, r_max=r_max))
@@ -77,6 +77,7 @@ def compare(
         "voxel_size": reference.voxel_size,
         "unit": reference.unit,
         "volumes": len(volumes),
+        "periodic": [v.periodic for v in volumes],
         "shapes": [list(v.labels.shape) for v in volumes],
         "reference": {
             "source": reference.source,
@@ -240,7 +241,7 @@ def _compare_3d(volumes: Sequence[Microstructure], truth: Microstructure, phases
     shape = np.min([v.labels.shape for v in volumes], axis=0)
     blocks = _sub_volumes(truth.labels, shape)
     original = _on_host(volume_statistics(truth.labels, phases=phases, r_max=r_max))
-    made = [_on_host(volume_statistics(v.labels, phases=phases, r_max=r_max)) for v in volumes]
+    made = [_on_host(volume_statistics(v.labels, phases=phases, r_max=r_max, periodic=v.periodic)) for v in volumes]
     yardstick = [_on_host(volume_statistics(b, phases=phases, r_max=r_max)) for b in blocks]
     whole = [_percolation(truth.labels == p) for p in range(phases)]
     return {

@@ -1,9 +1,12 @@
 """Statistics of the planes of a volume, of an image, and of a volume in 3D, one compiled program for each shape.
 
-All curves run over r = 0..r_max voxels and use the unbiased (non-periodic) estimators, so planes of 64 x 64 and a
-micrograph of 1024 x 1024 estimate the same quantity.
+All curves run over r = 0..r_max voxels and use unbiased estimators, so planes of 64 x 64 and a micrograph of
+1024 x 1024 estimate the same quantity. In a grid that is periodic every pair of voxels at a distance counts, also
+across its faces; from a window the pairs inside it. The former is the mean of the latter over all places of the window:
+the same quantity, without the scatter that comes from where the faces happen to be.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -42,38 +45,43 @@ class VolumeStatistics(NamedTuple):
     boundary_area: Float[Array, " p"]  # voxel faces between the phase and the rest, per voxel
 
 
-def slice_statistics(labels: Labels3, phases: int, r_max: int) -> dict[int, dict[str, np.ndarray]]:
+def slice_statistics(
+    labels: Labels3, phases: int, r_max: int, *, periodic: bool = False
+) -> dict[int, dict[str, np.ndarray]]:
     """Slice-wise S2 and lineal path of a volume, averaged over the planes normal to its three axes.
 
     Args:
         labels: phase labels 0..phases-1.
         phases: number of phases.
-        r_max: largest distance in voxels, below the shortest edge.
+        r_max: largest distance in voxels, below the shortest edge; at most half of it when periodic.
+        periodic: whether the volume repeats.
     Returns:
         phase -> {"two_point", "lineal_path": curve at r = 0..r_max}; dimensionless, S2(0) = L(0) = phi.
     Source: P-MicroLad section 3.7 (slice-wise S2 over three axes), P-Micro3Diff eqs. 22 and 23.
     """
-    found = plane_statistics(labels, phases=phases, r_max=r_max)
+    found = plane_statistics(labels, phases=phases, r_max=r_max, periodic=periodic)
     s2, path = np.asarray(found.two_point).mean(0), np.asarray(found.lineal_path).mean(0)
     return {p: {"two_point": s2[p], "lineal_path": path[p]} for p in range(phases)}
 
 
-@partial(jax.jit, static_argnames=("phases", "r_max"))
-def plane_statistics(labels: Labels3, *, phases: int, r_max: int) -> PlaneStatistics:
+@partial(jax.jit, static_argnames=("phases", "r_max", "periodic"))
+def plane_statistics(labels: Labels3, *, phases: int, r_max: int, periodic: bool = False) -> PlaneStatistics:
     """Statistics of the planes of a volume, per orientation of the planes."""
     fractions = jnp.moveaxis(one_hot(labels, phases), -1, 0)
     planes = [jnp.moveaxis(fractions, axis + 1, 0) for axis in range(3)]
-    path_along = _lineal_path_along(fractions, r_max)
-    edges_along = _unlike_neighbours(fractions)
+    path_along = _lineal_path_along(fractions, r_max, periodic)
+    edges_along = _unlike_neighbours(fractions, periodic)
+    radial = partial(_radial, r_max=r_max, periodic=periodic)
+    relative_area = partial(_relative_area, periodic=periodic)
     in_plane = np.array([[1, 2], [0, 2], [0, 1]])  # the two directions of the planes normal to each axis
     return PlaneStatistics(
         volume_fraction=jnp.mean(fractions, axis=(1, 2, 3)),
-        two_point=jnp.stack([_mean_over_planes(partial(_radial, r_max=r_max), stack) for stack in planes]),
+        two_point=jnp.stack([_mean_over_planes(radial, stack) for stack in planes]),
         # all lines of one direction are equally long, so the mean over planes is the mean over the volume
         lineal_path=jnp.mean(path_along[in_plane], axis=1),
         boundary_length=jnp.sum(edges_along[in_plane], axis=1),
-        relative_area=jnp.stack([_mean_over_planes(_relative_area, stack) for stack in planes]),
-        two_point_along=_two_point_along(fractions, r_max),
+        relative_area=jnp.stack([_mean_over_planes(relative_area, stack) for stack in planes]),
+        two_point_along=_two_point_along(fractions, r_max, periodic),
         lineal_path_along=path_along,
     )
 
@@ -101,6 +109,20 @@ def image_covariance(labels: Labels2, *, phases: int, r_max: int) -> Float[Array
     return _radial(fractions - jnp.mean(fractions, axis=(1, 2), keepdims=True), r_max=r_max)
 
 
+def mean_two_point(images: Sequence[np.ndarray], phases: int, *, r_max: int = 32) -> Float[np.ndarray, "p r"]:
+    """Radial S2 of each phase in images "h w" and stacks of images "n h w" of one material, each weighed by its pixels.
+
+    Args:
+        r_max: largest distance in pixels; less where the smallest image has not so many.
+    Returns:
+        S2 at r = 0, 1, ... pixels, dimensionless.
+    """
+    stacks = [image.reshape(-1, *image.shape[-2:]) for image in images]
+    r_max = min(r_max, *(min(stack.shape[1:]) - 1 for stack in stacks))
+    curves = [np.mean(block_curves(stack, phases=phases, r_max=r_max)[0], axis=0, dtype=float) for stack in stacks]
+    return np.average(curves, axis=0, weights=[stack.size for stack in stacks])
+
+
 @partial(jax.jit, static_argnames=("phases", "r_max"))
 def block_curves(
     blocks: Integer[np.ndarray, "n h w"] | Integer[Array, "n h w"], *, phases: int, r_max: int
@@ -114,53 +136,56 @@ def block_curves(
     return jax.lax.map(curves, jnp.asarray(blocks))
 
 
-@partial(jax.jit, static_argnames=("phases", "r_max"))
-def volume_statistics(labels: Labels3, *, phases: int, r_max: int) -> VolumeStatistics:
+@partial(jax.jit, static_argnames=("phases", "r_max", "periodic"))
+def volume_statistics(labels: Labels3, *, phases: int, r_max: int, periodic: bool = False) -> VolumeStatistics:
     """S2, lineal path and interface area of a volume in 3D, one phase at a time (memory)."""
 
     def of_phase(phase: Array) -> VolumeStatistics:
         field = (jnp.asarray(labels) == phase).astype(jnp.float32)
-        path = [lineal_path(field, axis=axis, r_max=r_max) for axis in range(3)]
+        path = [lineal_path(field, axis=axis, r_max=r_max, periodic=periodic) for axis in range(3)]
         return VolumeStatistics(
-            radial_two_point(field, r_max=r_max),
+            radial_two_point(field, r_max=r_max, periodic=periodic),
             jnp.mean(jnp.stack(path), axis=0),
-            _unlike_neighbours(field[None]).sum(),
+            _unlike_neighbours(field[None], periodic).sum(),
         )
 
     return jax.lax.map(of_phase, jnp.arange(phases))
 
 
-def _radial(fractions: Float[Array, "p h w"], *, r_max: int) -> Float[Array, "p r"]:
-    return jax.vmap(partial(radial_two_point, r_max=r_max))(fractions)
+def _radial(fractions: Float[Array, "p h w"], *, r_max: int, periodic: bool = False) -> Float[Array, "p r"]:
+    return jax.vmap(partial(radial_two_point, r_max=r_max, periodic=periodic))(fractions)
 
 
-def _relative_area(fractions: Float[Array, "p h w"]) -> Float[Array, " p"]:
-    return relative_surface_area(jnp.moveaxis(fractions, 0, -1))
+def _relative_area(fractions: Float[Array, "p h w"], *, periodic: bool = False) -> Float[Array, " p"]:
+    return relative_surface_area(jnp.moveaxis(fractions, 0, -1), periodic=periodic)
 
 
 def _mean_over_planes(measure, planes: Float[Array, "n p h w"]) -> Array:
     return jnp.mean(jax.lax.map(measure, planes, batch_size=min(_PLANES_AT_ONCE, planes.shape[0])), axis=0)
 
 
-def _two_point_along(fractions: Float[Array, "p ..."], r_max: int) -> Float[Array, "d p r"]:
-    return jnp.stack(
-        [
-            jax.vmap(partial(directional_two_point, axis=axis, r_max=r_max))(fractions)
-            for axis in range(fractions.ndim - 1)
-        ]
-    )
+def _two_point_along(fractions: Float[Array, "p ..."], r_max: int, periodic: bool = False) -> Float[Array, "d p r"]:
+    def along(axis: int) -> Array:
+        return jax.vmap(partial(directional_two_point, axis=axis, r_max=r_max, periodic=periodic))(fractions)
+
+    return jnp.stack([along(axis) for axis in range(fractions.ndim - 1)])
 
 
-def _lineal_path_along(fractions: Float[Array, "p ..."], r_max: int) -> Float[Array, "d p r"]:
-    return jnp.stack(
-        [jax.vmap(partial(lineal_path, axis=axis, r_max=r_max))(fractions) for axis in range(fractions.ndim - 1)]
-    )
+def _lineal_path_along(fractions: Float[Array, "p ..."], r_max: int, periodic: bool = False) -> Float[Array, "d p r"]:
+    def along(axis: int) -> Array:
+        return jax.vmap(partial(lineal_path, axis=axis, r_max=r_max, periodic=periodic))(fractions)
+
+    return jnp.stack([along(axis) for axis in range(fractions.ndim - 1)])
 
 
-def _unlike_neighbours(fractions: Float[Array, "p ..."]) -> Float[Array, "d p"]:
+def _unlike_neighbours(fractions: Float[Array, "p ..."], periodic: bool = False) -> Float[Array, "d p"]:
     """Share of the neighbouring pairs along each direction that the boundary of the phase separates.
 
     Pairs inside the window are counted, over their own number: unlike faces per voxel this does not depend on its size.
     """
     grid = tuple(range(1, fractions.ndim))
-    return jnp.stack([jnp.mean(jnp.abs(jnp.diff(fractions, axis=axis)), axis=grid) for axis in grid])
+
+    def change(axis: int) -> Array:
+        return jnp.diff(fractions, axis=axis, append=fractions.take(jnp.array([0]), axis) if periodic else None)
+
+    return jnp.stack([jnp.mean(jnp.abs(change(axis)), axis=grid) for axis in grid])

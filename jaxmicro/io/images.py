@@ -52,7 +52,7 @@ def read(
     try:
         size, unit = _calibration(raster, voxel_size, unit)
         labels, values, thresholds = _phases(raster, segment, max_phases)
-        return Microstructure(labels, values, size, unit, raster.source, thresholds)
+        return Microstructure(labels, values, size, unit, raster.source, thresholds, raster.periodic)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -174,7 +174,8 @@ def _read_tiff(path: Path) -> Raster:
         _check_all_bytes_present(tiff)
         array = _one_stack(path, _decode(path, series), series.axes)
         spacing, unit, values = _tiff_calibration(tiff, array.ndim)
-    return Raster(array, spacing, unit, values, path.name)
+        info = str((tiff.imagej_metadata or {}).get("Info", ""))
+    return Raster(array, spacing, unit, values, path.name, volumes.periodic_from_text(info, array.shape))
 
 
 def _decode(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:

@@ -33,6 +33,7 @@ class Raster:
         unit: unit of the spacing, ASCII; None when unknown.
         values: values that the labels 0..P-1 stand for, if the array is labels written by this package.
         source: name of the file.
+        periodic: the file says that its opposite faces continue each other.
     """
 
     array: np.ndarray
@@ -40,6 +41,7 @@ class Raster:
     unit: str | None = None
     values: tuple[float, ...] | None = None
     source: str = ""
+    periodic: bool = False
 
     @property
     def voxel_size(self) -> float | None:

@@ -1,7 +1,7 @@
 """Writing microstructures as TIFF, VTI, NPZ and Zarr, and reading the last three (and NPY) back.
 
-Each writer keeps labels, voxel size, unit and phase values, so that reading the file gives an equal microstructure, and
-leaves either the whole file or none.
+Each writer keeps labels, voxel size, unit, phase values and periodicity, so that reading the file gives an equal
+microstructure, and leaves either the whole file or none.
 """
 
 import json
@@ -50,7 +50,7 @@ def write_tiff(path: str | Path, microstructure: Microstructure) -> None:
         "axes": "ZYX"[-microstructure.labels.ndim :],
         "min": 0.0,
         "max": float(microstructure.phases - 1),
-        "Info": _values_as_text(microstructure.values),
+        "Info": _as_text(microstructure),
     }
     if size is not None:
         metadata |= {"spacing": size} | ({"unit": unit} if unit else {})
@@ -68,7 +68,7 @@ def write_tiff(path: str | Path, microstructure: Microstructure) -> None:
 def write_vti(path: str | Path, microstructure: Microstructure) -> None:
     """Writes VTK image data for ParaView: cell data "phase", one cell per voxel, origin 0, x fastest.
 
-    Unit, voxel size and phase values are field data. An image is one layer of cells.
+    Unit, voxel size, phase values and periodicity are field data. An image is one layer of cells.
     """
     labels = microstructure.labels.reshape((1,) * (3 - microstructure.labels.ndim) + microstructure.shape)
     extent = " ".join(f"0 {edge}" for edge in labels.shape[::-1])
@@ -77,7 +77,7 @@ def write_vti(path: str | Path, microstructure: Microstructure) -> None:
 <VTKFile type="ImageData" version="1.0" byte_order="LittleEndian" header_type="UInt64">
 <ImageData WholeExtent="{extent}" Origin="0 0 0" Spacing="{spacing}">
 <FieldData>
-{_vti_fields(microstructure.values, microstructure.voxel_size, microstructure.unit)}
+{_vti_fields(microstructure.values, microstructure.voxel_size, microstructure.unit, microstructure.periodic)}
 </FieldData>
 <Piece Extent="{extent}"><CellData Scalars="phase">
 <DataArray type="UInt8" Name="phase" format="appended" offset="0"/>
@@ -139,8 +139,13 @@ def write_fields(
 
 
 def write_npz(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes a compressed NPZ with `labels`, `values`, and `voxel_size` and `unit` where known. Nothing is pickled."""
-    arrays: dict[str, Any] = {"labels": microstructure.labels, "values": np.array(microstructure.values)}
+    """Writes a compressed NPZ with `labels`, `values`, `periodic`, and `voxel_size` and `unit` where known. Nothing is
+    pickled."""
+    arrays: dict[str, Any] = {
+        "labels": microstructure.labels,
+        "values": np.array(microstructure.values),
+        "periodic": np.array(microstructure.periodic),
+    }
     if microstructure.voxel_size is not None:
         arrays["voxel_size"] = np.array(microstructure.voxel_size)
     if microstructure.unit is not None:
@@ -150,7 +155,8 @@ def write_npz(path: str | Path, microstructure: Microstructure) -> None:
 
 
 def write_zarr(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes a Zarr (version 3) array in chunks of 64 voxels a side; voxel size, unit and values are attributes."""
+    """Writes a Zarr (version 3) array in chunks of 64 voxels a side; voxel size, unit, values and periodicity are
+    attributes."""
     path, labels = Path(path), microstructure.labels
     if path.exists() and not is_zarr(path):
         raise UserError(f"cannot write {path}: it exists and is not a Zarr array; remove it or choose another name")
@@ -167,6 +173,7 @@ def write_zarr(path: str | Path, microstructure: Microstructure) -> None:
             "voxel_size": microstructure.voxel_size,
             "unit": plain_unit(microstructure.unit),
             "values": microstructure.values,
+            "periodic": microstructure.periodic,
         },
     }
     with replacing(path) as part:
@@ -206,7 +213,8 @@ def _from_npz(path: Path, loaded: Any) -> Raster:
     values = tuple(float(value) for value in loaded["values"]) if ours else None
     size = loaded["voxel_size"] if "voxel_size" in names else None
     unit = plain_unit(str(loaded["unit"])) if "unit" in names else None
-    return Raster(drop_unit_axes(array), _per_axis(size, array.ndim), unit, values, path.name)
+    periodic = "periodic" in names and bool(np.all(loaded["periodic"]))
+    return Raster(drop_unit_axes(array), _per_axis(size, array.ndim), unit, values, path.name, periodic)
 
 
 def _refuse_pickles(path: Path, file: BinaryIO) -> None:
@@ -249,7 +257,8 @@ def read_vti(path: Path) -> Raster:
         size, values = (tuple(float(number) for number in fields.get(name, ())) for name in ("voxel_size", "values"))
         unit = "".join(chr(int(code)) for code in fields.get("unit", ())).rstrip("\0")
     array = drop_unit_axes(data.reshape(shape))
-    return Raster(array, size * array.ndim or None, plain_unit(unit), values or None, path.name)
+    periodic = fields.get("periodic") == ["1"]
+    return Raster(array, size * array.ndim or None, plain_unit(unit), values or None, path.name, periodic)
 
 
 def _appended(path: Path, file: dict[str, str], array: dict[str, str], tail: bytes, count: int) -> np.ndarray:
@@ -264,8 +273,8 @@ def _appended(path: Path, file: dict[str, str], array: dict[str, str], tail: byt
     return np.frombuffer(tail, kind, count, start + header.itemsize)
 
 
-def _vti_fields(values: tuple[float, ...], voxel_size: float | None, unit: str | None) -> str:
-    """Phase values and calibration as field data; what is unknown is left out."""
+def _vti_fields(values: tuple[float, ...], voxel_size: float | None, unit: str | None, periodic: bool = False) -> str:
+    """Phase values, calibration and periodicity as field data; what is unknown is left out."""
     unit = plain_unit(unit)
     fields: list[tuple[str, str, tuple]] = [("Float64", "values", values)] if values else []
     if voxel_size is not None:
@@ -275,6 +284,8 @@ def _vti_fields(values: tuple[float, ...], voxel_size: float | None, unit: str |
         f"{' '.join(repr(float(number)) for number in numbers)}</DataArray>"
         for kind, name, numbers in fields
     ]
+    if periodic:
+        lines.append('<DataArray type="UInt8" Name="periodic" NumberOfTuples="1" format="ascii">1</DataArray>')
     if unit is not None:  # VTK stores a string as the codes of its characters, ended by 0
         codes = " ".join(str(code) for code in (*unit.encode("ascii"), 0))
         lines.append(f'<DataArray type="String" Name="unit" NumberOfTuples="1" format="ascii">{codes}</DataArray>')
@@ -301,7 +312,8 @@ def read_zarr(path: Path) -> Raster:
         attributes = metadata.get("attributes", {})
         values = tuple(float(value) for value in attributes.get("values", ())) or None
         spacing = _per_axis(attributes.get("voxel_size"), array.ndim)
-    return Raster(drop_unit_axes(array), spacing, plain_unit(attributes.get("unit")), values, path.name)
+    periodic = attributes.get("periodic") is True
+    return Raster(drop_unit_axes(array), spacing, plain_unit(attributes.get("unit")), values, path.name, periodic)
 
 
 def _zarr_spec(path: Path, driver: str) -> dict[str, Any]:
@@ -318,8 +330,19 @@ def _per_axis(voxel_size: Any, axes: int) -> tuple[float, ...] | None:
     return tuple(float(edge) for edge in edges)
 
 
-def _values_as_text(values: tuple[float, ...]) -> str:
-    return f"jaxmicro phase values: {json.dumps(values)}"
+def _as_text(microstructure: Microstructure) -> str:
+    """What a TIFF has no field for. The shape is there because ImageJ keeps the text of an image that it crops."""
+    lines = [f"jaxmicro phase values: {json.dumps(microstructure.values)}"]
+    return "\n".join(lines + [_periodic_line(microstructure.shape)] * microstructure.periodic)
+
+
+def _periodic_line(shape: tuple[int, ...]) -> str:
+    return f"jaxmicro periodic: {' x '.join(map(str, shape))}"
+
+
+def periodic_from_text(text: str, shape: tuple[int, ...]) -> bool:
+    """Whether the Info text of a TIFF says that an array of this shape is periodic."""
+    return _periodic_line(shape) in text.splitlines()
 
 
 def values_from_text(text: str) -> tuple[float, ...] | None:

@@ -205,7 +205,7 @@ def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tole
         Target, wish.quantity, wish.phase, axis=wish.axis, relation=wish.relation, tolerance=tolerance
     )
     if wish.quantity == "two_point":
-        if prior.material is None or not prior.material.covariance:
+        if prior.material is None or prior.material.wanted_covariance is None:
             raise UserError("two_point needs a prior that knows its micrograph; train it on one")
         return target(math.nan)
     if wish.quantity == "relative_surface_area" and prior.config.phases == 2:
@@ -332,8 +332,7 @@ class _Work:
         held = jax.tree.map(lambda leaf: leaf[0], held)
         if held.covariance is None and any(target.quantity == "two_point" for target in targets):
             assert self.prior.material is not None  # `_resolved` has seen to it
-            own = np.asarray(self.prior.material.covariance).diagonal().T
-            held = held._replace(covariance=jnp.asarray(own, jnp.float32))
+            held = held._replace(covariance=jnp.asarray(self.prior.material.wanted_covariance, jnp.float32))
         # correlation and fractions are held by the sampling, not steered; distillation has the gradient only
         held_alone = ("two_point", "volume_fraction") if self.method == "guided" else ("two_point",)
         steered = tuple(t for t in targets if t.quantity not in held_alone)
@@ -359,8 +358,8 @@ class _Work:
         assert best is not None
         _, labels, achieved = best
         return Design(
-            as_microstructure(labels, self.prior),
-            as_microstructure(reconstruction, self.prior),
+            as_microstructure(labels, self.prior, periodic=self.config.periodic),
+            as_microstructure(reconstruction, self.prior, periodic=self.config.periodic),
             tuple(targets),
             tuple(before),
             tuple(achieved),
@@ -380,7 +379,7 @@ class _Work:
     def _excess(self, labels: np.ndarray) -> np.ndarray:
         """Covariance of the volume less that of the micrograph."""
         assert self.prior.material is not None
-        wanted = np.asarray(self.prior.material.covariance).diagonal().T
+        wanted = np.asarray(self.prior.material.wanted_covariance)
         reach = min(wanted.shape[-1] - 1, min(self.shape) // 2)
         found = plane_covariance(one_hot(jnp.asarray(labels), self.prior.config.phases), r_max=reach)
         return np.asarray(found) - wanted[:, : reach + 1]
@@ -397,7 +396,7 @@ class _Work:
     def _two_point_error(self, labels: np.ndarray, phase: int) -> float:
         """Error rate of S2 in planes, percent."""
         assert self.prior.material is not None
-        wanted = np.asarray(self.prior.material.covariance)[phase, phase]
+        wanted = np.asarray(self.prior.material.wanted_covariance)[phase]
         phi = self.prior.material.volume_fractions[phase]
         excess = self._excess(labels)[phase]
         own = wanted[: len(excess)] + excess + float(np.mean(labels == phase)) ** 2

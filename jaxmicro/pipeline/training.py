@@ -148,12 +148,11 @@ def train_on(
         log=keep,
         on_sample=on_sample and (lambda step, ema: on_sample(step, so_far(ema))),
     )
-    images = sources.train + (sources.validation if sources.disjoint else [])  # else they are the same
-    everywhere = crop_batches(images, dataclasses.replace(crops, seed=config.seed + 2))
+    everywhere = crop_batches(sources.whole, dataclasses.replace(crops, seed=config.seed + 2))
     prior = remember_statistics(
         so_far(jax.device_get(state.ema), steps=int(state.step), seconds=time.monotonic() - began),
         next(everywhere),
-        images,
+        sources.whole,
     )
     if tune and prior.material is not None and network.space == "pixel":
         prior = tune_correlation(prior, progress=progress)

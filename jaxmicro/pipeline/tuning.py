@@ -29,11 +29,11 @@ def tune_correlation(prior: Prior, *, progress: Progress | None = None) -> Prior
     Raises:
         UserError: the prior does not know the covariance of its micrograph.
     """
-    if prior.material is None or not prior.material.covariance:
+    wanted = None if prior.material is None else prior.material.wanted_covariance
+    if wanted is None:
         raise UserError("this prior does not know how its micrograph correlates; train it again on the micrograph")
     factor = prior.config.factor
     edge = max(min(prior.config.patch, EDGE) // factor, 1) * factor
-    wanted = np.asarray(prior.material.covariance).diagonal().T  # p r
     held, off = wanted, []
     for number, gain in enumerate(GAINS):
         volumes = reconstruct(

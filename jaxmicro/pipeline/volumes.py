@@ -85,7 +85,7 @@ def reconstruct(
         group_targets = [targets[number] for number in group]
         found = _sample(prior, config, shape, group_targets, seed, group, checkpoint, report)
         for number, labels in zip(group, found, strict=True):
-            volume = as_microstructure(labels[_middle(labels.shape, shape)], prior)
+            volume = as_microstructure(labels[_middle(labels.shape, shape)], prior, periodic=config.periodic)
             made.append(volume)
             if on_volume is not None:
                 on_volume(number, volume)
@@ -197,11 +197,12 @@ def _middle(box: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(start, start + kept) for start, kept in zip(starts, shape, strict=True))
 
 
-def as_microstructure(labels: np.ndarray, prior: Prior) -> Microstructure:
+def as_microstructure(labels: np.ndarray, prior: Prior, *, periodic: bool) -> Microstructure:
+    """Labels with the values and voxel size of the prior's micrograph."""
     known = prior.material
-    if known is None:
-        return Microstructure(labels, tuple(map(float, range(prior.config.phases))))
-    return Microstructure(labels, known.values, known.voxel_size, known.unit)
+    values = tuple(map(float, range(prior.config.phases))) if known is None else known.values
+    size, unit = (None, None) if known is None else (known.voxel_size, known.unit)
+    return Microstructure(labels, values, size, unit, periodic=periodic)
 
 
 def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None]:

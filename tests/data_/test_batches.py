@@ -109,8 +109,9 @@ def test_batches_do_not_repeat():
 @pytest.mark.parametrize("shape", [(256, 256), (300, 500), (1024, 64), (64, 128)])
 def test_training_and_validation_parts_share_no_pixel_and_make_up_the_image(shape):
     image = random_labels(*shape)
-    (train,), (validation,), disjoint, _ = training_sources(image, patch=64)
+    (train,), (validation,), disjoint, (whole,), _ = training_sources(image, patch=64)
     assert disjoint
+    np.testing.assert_array_equal(whole, image)
     np.testing.assert_array_equal(np.concatenate([train, validation], axis=int(np.argmax(shape))), image)
     assert min(*train.shape, *validation.shape) >= 64
 
@@ -129,8 +130,9 @@ def test_an_image_too_small_to_cut_is_used_whole_and_says_so(shape):
 
 def test_a_volume_is_cut_into_two_blocks_with_all_planes_that_hold_a_patch():
     volume = numbered(16, 16).reshape(16, 4, 4)
-    train, validation, disjoint, _ = training_sources(volume, patch=4)
+    train, validation, disjoint, whole, _ = training_sources(volume, patch=4)
     assert disjoint
+    assert [stack.shape for stack in whole] == [(16, 4, 4), (4, 16, 4), (4, 16, 4)]
     assert [stack.shape for stack in validation] == [(4, 4, 4)] * 3
     assert [stack.shape for stack in train] == [(12, 4, 4), (4, 12, 4), (4, 12, 4)]
     assert not np.intersect1d(train[0], validation[0]).size

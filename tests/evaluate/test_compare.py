@@ -51,6 +51,39 @@ def test_slice_statistics_are_the_mean_over_the_planes_of_all_orientations():
     np.testing.assert_allclose(found[1]["lineal_path"], path, atol=2e-6)
 
 
+def test_periodic_statistics_are_the_mean_of_those_from_windows_over_all_shifts():
+    labels = random_field((8, 8, 8), seed=6)
+    periodic = slice_statistics(labels, 2, 4, periodic=True)[1]
+    shifts = [(i, j, k) for i in range(8) for j in range(8) for k in range(8)]
+    windows = [slice_statistics(np.roll(labels, shift, (0, 1, 2)), 2, 4)[1] for shift in shifts]
+    # every segment and every pair of one lag occurs equally often; float32 sums
+    np.testing.assert_allclose(
+        periodic["lineal_path"], np.mean([w["lineal_path"] for w in windows], axis=0), rtol=1e-5, atol=1e-6
+    )
+    # at r = 0 and 1 all lags of a ring fit the window equally often; beyond, long lags of a ring weigh a little less
+    mean = np.mean([w["two_point"] for w in windows], axis=0)
+    np.testing.assert_allclose(periodic["two_point"][0], mean[0], rtol=1e-5)
+    np.testing.assert_allclose(periodic["two_point"], mean, rtol=0.02)
+    shifted = slice_statistics(np.roll(labels, (3, 1, 6), (0, 1, 2)), 2, 4, periodic=True)[1]
+    np.testing.assert_allclose(shifted["two_point"], periodic["two_point"], rtol=1e-5)
+
+
+def test_a_periodic_volume_is_compared_over_all_its_pairs():
+    labels = random_field((16, 16, 16), seed=7)
+    moved = np.roll(labels, (5, 2, 9), (0, 1, 2))  # the same periodic medium
+    reference = structure(random_field((8, 64, 64), seed=0)[4])
+    reports = [
+        compare([Microstructure(v, (0.0, 1.0), periodic=True)], reference, r_max=R_MAX, patches=0)
+        for v in (labels, moved)
+    ]
+    for name in ("two_point", "lineal_path"):
+        one, other = (report["phases"][1][name]["mean"] for report in reports)
+        np.testing.assert_allclose(one, other, rtol=1e-4)
+    areas = [report["phases"][1]["surface_area"]["mean"] for report in reports]
+    assert areas[0] == pytest.approx(areas[1], rel=1e-5)
+    assert [report["periodic"] for report in reports] == [[True], [True]]
+
+
 def test_a_volume_compared_with_itself_has_no_error():
     volume = structure(random_field((32, 32, 32), seed=3))
     report = compare([volume], volume, r_max=R_MAX)

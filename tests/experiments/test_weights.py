@@ -31,6 +31,15 @@ def test_a_micrograph_is_trained_by_the_pipeline_and_its_fractions_are_remembere
     assert prior.config.phases == 2
 
 
+def test_a_model_is_tuned_again_without_training(tmp_path):
+    before = trained("carbonate", CONFIG, TINY, tmp_path, tmp_path / "results.csv")
+    main(["carbonate", "--smoke", "--tune", "--out", str(tmp_path)])
+    after = pipeline.load_prior(tmp_path / "carbonate")
+    assert pipeline.prior.fingerprint(after.params) == pipeline.prior.fingerprint(before.params)
+    assert after.material.covariance == before.material.covariance
+    assert len(read_rows(tmp_path / "results.csv")) == 2
+
+
 def test_the_halves_of_a_true_volume_share_no_plane():
     volume = materials.whole_volume("berea3d")
     first, last = materials.training_half(volume), materials.test_half(volume)
@@ -42,9 +51,9 @@ def test_the_halves_of_a_true_volume_share_no_plane():
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_has_data_of_its_number_of_phases(name):
     recipe = RECIPES[name]
-    train, validation, disjoint, weights = data_of(recipe, CONFIG).sources
+    train, validation, disjoint, whole, weights = data_of(recipe, CONFIG).sources
     assert disjoint and len(train) == len(validation) == len(weights or train)
-    assert all(stack.size for stack in train + validation)
+    assert all(stack.size for stack in train + validation + whole)
     assert max(int(stack.max()) for stack in train) == recipe.phases - 1
     assert recipe.start is None or RECIPES[recipe.start].phases == recipe.phases
 

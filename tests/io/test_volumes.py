@@ -46,6 +46,24 @@ def test_a_phase_that_is_absent_from_a_volume_keeps_its_number(tmp_path, suffix)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_periodic_volume_is_read_back_as_periodic(tmp_path, suffix):
+    original = Microstructure(labels(4, 5, 6), (0.0, 127.0, 255.0), periodic=True)
+    io.write(tmp_path / f"volume{suffix}", original)
+    found = io.read(tmp_path / f"volume{suffix}")
+    assert found == original and found.periodic
+    assert found != Microstructure(labels(4, 5, 6), (0.0, 127.0, 255.0))
+
+
+def test_what_imagej_crops_from_a_periodic_volume_is_not_periodic(tmp_path):
+    io.write_tiff(tmp_path / "whole.tif", Microstructure(labels(4, 5, 6), (0.0, 127.0, 255.0), periodic=True))
+    with tifffile.TiffFile(tmp_path / "whole.tif") as tiff:
+        text = tiff.imagej_metadata["Info"]  # ImageJ hands it on
+    tifffile.imwrite(tmp_path / "crop.tif", labels(4, 5, 6)[:, :4], imagej=True, metadata={"axes": "ZYX", "Info": text})
+    found = io.read(tmp_path / "crop.tif")
+    assert found.values == (0.0, 127.0, 255.0) and not found.periodic
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_writing_again_replaces_the_file(tmp_path, suffix):
     path = tmp_path / f"volume{suffix}"
     for microstructure in (volume(9, 8, 7), volume(3, 4, 5)):
@@ -118,7 +136,8 @@ def test_zarr_is_chunked_and_carries_the_calibration(tmp_path):
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{tmp_path}/volume.zarr/"}}
     metadata = tensorstore.open(spec, read=True).result().spec().to_json()["metadata"]
     assert metadata["chunk_grid"]["configuration"]["chunk_shape"] == [64, 64, 5]
-    assert metadata["attributes"] == {"voxel_size": 0.398, "unit": "um", "values": [0, 127, 255]}
+    expected = {"voxel_size": 0.398, "unit": "um", "values": [0, 127, 255], "periodic": False}
+    assert metadata["attributes"] == expected
     assert metadata["dimension_names"] == ["z", "y", "x"]
 
 
