@@ -25,9 +25,9 @@ from benchmarks.solver_in_the_loop import dense_diffusivity
 from experiments.machine import describe
 from experiments.tables import markdown_table, write_table
 from jaxmicro import models
-from jaxmicro.guidance import LEAK, QUANTITIES, DistillationConfig, Target, hardened, score_loss, total_loss
+from jaxmicro.guidance import LEAK, QUANTITIES, DistillationConfig, Target, score_loss, total_loss
 from jaxmicro.models import PriorConfig
-from jaxmicro.phases import one_hot
+from jaxmicro.phases import hardened, one_hot
 
 HERE = Path(__file__).parent
 NETWORKS = {"default": lambda: PriorConfig(phases=3), "paper": lambda: models.latent_paper(3)}

@@ -35,10 +35,11 @@ def make_volumes(
         ValueError: the folder holds volumes made another way; delete it, or choose another one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    held = np.asarray(() if prior.material is None else prior.material.held_covariance)
+    material = prior.material
+    held = [] if material is None else [np.asarray(material.held_covariance), np.asarray(material.held_lineal_path)]
     made_with = {
         "shape": shape, "seed": seed, "fractions": fractions, "scatter": scatter,
-        "prior": fingerprint([prior.params, held]),
+        "prior": fingerprint([prior.params, *held]),
     }  # fmt: skip
     _check_same(folder / "made_with.json", made_with, sampling)
     began = time.monotonic()

@@ -34,6 +34,16 @@ def to_labels(fractions: Float[ArrayLike, "*grid p"]) -> UInt8[Array, "*grid"]:
     return jnp.argmax(fractions, axis=-1).astype(jnp.uint8)
 
 
+def hardened(fractions: Float[Array, "*grid p"]) -> Float[Array, "*grid p"]:
+    """One-hot fractions of the most probable phases, with the derivative of the soft ones.
+
+    Quantities of a blurred prediction are not those of the volume it will become (its diffusivity is too high, its
+    surface too small); only voxels whose phase is undecided can be moved.
+    """
+    hard = jax.nn.one_hot(jnp.argmax(fractions, axis=-1), fractions.shape[-1], dtype=fractions.dtype)
+    return fractions + jax.lax.stop_gradient(hard - fractions)
+
+
 def in_phases_of(reference: Microstructure, other: Microstructure) -> Microstructure:
     """`other` with its labels as `reference` numbers them.
 

@@ -109,18 +109,23 @@ def image_covariance(labels: Labels2, *, phases: int, r_max: int) -> Float[Array
     return _radial(fractions - jnp.mean(fractions, axis=(1, 2), keepdims=True), r_max=r_max)
 
 
-def mean_two_point(images: Sequence[np.ndarray], phases: int, *, r_max: int = 32) -> Float[np.ndarray, "p r"]:
-    """Radial S2 of each phase in images "h w" and stacks of images "n h w" of one material, each weighed by its pixels.
+def mean_curves(
+    images: Sequence[np.ndarray], phases: int, *, r_max: int = 32
+) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, "p r"]]:
+    """Radial S2 and lineal path of each phase in images "h w" and stacks of images "n h w" of one material, each
+    weighed by its pixels.
 
     Args:
         r_max: largest distance in pixels; less where the smallest image has not so many.
     Returns:
-        S2 at r = 0, 1, ... pixels, dimensionless.
+        S2 and L at r = 0, 1, ... pixels, dimensionless.
     """
     stacks = [image.reshape(-1, *image.shape[-2:]) for image in images]
     r_max = min(r_max, *(min(stack.shape[1:]) - 1 for stack in stacks))
-    curves = [np.mean(block_curves(stack, phases=phases, r_max=r_max)[0], axis=0, dtype=float) for stack in stacks]
-    return np.average(curves, axis=0, weights=[stack.size for stack in stacks])
+    curves = [block_curves(stack, phases=phases, r_max=r_max) for stack in stacks]
+    means = [[np.mean(curve, axis=0, dtype=float) for curve in both] for both in curves]
+    s2, path = np.average(means, axis=0, weights=[stack.size for stack in stacks])
+    return s2, path
 
 
 @partial(jax.jit, static_argnames=("phases", "r_max"))

@@ -2,7 +2,7 @@
 
 from jaxmicro.guidance.exact import exact
 from jaxmicro.guidance.loss import measured, misfit, steer
-from jaxmicro.guidance.quantities import LEAK, QUANTITIES, Quantity, hardened
+from jaxmicro.guidance.quantities import LEAK, QUANTITIES, Quantity
 from jaxmicro.guidance.sds import DistillationConfig, distill, score_loss, total_loss
 from jaxmicro.guidance.targets import Target, Wish, parse_target
 
@@ -15,7 +15,6 @@ __all__ = [
     "Wish",
     "distill",
     "exact",
-    "hardened",
     "measured",
     "misfit",
     "parse_target",

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmicro.guidance.quantities import QUANTITIES, hardened
+from jaxmicro.guidance.quantities import QUANTITIES
 from jaxmicro.guidance.targets import Target
+from jaxmicro.polyak import moved_to_lower
 
 
 def measured(fractions: Float[Array, "z y x p"], targets: Sequence[Target]) -> Float[Array, " m"]:
@@ -35,24 +35,5 @@ def steer(
     steps: int = 2,
     largest: float = 1.0,
 ) -> Float[Array, "z y x p"]:
-    """A predicted clean volume with its logits moved towards the aims.
-
-    Gradient steps of the length that would bring a misfit linear in the logits to zero (Polyak's with minimum 0, twice
-    because the misfit is a square): no step size to choose. Decided voxels hardly move: their derivative is small.
-
-    Args:
-        x0_hat: 2 p - 1, with p the posterior of each phase.
-        steps: gradients taken.
-        largest: change of any logit in one step.
-    """
-
-    def loss(logits: Float[Array, "z y x p"]) -> Float[Array, ""]:
-        return misfit(hardened(jax.nn.softmax(logits, axis=-1)), targets, aims)
-
-    def step(_, logits: Float[Array, "z y x p"]) -> Float[Array, "z y x p"]:
-        value, gradient = jax.value_and_grad(loss)(logits)
-        change = 2 * value / (jnp.sum(gradient**2) + 1e-20) * gradient
-        return logits - change * jnp.minimum(1.0, largest / (jnp.max(jnp.abs(change)) + 1e-20))
-
-    logits = jnp.log(jnp.clip((x0_hat + 1) / 2, 1e-6, 1.0))
-    return 2 * jax.nn.softmax(jax.lax.fori_loop(0, steps, step, logits), axis=-1) - 1
+    """A predicted clean volume moved towards the aims by gradients of the misfit (`polyak.moved_to_lower`)."""
+    return moved_to_lower(lambda fractions: misfit(fractions, targets, aims), x0_hat, steps=steps, largest=largest)

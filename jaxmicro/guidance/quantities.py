@@ -83,13 +83,3 @@ QUANTITIES = {
     "diffusivity": Quantity(_diffusivity, None, True, "D_eff / D_0 in 3D"),
 }
 """Quantity by its name in a target."""
-
-
-def hardened(fractions: Float[Array, "*grid p"]) -> Float[Array, "*grid p"]:
-    """One-hot fractions of the most probable phases, with the derivative of the soft ones.
-
-    Quantities of a blurred prediction are not those of the volume it will become (its diffusivity is too high, its
-    surface too small); only voxels whose phase is undecided can be moved.
-    """
-    hard = jax.nn.one_hot(jnp.argmax(fractions, axis=-1), fractions.shape[-1], dtype=fractions.dtype)
-    return fractions + jax.lax.stop_gradient(hard - fractions)

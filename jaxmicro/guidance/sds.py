@@ -9,9 +9,9 @@ import optax
 from jaxtyping import Array, Float
 
 from jaxmicro.guidance.loss import misfit
-from jaxmicro.guidance.quantities import hardened
 from jaxmicro.guidance.targets import Target
 from jaxmicro.noise import alpha, diffuse, sigma
+from jaxmicro.phases import hardened
 from jaxmicro.planes import Codec, PlaneModel, put_planes, take_planes
 
 SOFTNESS = 0.02  # of the fractions that are encoded: what is wholly decided has no derivative

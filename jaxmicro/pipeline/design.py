@@ -336,6 +336,8 @@ class _Work:
         # correlation and fractions are held by the sampling, not steered; distillation has the gradient only
         held_alone = ("two_point", "volume_fraction") if self.method == "guided" else ("two_point",)
         steered = tuple(t for t in targets if t.quantity not in held_alone)
+        if steered:  # what conducts better, or has more interface, has another lineal path
+            held = held._replace(lineal_path=None)
         goals = np.array([t.value for t in steered])
         aims = _Aims(goals.copy(), None if held.covariance is None else np.asarray(held.covariance, float))
         best: tuple[float, np.ndarray, list[float]] | None = None

@@ -15,11 +15,11 @@ import numpy as np
 
 from jaxmicro import models
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import mean_two_point, phase_covariance
+from jaxmicro.evaluate import mean_curves, phase_covariance
 from jaxmicro.io import read
 from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
 from jaxmicro.models import PriorConfig
-from jaxmicro.reconstruct import expected_boundary_density
+from jaxmicro.reconstruct import expected_boundary_density, segment_lags
 from jaxmicro.types import Microstructure
 
 Progress = Callable[[str, int, int, str], None]  # stage, done, total, note
@@ -37,8 +37,10 @@ class Material:
     roughness: tuple[float, ...] = ()  # boundary density expected at the log SNRs of `roughness_levels`; (): unknown
     covariance: tuple[tuple[tuple[float, ...], ...], ...] = ()  # C_pq(r) of the phases, r in voxels; (): unknown
     two_point: tuple[tuple[float, ...], ...] = ()  # S2(r) of each phase, r in voxels; (): unknown
+    lineal_path: tuple[tuple[float, ...], ...] = ()  # L(r) of each phase, r in voxels; (): unknown
     # Covariance of each phase to hold while sampling, with which finished volumes have the micrograph's; (): unknown
     held_covariance: tuple[tuple[float, ...], ...] = ()
+    held_lineal_path: tuple[tuple[float, ...], ...] = ()  # the same of L, at `reconstruct.segment_lags`
 
     @property
     def wanted_covariance(self) -> np.ndarray | None:
@@ -50,6 +52,12 @@ class Material:
         if self.two_point:
             return np.asarray(self.two_point) - np.asarray(self.volume_fractions)[:, None] ** 2
         return np.asarray(self.covariance).diagonal().T if self.covariance else None
+
+    @property
+    def wanted_segments(self) -> np.ndarray | None:
+        """L of each phase at `reconstruct.segment_lags`, "p k", that the micrograph has; None: unknown."""
+        path = np.asarray(self.lineal_path)
+        return path[:, segment_lags(path.shape[1] - 1)] if self.lineal_path else None
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,8 @@ def remember_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.nda
     """The prior with the statistics of its micrograph that sampling in 3D needs.
 
     The roughness steers the coupling of planes (in pixel space only: the planes of a latent volume have no phases
-    before they are decoded); the covariance of the phases says how volume fractions scatter; S2 is what volumes are to
-    have.
+    before they are decoded); the covariance of the phases says how volume fractions scatter; S2 and lineal path are
+    what volumes are to have.
 
     Args:
         crops: some of the images "n h w"; noised and denoised at each level.
@@ -102,14 +110,20 @@ def remember_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.nda
         pairs = [(np.diff(image, axis=axis) != 0).reshape(-1) for image in images for axis in (-2, -1)]
         found = found * np.concatenate(pairs).mean() / found[-1]  # at the last level denoising is exact
     covariance = phase_covariance(images, prior.config.phases)
-    two_point = mean_two_point(images, prior.config.phases)
+    two_point, lineal_path = mean_curves(images, prior.config.phases)
     material = dataclasses.replace(
         prior.material,
         roughness=tuple(round(float(value), 6) for value in found),
-        covariance=tuple(tuple(tuple(round(float(c), 7) for c in curve) for curve in row) for row in covariance),
-        two_point=tuple(tuple(round(float(s2), 7) for s2 in curve) for curve in two_point),
+        covariance=tuple(rounded(row) for row in covariance),
+        two_point=rounded(two_point),
+        lineal_path=rounded(lineal_path),
     )
     return dataclasses.replace(prior, material=material)
+
+
+def rounded(curves: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """Curves as a prior remembers them."""
+    return tuple(tuple(round(float(value), 7) for value in curve) for curve in curves)
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -191,7 +205,7 @@ def prior_path(source: Path | str) -> Path:
 def _material_from_dict(data: dict) -> Material:
     lists: dict[str, Any] = {name: tuple(data.get(name, ())) for name in ("values", "volume_fractions", "roughness")}
     lists["covariance"] = tuple(tuple(tuple(curve) for curve in row) for row in data.get("covariance", ()))
-    for name in ("two_point", "held_covariance"):
+    for name in ("two_point", "lineal_path", "held_covariance", "held_lineal_path"):
         lists[name] = tuple(tuple(curve) for curve in data.get(name, ()))
     known = {field.name for field in dataclasses.fields(Material)}
     return Material(**{name: value for name, value in {**data, **lists}.items() if name in known})

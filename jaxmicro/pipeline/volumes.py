@@ -34,6 +34,7 @@ from jaxmicro.reconstruct import (
 from jaxmicro.types import Microstructure
 
 MARGIN = 8  # voxels beyond each face of a volume that is not periodic
+NEAR = 0.2  # relative change of a fraction up to which the lineal path of its phase is known
 
 
 def reconstruct(
@@ -309,9 +310,10 @@ def volume_keys(seed: int, numbers: Sequence[int]) -> jax.Array:
 def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence[tuple[float, ...] | None]) -> Held:
     """What several volumes are held to while they are sampled, with a leading axis over the volumes.
 
-    Roughness and covariance are those of the micrograph. At other fractions the roughness changes as the chance that
-    two independent voxels differ, the covariance of a phase as its variance: right for fine media, and the only guess
-    for others. A latent volume has no phases before it is decoded: nothing is held.
+    Roughness, covariance and lineal path are those of the micrograph. At other fractions the roughness changes as the
+    chance that two independent voxels differ, the covariance of a phase as its variance: right for fine media, and the
+    only guess for others. The lineal path changes with the fraction, and that of phases with quite another fraction is
+    not held. A latent volume has no phases before it is decoded: nothing is held.
     """
     if prior.config.space != "pixel":
         return Held()
@@ -329,7 +331,12 @@ def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence
     if material.held_covariance:
         ratio = each * (1 - each) / (own * (1 - own))
         covariance = jnp.asarray(ratio[..., None] * np.asarray(material.held_covariance), jnp.float32)
-    return Held(target, roughness, covariance)
+    path = None
+    if material.held_lineal_path:
+        share = (each / own)[..., None]
+        path = np.where(np.abs(share - 1) < NEAR, share * np.asarray(material.held_lineal_path), np.nan)
+        path = jnp.asarray(path, jnp.float32)
+    return Held(target, roughness, covariance, path)
 
 
 def _save_unfinished(path: Path, identity: str, now: _Unfinished) -> None:

@@ -14,6 +14,7 @@ from jaxmicro.reconstruct.multiplane import (
 )
 from jaxmicro.reconstruct.refine import decode_volume, interpolate, labels_of_fractions, refine
 from jaxmicro.reconstruct.roughness import boundary_density, expected_boundary_density
+from jaxmicro.reconstruct.segments import match_lineal_path, segment_lags, segments_inside
 from jaxmicro.reconstruct.tiles import blend_weights, evidence_tiled, tile_starts
 
 __all__ = [
@@ -33,8 +34,11 @@ __all__ = [
     "labels_of",
     "labels_of_fractions",
     "match_covariance",
+    "match_lineal_path",
     "plane_covariance",
     "refine",
     "sampling_times",
+    "segment_lags",
+    "segments_inside",
     "tile_starts",
 ]

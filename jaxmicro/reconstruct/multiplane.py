@@ -4,7 +4,8 @@ The whole reverse process is one compiled loop over *evaluations*. Evaluation i 
 i mod 3 ("alternate") or to all three ("average") from log SNR t to s. What the planes of the other two axes said in the
 two evaluations before is remembered and joins with weight `couple`: every voxel is denoised from its three planes at
 the cost of one. Where the roughness of the micrograph's planes is known, the weight is steered by it (roughness.py),
-and where its two-point correlation is known, x_t is held to it (correlation.py).
+where its two-point correlation is known, x_t is held to it (correlation.py), and where its lineal path is known, the
+predictions are (segments.py).
 The harmonising evaluations of a time step (P-Micro3Diff Fig. 16) renoise from s back to t (eq. 21) and denoise again.
 `advance` runs any stretch of evaluations with the same program, so that long work can show progress, stop, and go on
 with the same result: the noise of evaluation i depends on (key, i) only.
@@ -25,6 +26,7 @@ from jaxmicro.planes import PlaneModel, put_planes, take_planes
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.correlation import match_covariance
 from jaxmicro.reconstruct.roughness import boundary_density
+from jaxmicro.reconstruct.segments import match_lineal_path
 from jaxmicro.reconstruct.tiles import evidence_tiled
 
 Guide = Callable[[Float[Array, "z y x c"], Float[Array, ""]], Float[Array, "z y x c"]]
@@ -48,6 +50,8 @@ class SamplingConfig:
     times: str = "log_snr"  # spacing of the time steps: even in log SNR, or "ddpm": even in the time of linear beta
     log_snr_range: tuple[float, float] = (-5.5, 2.5)  # first and last noise level of times="log_snr"
     calibrate_range: tuple[float, float] = (0.0, 1.0)  # part of the process in which volume fractions are held
+    path_range: tuple[float, float] = (-3.0, 2.0)  # log SNRs between which the lineal path is held
+    interface_from: float = 0.0  # log SNR from which on the interface is held with it
     match_until: float = -1.0  # log SNR up to which the two-point correlation is held; structures are decided by then
     periodic: bool = True  # the volume continues at its opposite face; without, its faces are less faithful
     kept: tuple[int, int, int] | None = None  # edges of the middle that is kept: fractions are held there; None: all
@@ -106,6 +110,7 @@ class Held(NamedTuple):
     fractions: Float[Array, " c"] | None = None  # of each phase
     roughness: Float[Array, " t"] | None = None  # boundary density of single planes at each of `sampling_times`
     covariance: Float[Array, "c r"] | None = None  # to hold in x_t: of each phase's indicator at r = 0, 1, ... voxels
+    lineal_path: Float[Array, "c k"] | None = None  # of each phase at `segment_lags`; NaN: left to the prior
 
 
 def init_state(config: SamplingConfig, channels: int, *, key: jax.Array) -> SamplingState:
@@ -153,6 +158,12 @@ def advance(
         weight = jnp.clip(config.couple + config.steer_gain * error, 0.0, config.steer_max)
         return jnp.where(log_snr > config.steer_from, weight, config.couple)
 
+    def segments_held(x0_hat, path, log_snr):
+        kept = match_lineal_path(
+            x0_hat[config.middle], path, interface=log_snr > config.interface_from, periodic=config.periodic
+        )
+        return x0_hat.at[config.middle].set(kept)
+
     def evaluation(i, state: SamplingState) -> SamplingState:
         level, repeat = i // repeats, i % repeats
         t, s = times[level], times[level + 1]
@@ -183,10 +194,17 @@ def advance(
             others = jnp.where(i < 3, 0.0, couple)  # in the first turns they have not been looked at
             weights = jnp.where(jnp.arange(3) == i % 3, 1.0, others)
         x0_hat = model.combine(evidence, weights, x_t, t)
+        predicted = x0_hat
+        if held.lineal_path is not None:
+            x0_hat = jax.lax.cond(
+                (t > config.path_range[0]) & (t < config.path_range[1]),
+                lambda x, wanted=held.lineal_path: segments_held(x, wanted, t),
+                lambda x: x,
+                x0_hat,
+            )
         if guide is not None:
-            guided = guide(x0_hat, t)
-            x_t = x_t + alpha(t) * (guided - x0_hat)  # the signal moves at once, the noise stays what it is
-            x0_hat = guided
+            x0_hat = guide(x0_hat, t)
+        x_t = x_t + alpha(t) * (x0_hat - predicted)  # the signal moves at once, the noise stays what it is
         if held.fractions is not None:
             x0_hat = jax.lax.cond(
                 (i >= low) & (i < high),

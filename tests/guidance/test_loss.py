@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmicro.guidance import LEAK, QUANTITIES, Target, exact, hardened, measured, misfit, steer
-from jaxmicro.phases import one_hot
+from jaxmicro.guidance import LEAK, QUANTITIES, Target, exact, measured, misfit, steer
+from jaxmicro.phases import hardened, one_hot
 from tests.media import level_cut
 
 SHAPE = (12, 12, 12)

@@ -1,0 +1,81 @@
+"""Segments of 2^k voxels give the lineal path; a prediction is moved towards one, and towards its interface."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from media import level_cut
+
+from jaxmicro.descriptors import lineal_path
+from jaxmicro.phases import one_hot, to_labels
+from jaxmicro.reconstruct import match_lineal_path, segment_lags, segments_inside
+
+
+def two_phases(shape=(16, 16, 16), *, fraction: float = 0.4, sigma: float = 1.5, seed: int = 0) -> jax.Array:
+    return one_hot(level_cut(shape, fraction=fraction, sigma=sigma, seed=seed).astype(np.uint8), 2)
+
+
+def undecided(fractions: jax.Array, *, seed: int = 1) -> jax.Array:
+    """A blurred and noisy prediction of these fractions."""
+    blurred = sum(jnp.roll(fractions, shift, axis) for axis in range(3) for shift in (-1, 0, 1)) / 9
+    noise = jax.random.normal(jax.random.key(seed), fractions.shape)
+    return 2 * jax.nn.softmax(2 * blurred + 0.3 * noise, axis=-1) - 1
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_shares_of_segments_are_the_lineal_path_averaged_over_the_axes(periodic: bool):
+    fractions = two_phases((16, 18, 20))
+    lags = segment_lags(8)
+    found = segments_inside(fractions, lags=len(lags), periodic=periodic)
+    for phase in range(2):
+        curves = [lineal_path(fractions[..., phase], axis=a, r_max=8, periodic=periodic) for a in range(3)]
+        # the same count, in another order of float32 sums
+        np.testing.assert_allclose(found[phase], np.mean(curves, axis=0)[lags], rtol=1e-5, atol=1e-7)
+
+
+def test_of_soft_phases_the_products_are_those_of_the_lineal_path():
+    fractions = jax.nn.softmax(jax.random.normal(jax.random.key(0), (8, 8, 8, 3)), axis=-1)
+    curves = [lineal_path(fractions[..., 1], axis=a, r_max=3, periodic=True) for a in range(3)]
+    found = segments_inside(fractions, lags=3)[1]
+    np.testing.assert_allclose(found, np.mean(curves, axis=0)[[0, 1, 3]], rtol=1e-5)
+
+
+def misfit(x0_hat: jax.Array, path: np.ndarray) -> float:
+    found = segments_inside(one_hot(to_labels(x0_hat), 2), lags=path.shape[1])
+    return float(np.sum((np.asarray(found) - path)[:, 1:] ** 2))
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("sigma", [1.0, 2.5])
+def test_a_prediction_is_moved_towards_longer_and_towards_shorter_segments(sigma: float, periodic: bool):
+    """From a medium of 1.5 to finer and to coarser ones of the same fraction."""
+    wanted = np.asarray(segments_inside(two_phases((24, 24, 24), sigma=sigma, seed=3), lags=4))
+    prediction = undecided(two_phases((24, 24, 24), seed=2))
+    moved = prediction
+    for _ in range(12):  # as often as in six time steps of a sampling
+        moved = match_lineal_path(moved, jnp.asarray(wanted), periodic=periodic)
+    assert misfit(moved, wanted) < 0.5 * misfit(prediction, wanted)
+    assert float(jnp.abs(moved.sum(axis=-1)).max()) < 1e-5  # fractions still sum to one: 2 p - 1 over two phases to 0
+
+
+def test_what_has_the_path_already_is_left_alone():
+    fractions = two_phases()
+    prediction = 2 * jax.nn.softmax(8 * fractions, axis=-1) - 1  # its most probable phases are these fractions
+    path = segments_inside(fractions, lags=4)
+    np.testing.assert_allclose(match_lineal_path(prediction, path), prediction, atol=1e-5)
+
+
+def test_a_phase_whose_path_is_unknown_is_free_and_one_that_is_known_is_not():
+    prediction = undecided(two_phases())
+    path = np.asarray(segments_inside(two_phases(sigma=3.0, seed=5), lags=4))
+    free = match_lineal_path(prediction, jnp.full((2, 4), jnp.nan))
+    np.testing.assert_allclose(free, prediction, atol=1e-5)
+    half = match_lineal_path(prediction, jnp.asarray(np.where([[True], [False]], path, np.nan)))
+    assert float(jnp.abs(half - prediction).max()) > 0.01
+    assert bool(jnp.isfinite(half).all())
+
+
+def test_volumes_too_small_for_a_segment_of_two_are_left_as_they_are():
+    prediction = undecided(two_phases((1, 16, 16)))
+    path = jnp.full((2, 4), 0.1)
+    assert match_lineal_path(prediction, path) is prediction
