@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from experiments.machine import describe
 from experiments.materials import micrograph, training_half, whole_volume
-from experiments.micro3diff.config import CASES, Micro3DiffConfig, smoke
+from experiments.micro3diff.config import CASES, Case, Micro3DiffConfig, smoke
 from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from experiments.volumes import make_volumes, seconds_per_volume
@@ -99,9 +99,7 @@ def run_cases(config: Micro3DiffConfig, *, find_prior: FindPrior, results: Path,
                 prior, folder, count=config.volumes, shape=config.shape, seed=config.seed, sampling=config.sampling,
                 fractions="micrograph" if variant == "calibrated" else None,
             )  # fmt: skip
-            made = [
-                curves_of_volume(v.labels == CASES[name].phase, CASES[name].dimensions, config.r_max) for v in volumes
-            ]
+            made = [curves_of_volume(v, CASES[name], config.r_max) for v in volumes]
             row = {"case": name, "fractions": variant, "dimensions": f"{CASES[name].dimensions}D"}
             row |= errors(made, reference)
             row |= {"paper_s2": CASES[name].paper_s2, "paper_lineal_path": CASES[name].paper_lineal_path}
@@ -122,7 +120,7 @@ def run_sweep(config: Micro3DiffConfig, *, find_prior: FindPrior, results: Path,
             prior, folder, count=config.sweep_volumes, shape=config.shape, seed=config.seed, sampling=sampling,
             fractions=None,
         )  # fmt: skip
-        made = [curves_of_volume(v.labels == CASES[name].phase, CASES[name].dimensions, config.r_max) for v in volumes]
+        made = [curves_of_volume(v, CASES[name], config.r_max) for v in volumes]
         row = {"couple": couple, "harmonise": harmonise, "steps": sampling.steps, "evaluations": sampling.evaluations}
         row |= errors(made, reference) | {"seconds_per_volume": seconds_per_volume(folder)} | describe()
         replace_rows(results / "sweep.csv", [row], key=["couple", "harmonise"])
@@ -136,7 +134,7 @@ def reference_curves(name: str, data: Microstructure, r_max: int) -> Curves:
     """The curves of the original: in 3D where it is a volume, else in 2D (mean over the images)."""
     phase = data.labels == CASES[name].phase
     if CASES[name].dimensions == 3:
-        return curves_of_volume(phase, 3, r_max)
+        return curves_of_volume(data, CASES[name], r_max)
     if phase.ndim == 3:  # independent images
         s2, path = block_curves(phase.astype(np.uint8), phases=2, r_max=r_max)
         return Curves(np.asarray(s2).mean(0)[1], np.asarray(path).mean(0)[1])
@@ -144,13 +142,13 @@ def reference_curves(name: str, data: Microstructure, r_max: int) -> Curves:
     return Curves(np.asarray(found.two_point)[0, 1], np.asarray(found.lineal_path)[0, 1])
 
 
-def curves_of_volume(phase: np.ndarray, dimensions: int, r_max: int) -> Curves:
-    """Curves of a phase in 3D, or the mean over the planes normal to the three axes."""
-    labels = phase.astype(np.uint8)
-    if dimensions == 3:
-        found = volume_statistics(labels, phases=2, r_max=r_max)
+def curves_of_volume(volume: Microstructure, case: Case, r_max: int) -> Curves:
+    """Curves of the phase of a case in 3D, or the mean over the planes normal to the three axes."""
+    labels = (volume.labels == case.phase).astype(np.uint8)
+    if case.dimensions == 3:
+        found = volume_statistics(labels, phases=2, r_max=r_max, periodic=volume.periodic)
         return Curves(np.asarray(found.two_point)[1], np.asarray(found.lineal_path)[1])
-    planes = evaluate.slice_statistics(labels, 2, r_max)[1]
+    planes = evaluate.slice_statistics(labels, 2, r_max, periodic=volume.periodic)[1]
     return Curves(planes["two_point"], planes["lineal_path"])
 
 

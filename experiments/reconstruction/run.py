@@ -25,8 +25,9 @@ TRUE_VOLUMES = {"berea": "berea3d"}  # whose micrograph is a plane of it
 COLUMNS = {
     "material": "Material", "fractions": "Fractions", "phase": "Phase", "volumes": "n", "phi_reference": "phi",
     "phi": "phi, volumes", "s2": "S2 error (%)", "s2_each": "each volume", "lineal_path": "Lineal path error (%)",
-    "lineal_path_each": "each volume", "surface_area": "Surface area (ratio)", "shape_error": "S2 shape error",
-    "nearest_copy": "Nearest crop", "seconds": "s / volume",
+    "lineal_path_each": "each volume",
+    "windows": "S2 / lineal path from windows (%)", "surface_area": "Surface area (ratio)",
+    "shape_error": "S2 shape error", "nearest_copy": "Nearest crop", "seconds": "s / volume",
 }  # fmt: skip
 
 
@@ -79,7 +80,9 @@ def run(
             )  # fmt: skip
             report = evaluate.compare(volumes, image, r_max=config.r_max, patches=config.patches)
             (folder / "report.json").write_text(json.dumps(report))
-            rows = report_rows(report, material, variant, seconds_per_volume(folder))
+            windows = [dataclasses.replace(volume, periodic=False) for volume in volumes]
+            seen = evaluate.compare(windows, image, r_max=config.r_max, patches=0)
+            rows = report_rows(report, material, variant, seconds_per_volume(folder), seen)
             replace_rows(results, rows, key=["material", "fractions", "phase"])
             draw(figures, f"{material}_{variant}", volumes[0], image, report)
 
@@ -93,11 +96,17 @@ def yardstick(config: ReconstructionConfig, results: Path) -> None:
         replace_rows(results, rows, key=["material", "fractions", "phase"])
 
 
-def report_rows(report: dict, material: str, variant: str, seconds: float | None) -> list[dict[str, object]]:
-    """One row per phase: error of the ensemble mean, and mean and standard deviation over the single volumes."""
+def report_rows(
+    report: dict, material: str, variant: str, seconds: float | None, windows: dict | None = None
+) -> list[dict[str, object]]:
+    """One row per phase: error of the ensemble mean, and mean and standard deviation over the single volumes.
+
+    `windows` is the report of the same volumes seen as windows of something larger.
+    """
     rows = []
-    for phase in report["phases"]:
+    for number, phase in enumerate(report["phases"]):
         s2, path, copy = phase["two_point"], phase["lineal_path"], report["memorisation"]
+        seen = windows and windows["phases"][number]
         rows.append(
             {
                 "material": material,
@@ -111,6 +120,8 @@ def report_rows(report: dict, material: str, variant: str, seconds: float | None
                 **spread("s2_error", s2["error_rate_volumes"]),
                 "lineal_path_error": path["error_rate"],
                 **spread("lineal_path_error", path["error_rate_volumes"]),
+                "s2_error_window": seen and seen["two_point"]["error_rate"],
+                "lineal_path_error_window": seen and seen["lineal_path"]["error_rate"],
                 "surface_area_ratio": phase["surface_area"]["ratio"],
                 "surface_area_ratio_std": phase["surface_area"]["std"] / phase["surface_area"]["reference"],
                 "shape_error": s2["shape_error"],
@@ -145,6 +156,9 @@ def table_rows(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
             "s2": f"{float(row['s2_error']):.2f}",
             "s2_each": pm(row, "s2_error_each", "s2_error_each_std", 1),
             "lineal_path": f"{float(row['lineal_path_error']):.2f}",
+            "windows": f"{row['s2_error_window']} / {row['lineal_path_error_window']}"
+            if row["s2_error_window"]
+            else "",
             "lineal_path_each": pm(row, "lineal_path_error_each", "lineal_path_error_each_std", 1),
             "surface_area": pm(row, "surface_area_ratio", "surface_area_ratio_std", 3),
             "nearest_copy": row["nearest_copy"] and f"{row['nearest_copy']} ({row['nearest_own']})",

@@ -94,9 +94,10 @@ def run(
             sampling=config.sampling,
         )  # fmt: skip
         truth = measure(test.labels, test.phases, config.r_max)
-        generated, from_train, from_test = (
-            [measure(labels, test.phases, config.r_max) for labels in group]
-            for group in ([v.labels for v in made], blocks(train.labels, shape), blocks(test.labels, shape))
+        generated = [measure(v.labels, test.phases, config.r_max, periodic=v.periodic) for v in made]
+        from_train, from_test = (
+            [measure(labels, test.phases, config.r_max) for labels in blocks(half.labels, shape)]
+            for half in (train, test)
         )
         pairs = list(itertools.combinations(from_test, 2))
         groups = {
@@ -111,9 +112,9 @@ def run(
         draw(figures, material, made, test, config.r_max, folder)
 
 
-def measure(labels: np.ndarray, phases: int, r_max: int) -> Measured:
+def measure(labels: np.ndarray, phases: int, r_max: int, *, periodic: bool = False) -> Measured:
     """Fractions, S2, lineal path, interface area and percolation of a volume "z y x"."""
-    found = volume_statistics(labels, phases=phases, r_max=min(r_max, min(labels.shape) // 2))
+    found = volume_statistics(labels, phases=phases, r_max=min(r_max, min(labels.shape) // 2), periodic=periodic)
     s2 = np.asarray(found.two_point)
     percolating = [
         np.mean([percolating_fraction(labels == p, axis=axis) if (labels == p).any() else 0.0 for axis in range(3)])

@@ -57,7 +57,8 @@ def _what(report: dict) -> str:
     kind = "the micrograph" if len(shape) == 2 else "the planes of the volume"
     name = f" {report['reference']['source']}" if report["reference"]["source"] else ""
     was = "was" if report["volumes"] == 1 else "were"
-    return f"{count} of {size} {was} compared with {kind}{name} ({' x '.join(map(str, shape))} pixels)."
+    pairs = " Periodic volumes are measured over all their pairs of voxels." if any(report["periodic"]) else ""
+    return f"{count} of {size} {was} compared with {kind}{name} ({' x '.join(map(str, shape))} pixels).{pairs}"
 
 
 def _how_close(report: dict) -> str:
