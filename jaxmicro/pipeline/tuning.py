@@ -14,7 +14,7 @@ from jaxmicro.pipeline.prior import Prior, Progress, rounded
 from jaxmicro.pipeline.volumes import reconstruct
 from jaxmicro.reconstruct import plane_covariance, segment_lags, segments_inside
 
-GAINS = (1.0, 0.75, 0.5, 0.35)  # share of the excess that is taken back, round by round; the last ones average noise
+GAINS = (1.0, 0.75, 0.5)  # share of the excess that is taken back, round by round; the last ones average noise
 VOLUMES = 1  # of each round
 EDGE = 64  # largest edge of a pilot volume
 SEED = 7_654_321  # of the pilot volumes; nobody will ask for the same

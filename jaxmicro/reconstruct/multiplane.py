@@ -160,8 +160,9 @@ def advance(
 
     def segments_held(x0_hat, path, log_snr):
         kept = match_lineal_path(
-            x0_hat[config.middle], path, interface=log_snr > config.interface_from, periodic=config.periodic
-        )
+            x0_hat[config.middle], path, covariance=held.covariance, interface=log_snr > config.interface_from,
+            periodic=config.periodic,
+        )  # fmt: skip
         return x0_hat.at[config.middle].set(kept)
 
     def evaluation(i, state: SamplingState) -> SamplingState:

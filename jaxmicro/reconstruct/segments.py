@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmicro.polyak import moved_to_lower
+from jaxmicro.reconstruct.correlation import plane_covariance
 
 INTERFACE = 0.03  # weight of the squared relative deviation of the interface against that of the lineal path
 
@@ -53,15 +54,17 @@ def match_lineal_path(
     x0_hat: Float[Array, "z y x p"],
     path: Float[Array, "p k"],
     *,
+    covariance: Float[Array, "p r"] | None = None,
     interface: bool | Array = True,
     periodic: bool = True,
 ) -> Float[Array, "z y x p"]:
-    """A predicted clean volume moved towards a lineal path.
+    """A predicted clean volume moved towards a lineal path, and towards a two-point correlation.
 
     Args:
         x0_hat: 2 p - 1, with p the posterior of each phase.
         path: wanted L of each phase at `segment_lags`; from k = 0, the volume fraction. Phases whose row is NaN are
             left alone, and so are segments of more than half the shortest edge.
+        covariance: wanted S2(r) - phi^2 of each phase in planes, r = 0, 1, ... voxels; of periodic volumes only.
         interface: whether the interface counts, too; while predictions are blurred they have too little of it.
         periodic: whether segments wrap around.
     """
@@ -78,6 +81,12 @@ def match_lineal_path(
     def loss(fractions: Float[Array, "z y x p"]) -> Float[Array, ""]:
         off = jnp.where(known, segments_inside(fractions, lags=lags, periodic=periodic) - wanted, 0.0)[:, 1:]
         excess = jnp.sum((off[:, 0] / boundary) ** 2)
-        return jnp.sum(width[:, 1:] * (off / area) ** 2) + jnp.where(interface, INTERFACE, 0.0) * excess
+        value = jnp.sum(width[:, 1:] * (off / area) ** 2) + jnp.where(interface, INTERFACE, 0.0) * excess
+        if covariance is None or not periodic:
+            return value
+        reach = min(covariance.shape[1] - 1, min(x0_hat.shape[:3]) // 2)
+        two_point = covariance[:, : reach + 1] + path[:, :1] ** 2
+        off = plane_covariance(fractions, r_max=reach) - covariance[:, : reach + 1]
+        return value + jnp.sum((off / jnp.sum(two_point, axis=-1, keepdims=True))[:, 1:] ** 2)
 
     return moved_to_lower(loss, x0_hat)
