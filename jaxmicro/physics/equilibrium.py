@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxmicro.physics.discretisation import Discretisation
-from jaxmicro.physics.grid import Cells, Drops, Unknowns
+from jaxmicro.physics.grid import Cells, Drops, Haloed, Unknowns
 from jaxmicro.physics.krylov import conjugate_gradients
 from jaxmicro.physics.multigrid import cycle, hierarchy
 
@@ -47,7 +47,14 @@ def _equilibrium(scheme: Discretisation, drops: Drops, config: Any, kappa: Cells
     b = -scheme.forces(scheme.material(kappa), start, drops)
     start_energy = scheme.energy(kappa, start, drops)
     step, iterations, met = conjugate_gradients(
-        product, precondition, b, start_energy, tolerance=config.tolerance, max_iterations=config.max_iterations
+        product,
+        scheme.haloed,
+        scheme.interior,
+        precondition,
+        b,
+        start_energy,
+        tolerance=config.tolerance,
+        max_iterations=config.max_iterations,
     )
     u = start + step
     error = _relative_error(kappa, u, start_energy, precondition, scheme, drops)
@@ -68,27 +75,34 @@ def _equilibrium_tangent(scheme, drops, config, primals, tangents):
 def _linear_solve(kappa: Cells, b: Unknowns, scheme: Discretisation, config: Any) -> Unknowns:
     """K^-1 b with its derivatives of any order, by the same solver."""
     product, _ = _operators(scheme, config, kappa)
-    _, precondition = _operators(scheme, config, lax.stop_gradient(kappa))
+    fixed_product, precondition = _operators(scheme, config, lax.stop_gradient(kappa))
 
-    def solver(product: Operator, b: Unknowns) -> Unknowns:
+    def solver(_: Operator, b: Unknowns) -> Unknowns:
         zero = jnp.zeros((), b.dtype)
         return conjugate_gradients(
-            product, precondition, b, zero, tolerance=config.tolerance, max_iterations=config.max_iterations
+            fixed_product,
+            scheme.haloed,
+            scheme.interior,
+            precondition,
+            b,
+            zero,
+            tolerance=config.tolerance,
+            max_iterations=config.max_iterations,
         )[0]
 
-    return lax.custom_linear_solve(product, b, solver, symmetric=True)
+    return lax.custom_linear_solve(lambda u: product(scheme.haloed(u)), b, solver, symmetric=True)
 
 
 def _operators(
     scheme: Discretisation, config: Any, kappa: Cells
-) -> tuple[Callable[[Unknowns], Unknowns], Callable[[Unknowns], Unknowns]]:
-    """u -> K u, and r -> approximately K^-1 r."""
-    cells, material = kappa.shape, scheme.material(kappa)
+) -> tuple[Callable[[Haloed], Unknowns], Callable[[Unknowns], Unknowns]]:
+    """K u of haloed unknowns, and r -> approximately K^-1 r."""
+    cells, stencil = kappa.shape, scheme.stencil(scheme.material(kappa))
     cycle_scheme = scheme.preconditioner()
     levels = hierarchy(cycle_scheme, kappa.astype(jnp.float32) if config.single_precision_cycle else kappa)
 
-    def product(u: Unknowns) -> Unknowns:
-        return scheme.forces(material, u, (0.0,) * len(cells))
+    def product(haloed: Haloed) -> Unknowns:
+        return scheme.product(stencil, haloed)
 
     def balanced(field: Unknowns) -> Unknowns:
         """Without fixed values u is known up to a constant, and forces sum to zero but for rounding, which the cycle

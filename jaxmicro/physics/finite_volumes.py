@@ -16,7 +16,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxmicro.physics.grid import Cells, Drops, Grid, Nodes, Side, Unknowns, in_pairs, padded, planes, with_boundary
+from jaxmicro.physics.grid import (
+    Cells,
+    Drops,
+    Grid,
+    Haloed,
+    Nodes,
+    Side,
+    Unknowns,
+    at_plane,
+    fixed_axis,
+    fixed_first,
+    in_pairs,
+    neighbour,
+    padded,
+    planes,
+    surrounded,
+    with_boundary,
+)
 
 Faces = tuple[Grid, ...]  # per axis
 
@@ -67,11 +84,47 @@ class FiniteVolumes:
 
     def forces(self, material: Faces, u: Unknowns, drops: Drops) -> Unknowns:
         """K u - b: what flows out of each voxel."""
-        total = jnp.zeros_like(u)
-        for axis, (conductance, side) in enumerate(zip(material, self.sides, strict=True)):
-            flux = self._face_flux(conductance, u, drops[axis], axis)
-            total = total + _outflow(flux, axis, side)
+        total = self.product(self.stencil(material), self.haloed(u))
+        for axis, drop in enumerate(drops):
+            if drop:  # the drop at the sides adds a flux in at the first voxels and, periodic, one out at the last
+                periodic = self.sides[axis] == "periodic"
+                flux = drop * material[axis][at_plane(-1 if periodic else 0, axis)]
+                total = total.at[at_plane(0, axis)].add(-flux)
+                total = total.at[at_plane(-1, axis)].add(flux if periodic else 0.0)
         return total
+
+    def haloed(self, u: Unknowns) -> Haloed:
+        """The unknowns as `product` reads them."""
+        first = fixed_axis(self.sides)
+        return surrounded(jnp.moveaxis(u, first, 0), 1, periodic=self.sides[first] == "periodic")
+
+    def interior(self, haloed: Haloed) -> Unknowns:
+        """The unknowns of `haloed`."""
+        return jnp.moveaxis(haloed[1:-1], 0, fixed_axis(self.sides))
+
+    def stencil(self, material: Faces) -> Faces:
+        """Conductance of the face behind each voxel, haloed, the fixed axis first; 0 behind the last insulated one."""
+        first = fixed_axis(self.sides)
+        stencil = []
+        for axis, (faces, side) in enumerate(zip(material, self.sides, strict=True)):
+            faces = jnp.moveaxis(padded(faces, axis, 0, 1) if side == "insulated" else faces, first, 0)
+            if side == "fixed":  # the face before the first voxel is behind a plane of zeros
+                stencil.insert(0, padded(faces, 0, 0, 1))
+            else:
+                stencil.append(surrounded(faces, 1, periodic=self.sides[first] == "periodic"))
+        return tuple(stencil)
+
+    def product(self, stencil: Faces, haloed: Haloed) -> Unknowns:
+        """K u, from the stencil and the haloed unknowns."""
+        at = functools.partial(neighbour, width=1, sides=fixed_first(self.sides))
+        axes = range(haloed.ndim)
+        here = at(haloed, (0,) * haloed.ndim)
+        total = jnp.zeros((), haloed.dtype)
+        for axis, behind in enumerate(stencil):
+            ahead, back = (tuple(step * int(a == axis) for a in axes) for step in (1, -1))
+            total = total + at(behind, (0,) * haloed.ndim) * (here - at(haloed, ahead))
+            total = total + at(behind, back) * (here - at(haloed, back))
+        return jnp.moveaxis(total, 0, fixed_axis(self.sides))
 
     def diagonal(self, material: Faces) -> Unknowns:
         """diag(K): the conductance of all faces of a voxel."""
@@ -155,8 +208,3 @@ def _beside(faces: Grid, axis: int, side: Side) -> tuple[Grid, Grid]:
     if side == "periodic":
         return faces, jnp.roll(faces, 1, axis)
     return padded(faces, axis, 0, 1), padded(faces, axis, 1, 0)
-
-
-def _outflow(flux: Grid, axis: int, side: Side) -> Grid:
-    after, before = _beside(flux, axis, side)
-    return after - before

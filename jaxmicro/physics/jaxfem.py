@@ -111,6 +111,22 @@ class JaxFemElements(Elements):
         """int kappa grad u . grad v for every node's v."""
         return voxel_diffusion(kappa.shape).residual(kappa, nodes)
 
+    def haloed(self, u: Float[Array, "*unknown"]) -> Float[Array, "*unknown"]:
+        """The unknowns as `product` reads them."""
+        return u
+
+    def interior(self, haloed: Float[Array, "*unknown"]) -> Float[Array, "*unknown"]:
+        """The unknowns of `haloed`."""
+        return haloed
+
+    def stencil(self, material: Float[Array, "*cells"]) -> Float[Array, "*cells"]:
+        """What `product` needs of the diffusivity."""
+        return material
+
+    def product(self, stencil: Float[Array, "*cells"], haloed: Float[Array, "*unknown"]) -> Float[Array, "*unknown"]:
+        """K u."""
+        return self.forces(stencil, haloed, (0.0,) * stencil.ndim)
+
     def preconditioner(self) -> Elements:
         """The structured kernel: the answer does not depend on it, and coarse grids need no JAX-FEM problem."""
         return Elements(self.sides)

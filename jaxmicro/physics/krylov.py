@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxmicro.physics.grid import Unknowns
+from jaxmicro.physics.grid import Haloed, Unknowns
 from jaxmicro.physics.stages import staged
 
 WINDOW = 5  # iterations whose energy decrease estimates the error left
@@ -18,7 +18,7 @@ class Iterate(NamedTuple):
 
     u: Unknowns
     r: Unknowns
-    p: Unknowns
+    p: Haloed
     rz: Float[Array, ""]
     decreases: Float[Array, " window"]
     gained: Float[Array, ""]
@@ -26,7 +26,9 @@ class Iterate(NamedTuple):
 
 
 def conjugate_gradients(
-    product: Callable[[Unknowns], Unknowns],
+    product: Callable[[Haloed], Unknowns],
+    haloed: Callable[[Unknowns], Haloed],
+    interior: Callable[[Haloed], Unknowns],
     precondition: Callable[[Unknowns], Unknowns],
     b: Unknowns,
     start_energy: Float[Array, ""],
@@ -41,6 +43,7 @@ def conjugate_gradients(
     Stiefel 1952, section 6; Strakos and Tichy 2002). The iteration stops when it is below tolerance^2 of the energy.
 
     Args:
+        product: K u of unknowns as `haloed` makes them and `interior` undoes it; linear, all of them.
         start_energy: energy at u = 0 when it is known what the energy tends to (then the error is relative to that), or
             0 (then it is relative to |u|_K).
         tolerance: relative error of u in the energy norm.
@@ -63,12 +66,12 @@ def conjugate_gradients(
     def step(state: Iterate) -> Iterate:
         z = precondition(state.r)
         rz = jnp.vdot(state.r, z)
-        p = staged(lambda z, weight, p: z + weight * p)(z, _ratio(rz, state.rz), state.p)
+        p = staged(lambda z, weight, p: haloed(z) + weight * p)(z, _ratio(rz, state.rz), state.p)
         k_p = staged(product)(p)
-        alpha = _ratio(rz, jnp.vdot(p, k_p))
+        alpha = _ratio(rz, jnp.vdot(z, k_p))  # p.Kp, because p - z is a multiple of the last p, and that.Kp = 0
         decrease = alpha * rz
         return Iterate(
-            u=state.u + alpha * p,
+            u=state.u + alpha * interior(p),
             r=state.r - alpha * k_p,
             p=p,
             rz=rz,
@@ -80,7 +83,7 @@ def conjugate_gradients(
     zero = jnp.zeros_like(b)
     infinite = jnp.full((), jnp.inf, b.dtype)  # the first direction is the first z: weight rz / inf = 0 of the last one
     decreases = jnp.zeros(WINDOW, b.dtype)
-    first = Iterate(zero, b, zero, infinite, decreases, jnp.zeros((), b.dtype), jnp.int32(0))
+    first = Iterate(zero, b, haloed(zero), infinite, decreases, jnp.zeros((), b.dtype), jnp.int32(0))
     last = lax.while_loop(unfinished, step, first)
     return last.u, last.iterations, met(last)
 
