@@ -128,13 +128,15 @@ class Elements:
             total = total + at(stencil, tuple(-o for o in own)) * force
         return jnp.moveaxis(total, 0, fixed_axis(self.sides))
 
-    def diagonal(self, material: Cells) -> Unknowns:
+    def diagonal(self, stencil: Haloed) -> Unknowns:
         """diag(K) on the unknowns."""
-        stiffness, corners = _element(material.ndim)
-        total = jnp.zeros([n + 1 for n in material.shape], material.dtype)
-        for i, corner in enumerate(corners):
-            total = total + to_corner(stiffness[i][i] * material, corner)
-        return self.fold(total)
+        stiffness, corners = _element(stencil.ndim)
+        at = functools.partial(neighbour, width=_reach(stencil.shape), sides=fixed_first(self.sides))
+        around = (
+            row[i] * at(stencil, tuple(-o for o in own))
+            for i, (row, own) in enumerate(zip(stiffness, corners, strict=True))
+        )
+        return jnp.moveaxis(sum(around, jnp.zeros((), stencil.dtype)), 0, fixed_axis(self.sides))
 
     def energy(self, kappa: Cells, u: Unknowns, drops: Drops) -> Float[Array, ""]:
         """int kappa |grad u|^2 = -sum_i<j K_ij (u_i - u_j)^2: no negative terms, so no cancellation."""
@@ -216,11 +218,6 @@ def _reach(shape: tuple[int, ...]) -> int:
 def at_corner(nodes: Nodes, corner: tuple[int, ...]) -> Cells:
     """The nodes at one corner of each voxel."""
     return nodes[tuple(slice(at, edge - 1 + at) for at, edge in zip(corner, nodes.shape, strict=True))]
-
-
-def to_corner(cells: Cells, corner: tuple[int, ...]) -> Nodes:
-    """Transpose of `at_corner`: values of voxels put at one of their nodes."""
-    return jnp.pad(cells, [(at, 1 - at) for at in corner])
 
 
 def _element(dimensions: int) -> tuple[list[list[float]], list[tuple[int, ...]]]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmicro.physics.grid import (
@@ -25,6 +24,7 @@ from jaxmicro.physics.grid import (
     Side,
     Unknowns,
     at_plane,
+    every_other,
     fixed_axis,
     fixed_first,
     in_pairs,
@@ -126,10 +126,14 @@ class FiniteVolumes:
             total = total + at(behind, back) * (here - at(haloed, back))
         return jnp.moveaxis(total, 0, fixed_axis(self.sides))
 
-    def diagonal(self, material: Faces) -> Unknowns:
+    def diagonal(self, stencil: Faces) -> Unknowns:
         """diag(K): the conductance of all faces of a voxel."""
-        beside = [face for axis, side in enumerate(self.sides) for face in _beside(material[axis], axis, side)]
-        return functools.reduce(jnp.add, beside)
+        at = functools.partial(neighbour, width=1, sides=fixed_first(self.sides))
+        axes = range(len(stencil))
+        total = jnp.zeros((), stencil[0].dtype)
+        for axis, behind in enumerate(stencil):
+            total = total + at(behind, (0,) * len(stencil)) + at(behind, tuple(-int(a == axis) for a in axes))
+        return jnp.moveaxis(total, 0, fixed_axis(self.sides))
 
     def energy(self, kappa: Cells, u: Unknowns, drops: Drops) -> Float[Array, ""]:
         """Sum over faces of conductance times difference squared."""
@@ -163,11 +167,11 @@ class FiniteVolumes:
         """
         coarse = []
         for axis, (faces, side) in enumerate(zip(material, self.sides, strict=True)):
-            stop = faces.shape[axis]
-            kept = list(range(0 if side == "fixed" else 1, stop, 2))
-            if side == "fixed" and stop % 2 == 0 or side == "periodic" and stop % 2:
-                kept.append(stop - 1)  # an odd number of voxels: the outer face of the last one
-            faces = jnp.take(faces, np.array(kept, int), axis)
+            odd = (faces.shape[axis] - (side == "fixed")) % 2 == 1  # number of voxels; insulated: of faces between
+            outer = planes(faces, -1, None, axis)
+            faces = every_other(faces, 0 if side == "fixed" else 1, axis)
+            if odd and side != "insulated":
+                faces = jnp.concatenate([faces, outer], axis)  # of the last voxel, alone in its block
             for other in set(range(faces.ndim)) - {axis}:
                 faces = in_pairs(faces, other)
             coarse.append(faces / 2)

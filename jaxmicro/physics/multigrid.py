@@ -38,11 +38,12 @@ def hierarchy(discretisation: Discretisation, kappa: Cells) -> list[Level]:
     material, cells = discretisation.material(kappa), kappa.shape
     levels = []
     while True:
-        diagonal = discretisation.diagonal(material)
+        stencil = discretisation.stencil(material)
+        diagonal = discretisation.diagonal(stencil)
         last = _is_coarsest(discretisation, cells)
         dense = last and diagonal.size <= LARGEST_DENSE
-        inverse = _dense_inverse(discretisation, material, diagonal) if dense else None
-        levels.append(Level(discretisation.stencil(material), reciprocal(diagonal), inverse))
+        inverse = _dense_inverse(discretisation, stencil, diagonal) if dense else None
+        levels.append(Level(stencil, reciprocal(diagonal), inverse))
         if last:
             return levels
         material, cells = discretisation.coarsened(material), halved(cells)
@@ -116,13 +117,13 @@ def _is_coarsest(discretisation: Discretisation, cells: tuple[int, ...]) -> bool
 
 
 def _dense_inverse(
-    discretisation: Discretisation, material: Material, diagonal: Unknowns
+    discretisation: Discretisation, stencil: Material, diagonal: Unknowns
 ) -> Float[Array, "unknown unknown"]:
     """(K + small diagonal)^-1; the shift makes K regular where parts of the grid hang on no fixed face."""
-    size, zero = diagonal.size, (0.0,) * diagonal.ndim
+    size = diagonal.size
 
     def column(unit: Float[Array, " unknown"]) -> Float[Array, " unknown"]:
-        return discretisation.forces(material, unit.reshape(diagonal.shape), zero).reshape(-1)
+        return discretisation.product(stencil, discretisation.haloed(unit.reshape(diagonal.shape))).reshape(-1)
 
     matrix = jax.vmap(column)(jnp.eye(size, dtype=diagonal.dtype))
     flat = diagonal.reshape(-1)
