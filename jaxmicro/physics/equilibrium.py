@@ -14,6 +14,7 @@ from jaxmicro.physics.discretisation import Discretisation
 from jaxmicro.physics.grid import Cells, Drops, Haloed, Unknowns
 from jaxmicro.physics.krylov import conjugate_gradients
 from jaxmicro.physics.multigrid import cycle, hierarchy
+from jaxmicro.physics.stages import staged
 
 Operator = Callable[[Unknowns], Unknowns]
 
@@ -74,13 +75,13 @@ def _equilibrium_tangent(scheme, drops, config, primals, tangents):
 
 def _linear_solve(kappa: Cells, b: Unknowns, scheme: Discretisation, config: Any) -> Unknowns:
     """K^-1 b with its derivatives of any order, by the same solver."""
-    product, _ = _operators(scheme, config, kappa)
-    fixed_product, precondition = _operators(scheme, config, lax.stop_gradient(kappa))
+    stencil = scheme.stencil(scheme.material(kappa))
+    product, precondition = _operators(scheme, config, lax.stop_gradient(kappa))
 
     def solver(_: Operator, b: Unknowns) -> Unknowns:
         zero = jnp.zeros((), b.dtype)
         return conjugate_gradients(
-            fixed_product,
+            product,
             scheme.haloed,
             scheme.interior,
             precondition,
@@ -90,7 +91,7 @@ def _linear_solve(kappa: Cells, b: Unknowns, scheme: Discretisation, config: Any
             max_iterations=config.max_iterations,
         )[0]
 
-    return lax.custom_linear_solve(lambda u: product(scheme.haloed(u)), b, solver, symmetric=True)
+    return lax.custom_linear_solve(lambda u: scheme.product(stencil, scheme.haloed(u)), b, solver, symmetric=True)
 
 
 def _operators(
@@ -102,7 +103,7 @@ def _operators(
     levels = hierarchy(cycle_scheme, kappa.astype(jnp.float32) if config.single_precision_cycle else kappa)
 
     def product(haloed: Haloed) -> Unknowns:
-        return scheme.product(stencil, haloed)
+        return staged(scheme.product)(stencil, haloed)
 
     def balanced(field: Unknowns) -> Unknowns:
         """Without fixed values u is known up to a constant, and forces sum to zero but for rounding, which the cycle

@@ -67,7 +67,7 @@ def conjugate_gradients(
         z = precondition(state.r)
         rz = jnp.vdot(state.r, z)
         p = staged(lambda z, weight, p: haloed(z) + weight * p)(z, _ratio(rz, state.rz), state.p)
-        k_p = staged(product)(p)
+        k_p = product(p)
         alpha = _ratio(rz, jnp.vdot(z, k_p))  # p.Kp, because p - z is a multiple of the last p, and that.Kp = 0
         decrease = alpha * rz
         return Iterate(

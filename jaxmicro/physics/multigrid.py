@@ -39,7 +39,7 @@ def hierarchy(discretisation: Discretisation, kappa: Cells) -> list[Level]:
     levels = []
     while True:
         stencil = discretisation.stencil(material)
-        diagonal = discretisation.diagonal(stencil)
+        diagonal = staged(discretisation.diagonal)(stencil)
         last = _is_coarsest(discretisation, cells)
         dense = last and diagonal.size <= LARGEST_DENSE
         inverse = _dense_inverse(discretisation, stencil, diagonal) if dense else None
