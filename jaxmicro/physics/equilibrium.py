@@ -45,21 +45,22 @@ def equilibrium(kappa: Cells, guess: Unknowns | None, scheme: Discretisation, dr
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _equilibrium(scheme: Discretisation, drops: Drops, config: Any, kappa: Cells, start: Unknowns) -> Equilibrium:
     product, precondition = _operators(scheme, config, kappa)
-    b = -scheme.forces(scheme.material(kappa), start, drops)
     start_energy = scheme.energy(kappa, start, drops)
-    step, iterations, met = conjugate_gradients(
+    found = conjugate_gradients(
         product,
         scheme.haloed,
         scheme.interior,
         precondition,
-        b,
+        lambda step: -scheme.forces(scheme.material(kappa), start + step, drops),
+        jnp.zeros_like(start),
         start_energy,
         tolerance=config.tolerance,
         max_iterations=config.max_iterations,
     )
-    u = start + step
-    error = _relative_error(kappa, u, start_energy, precondition, scheme, drops)
-    return Equilibrium(u, error, iterations, met)
+    u = start + found.u
+    energy = jnp.maximum(scheme.energy(kappa, u, drops), 10 * float(jnp.finfo(u.dtype).eps) * start_energy)
+    error = jnp.sqrt(found.left / jnp.where(energy > 0, energy, 1))
+    return Equilibrium(u, error, found.iterations, found.met)
 
 
 @_equilibrium.defjvp
@@ -79,17 +80,17 @@ def _linear_solve(kappa: Cells, b: Unknowns, scheme: Discretisation, config: Any
     product, precondition = _operators(scheme, config, lax.stop_gradient(kappa))
 
     def solver(_: Operator, b: Unknowns) -> Unknowns:
-        zero = jnp.zeros((), b.dtype)
         return conjugate_gradients(
             product,
             scheme.haloed,
             scheme.interior,
             precondition,
-            b,
-            zero,
+            lambda u: b - product(scheme.haloed(u)),
+            jnp.zeros_like(b),
+            jnp.zeros((), b.dtype),
             tolerance=config.tolerance,
             max_iterations=config.max_iterations,
-        )[0]
+        ).u
 
     return lax.custom_linear_solve(lambda u: scheme.product(stencil, scheme.haloed(u)), b, solver, symmetric=True)
 
@@ -115,17 +116,6 @@ def _operators(
         return balanced(cycle(cycle_scheme, levels, cells, working).astype(r.dtype))
 
     return product, precondition
-
-
-def _relative_error(
-    kappa: Cells, u: Unknowns, start_energy: Array, precondition, scheme: Discretisation, drops: Drops
-) -> Array:
-    """sqrt(r.M r / u.K u): the multigrid cycle M is close to K^-1, and r.K^-1 r is the error squared."""
-    r = -scheme.forces(scheme.material(kappa), u, drops)
-    rounding = 10 * float(jnp.finfo(u.dtype).eps)
-    energy = jnp.maximum(scheme.energy(kappa, u, drops), rounding * start_energy)
-    squared = jnp.maximum(jnp.vdot(r, precondition(r)), 0)
-    return jnp.where(energy > 0, jnp.sqrt(squared / jnp.where(energy > 0, energy, 1)), jnp.sqrt(squared))
 
 
 def linear_profile(kappa: Cells, scheme: Discretisation, drops: Drops) -> Unknowns:
