@@ -64,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def compared(options: argparse.Namespace, triad: float) -> Iterator[dict[str, str]]:
     """Our solver and its peers, as the rows of a table; `triad` in bytes per second."""
-    peers = [] if options.no_peers else [peer for peer in (by_pyamg, by_taufactor, by_porespy) if installed(peer)]
+    peers = (
+        [] if options.no_peers else [peer for peer in (by_pyamg, by_taufactor, by_porespy) if installed(PEERS[peer])]
+    )
     for porosity in options.porosity:
         phase = medium(options.edge, porosity)
         rows = [ours(phase, scheme, dtype) for scheme in ("finite_volume", "q1") for dtype in ("float32", "float64")]
@@ -169,10 +171,10 @@ def buffers(call: Any) -> int:
 def traffic(scheme: str, dtype: str) -> float:
     """Bytes per voxel that one iteration must move when each array is read or written once per pass.
 
-    Conjugate gradients: product (material, p in; K p out), two dot products (p, K p; r, z), three updates (9 arrays).
+    Conjugate gradients: product (material, p in; K p out), two dot products (z, K p; r, z), three updates (9 arrays).
     The cycle on the finest grid, in float32: first smoothing (r, 1/diagonal in; z out), residual (material, z, r in;
-    out), correction (z, 1/diagonal in; out) and second smoothing (material, z, r, 1/diagonal in; out). Each coarser
-    grid has an eighth of the voxels and is visited twice as often: a third more in all.
+    out), restriction (residual in), correction (z in; out) and second smoothing (material, z, r, 1/diagonal in; out).
+    Each coarser grid has an eighth of the voxels and is visited twice as often: a third more in all.
     """
     material = 3 if scheme == "finite_volume" else 1
     word = np.dtype(dtype).itemsize
@@ -242,9 +244,9 @@ def by_porespy(phase: np.ndarray) -> Row:
 PEERS = {by_pyamg: ["pyamg"], by_taufactor: ["taufactor"], by_porespy: ["porespy", "openpnm", "pyamg"]}
 
 
-def installed(peer: Callable[[np.ndarray], Row]) -> bool:
-    """Whether a peer can be imported; says so if not."""
-    absent = [package for package in PEERS[peer] if importlib.util.find_spec(package) is None]
+def installed(packages: list[str]) -> bool:
+    """Whether all can be imported; says so if not."""
+    absent = [package for package in packages if importlib.util.find_spec(package) is None]
     if absent:
         print(f"{absent[0]} is not installed: left out (pip install 'jaxmicro[benchmark]')", file=sys.stderr)
     return not absent

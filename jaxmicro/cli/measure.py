@@ -13,6 +13,9 @@ from jaxmicro.cli.run_folder import open_run_folder, to_json
 from jaxmicro.io.volumes import write_fields
 from jaxmicro.pipeline import TransportField
 
+LARGE = 2**23  # voxels from which on it is said what the diffusivities need
+BYTES_PER_VOXEL = 300  # of the solves, in double precision: measured at 256^3, where the tensor takes 5 GB
+
 
 def run(options: Measure) -> None:
     """Read, measure, print."""
@@ -25,6 +28,9 @@ def run(options: Measure) -> None:
 def _measured(options: Measure, console: Console) -> dict[str, Any]:
     structure = read_image(options.file, options)
     solves = options.diffusivity == "always" or (options.diffusivity == "volumes" and structure.labels.ndim == 3)
+    if solves and structure.labels.size >= LARGE:
+        need = BYTES_PER_VOXEL * structure.labels.size / 1e9
+        console.remark(f"diffusivities of {structure.labels.size} voxels: about {need:.0f} GB of memory, and minutes")
     what: dict[str, Any] = {"r_max": options.r_max, "diffusivity": solves, "progress": console.progress}
     if options.out is None:
         return {"file": str(options.file), **pipeline.measure(structure, **what)}
@@ -81,7 +87,7 @@ def table(numbers: dict[str, Any]) -> str:
 
 def _transport(numbers: dict[str, Any]) -> str:
     """Diffusivities; the upper bound is Wiener's, which holds for every medium along every axis."""
-    rows = [["phase", "axis", "finite volumes (lower)", "elements (upper)", "at most", "tortuosity factor"]]
+    rows = [["phase", "axis", "finite volumes (lower)", "q1 elements (upper)", "at most", "tortuosity factor"]]
     for phase in numbers["phases"]:
         bound = phase["transport"]["wiener_bounds"][1]
         for axis, along in phase["transport"]["axes"].items():

@@ -5,7 +5,9 @@ operator written as sums of shifted arrays, which XLA turns into one pass over m
 energy over a subspace: D_eff is an upper bound, and voxels that share a corner conduct.
 """
 
+import functools
 import itertools
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,15 +19,20 @@ from jaxmicro.physics.grid import (
     Cells,
     Drops,
     Grid,
+    Haloed,
     Nodes,
     Side,
     Unknowns,
     every_other,
+    fixed_axis,
+    fixed_first,
     halved,
     in_pairs,
+    neighbour,
     onto_unknowns,
     padded,
     planes,
+    surrounded,
     with_boundary,
 )
 
@@ -81,28 +88,55 @@ class Elements:
         return forces
 
     def residual(self, kappa: Cells, nodes: Nodes) -> Nodes:
-        """int kappa grad u . grad v for every node's v: the sum over the voxels that share the node."""
-        stiffness, corners = _element(kappa.ndim)
-        cells, values = jnp.pad(kappa, 1), jnp.pad(nodes, 1)
+        """int kappa grad u . grad v for every node's v."""
+        free = Elements(("insulated",) * kappa.ndim)  # every node is an unknown
+        return free.product(free.stencil(kappa), free.haloed(nodes))
 
-        def at(grid: Grid, offset: tuple[int, ...]) -> Nodes:
-            return grid[tuple(slice(1 + o, 1 + o + n) for o, n in zip(offset, nodes.shape, strict=True))]
+    def haloed(self, u: Unknowns) -> Haloed:
+        """The unknowns as `product` reads them."""
+        first = fixed_axis(self.sides)
+        u = jnp.moveaxis(u, first, 0)
+        return surrounded(u, _reach(u.shape), periodic=self.sides[first] == "periodic")
 
-        total = jnp.zeros_like(nodes)
+    def interior(self, haloed: Haloed) -> Unknowns:
+        """The unknowns of `haloed`."""
+        width = _reach(haloed.shape)
+        return jnp.moveaxis(haloed[width:-width], 0, fixed_axis(self.sides))
+
+    def stencil(self, material: Cells) -> Haloed:
+        """The diffusivity of the voxel behind each node, haloed; 0 behind the last node of an insulated axis."""
+        first = fixed_axis(self.sides)
+        cells, side = jnp.moveaxis(material, first, 0), self.sides[first]
+        behind = [(0, int(other == "insulated")) for other in fixed_first(self.sides)[1:]]
+        cells = jnp.pad(cells, [(0, 0), *behind])
+        width = _reach(cells.shape)
+        if side == "periodic":
+            return surrounded(cells, width, periodic=True)
+        if side == "fixed":  # its first and last nodes are planes of zeros
+            return padded(cells, 0, width - 1, width)
+        return padded(cells, 0, width, width + 1)
+
+    def product(self, stencil: Haloed, haloed: Haloed) -> Unknowns:
+        """K u, the sum over the voxels that share a node, from the stencil and the haloed unknowns."""
+        stiffness, corners = _element(stencil.ndim)
+        at = functools.partial(neighbour, width=_reach(haloed.shape), sides=fixed_first(self.sides))
+        total = jnp.zeros((), haloed.dtype)
         for row, own in zip(stiffness, corners, strict=True):
             # Seen from its corner `own`. Corners with coefficient 0 (along the edges of a cube) drop out of the sum.
             around = [tuple(c - o for c, o in zip(corner, own, strict=True)) for corner in corners]
-            force = sum(k * at(values, offset) for k, offset in zip(row, around, strict=True) if abs(k) > 1e-12)
-            total = total + at(cells, tuple(-o for o in own)) * force
-        return total
+            force = sum(k * at(haloed, offset) for k, offset in zip(row, around, strict=True) if abs(k) > 1e-12)
+            total = total + at(stencil, tuple(-o for o in own)) * force
+        return jnp.moveaxis(total, 0, fixed_axis(self.sides))
 
-    def diagonal(self, material: Cells) -> Unknowns:
+    def diagonal(self, stencil: Haloed) -> Unknowns:
         """diag(K) on the unknowns."""
-        stiffness, corners = _element(material.ndim)
-        total = jnp.zeros([n + 1 for n in material.shape], material.dtype)
-        for i, corner in enumerate(corners):
-            total = total + to_corner(stiffness[i][i] * material, corner)
-        return self.fold(total)
+        stiffness, corners = _element(stencil.ndim)
+        at = functools.partial(neighbour, width=_reach(stencil.shape), sides=fixed_first(self.sides))
+        around = (
+            row[i] * at(stencil, tuple(-o for o in own))
+            for i, (row, own) in enumerate(zip(stiffness, corners, strict=True))
+        )
+        return jnp.moveaxis(sum(around, jnp.zeros((), stencil.dtype)), 0, fixed_axis(self.sides))
 
     def energy(self, kappa: Cells, u: Unknowns, drops: Drops) -> Float[Array, ""]:
         """int kappa |grad u|^2 = -sum_i<j K_ij (u_i - u_j)^2: no negative terms, so no cancellation."""
@@ -175,14 +209,15 @@ class Elements:
         return int(self.sides[axis] == "fixed"), self.unknowns(cells)[axis]
 
 
+def _reach(shape: tuple[int, ...]) -> int:
+    """Planes that the neighbour at (1, 1, 1) of the last unknown lies beyond it, with all rows in a row."""
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return -(-sum(strides) // strides[0])
+
+
 def at_corner(nodes: Nodes, corner: tuple[int, ...]) -> Cells:
     """The nodes at one corner of each voxel."""
     return nodes[tuple(slice(at, edge - 1 + at) for at, edge in zip(corner, nodes.shape, strict=True))]
-
-
-def to_corner(cells: Cells, corner: tuple[int, ...]) -> Nodes:
-    """Transpose of `at_corner`: values of voxels put at one of their nodes."""
-    return jnp.pad(cells, [(at, 1 - at) for at in corner])
 
 
 def _element(dimensions: int) -> tuple[list[list[float]], list[tuple[int, ...]]]:

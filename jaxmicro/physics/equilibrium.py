@@ -11,9 +11,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxmicro.physics.discretisation import Discretisation
-from jaxmicro.physics.grid import Cells, Drops, Unknowns
+from jaxmicro.physics.grid import Cells, Drops, Haloed, Unknowns
 from jaxmicro.physics.krylov import conjugate_gradients
 from jaxmicro.physics.multigrid import cycle, hierarchy
+from jaxmicro.physics.stages import staged
 
 Operator = Callable[[Unknowns], Unknowns]
 
@@ -44,14 +45,22 @@ def equilibrium(kappa: Cells, guess: Unknowns | None, scheme: Discretisation, dr
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _equilibrium(scheme: Discretisation, drops: Drops, config: Any, kappa: Cells, start: Unknowns) -> Equilibrium:
     product, precondition = _operators(scheme, config, kappa)
-    b = -scheme.forces(scheme.material(kappa), start, drops)
     start_energy = scheme.energy(kappa, start, drops)
-    step, iterations, met = conjugate_gradients(
-        product, precondition, b, start_energy, tolerance=config.tolerance, max_iterations=config.max_iterations
+    found = conjugate_gradients(
+        product,
+        scheme.haloed,
+        scheme.interior,
+        precondition,
+        lambda step: -scheme.forces(scheme.material(kappa), start + step, drops),
+        jnp.zeros_like(start),
+        start_energy,
+        tolerance=config.tolerance,
+        max_iterations=config.max_iterations,
     )
-    u = start + step
-    error = _relative_error(kappa, u, start_energy, precondition, scheme, drops)
-    return Equilibrium(u, error, iterations, met)
+    u = start + found.u
+    energy = jnp.maximum(scheme.energy(kappa, u, drops), 10 * float(jnp.finfo(u.dtype).eps) * start_energy)
+    error = jnp.sqrt(found.left / jnp.where(energy > 0, energy, 1))
+    return Equilibrium(u, error, found.iterations, found.met)
 
 
 @_equilibrium.defjvp
@@ -67,28 +76,35 @@ def _equilibrium_tangent(scheme, drops, config, primals, tangents):
 
 def _linear_solve(kappa: Cells, b: Unknowns, scheme: Discretisation, config: Any) -> Unknowns:
     """K^-1 b with its derivatives of any order, by the same solver."""
-    product, _ = _operators(scheme, config, kappa)
-    _, precondition = _operators(scheme, config, lax.stop_gradient(kappa))
+    stencil = scheme.stencil(scheme.material(kappa))
+    product, precondition = _operators(scheme, config, lax.stop_gradient(kappa))
 
-    def solver(product: Operator, b: Unknowns) -> Unknowns:
-        zero = jnp.zeros((), b.dtype)
+    def solver(_: Operator, b: Unknowns) -> Unknowns:
         return conjugate_gradients(
-            product, precondition, b, zero, tolerance=config.tolerance, max_iterations=config.max_iterations
-        )[0]
+            product,
+            scheme.haloed,
+            scheme.interior,
+            precondition,
+            lambda u: b - product(scheme.haloed(u)),
+            jnp.zeros_like(b),
+            jnp.zeros((), b.dtype),
+            tolerance=config.tolerance,
+            max_iterations=config.max_iterations,
+        ).u
 
-    return lax.custom_linear_solve(product, b, solver, symmetric=True)
+    return lax.custom_linear_solve(lambda u: scheme.product(stencil, scheme.haloed(u)), b, solver, symmetric=True)
 
 
 def _operators(
     scheme: Discretisation, config: Any, kappa: Cells
-) -> tuple[Callable[[Unknowns], Unknowns], Callable[[Unknowns], Unknowns]]:
-    """u -> K u, and r -> approximately K^-1 r."""
-    cells, material = kappa.shape, scheme.material(kappa)
+) -> tuple[Callable[[Haloed], Unknowns], Callable[[Unknowns], Unknowns]]:
+    """K u of haloed unknowns, and r -> approximately K^-1 r."""
+    cells, stencil = kappa.shape, scheme.stencil(scheme.material(kappa))
     cycle_scheme = scheme.preconditioner()
     levels = hierarchy(cycle_scheme, kappa.astype(jnp.float32) if config.single_precision_cycle else kappa)
 
-    def product(u: Unknowns) -> Unknowns:
-        return scheme.forces(material, u, (0.0,) * len(cells))
+    def product(haloed: Haloed) -> Unknowns:
+        return staged(scheme.product)(stencil, haloed)
 
     def balanced(field: Unknowns) -> Unknowns:
         """Without fixed values u is known up to a constant, and forces sum to zero but for rounding, which the cycle
@@ -100,17 +116,6 @@ def _operators(
         return balanced(cycle(cycle_scheme, levels, cells, working).astype(r.dtype))
 
     return product, precondition
-
-
-def _relative_error(
-    kappa: Cells, u: Unknowns, start_energy: Array, precondition, scheme: Discretisation, drops: Drops
-) -> Array:
-    """sqrt(r.M r / u.K u): the multigrid cycle M is close to K^-1, and r.K^-1 r is the error squared."""
-    r = -scheme.forces(scheme.material(kappa), u, drops)
-    rounding = 10 * float(jnp.finfo(u.dtype).eps)
-    energy = jnp.maximum(scheme.energy(kappa, u, drops), rounding * start_energy)
-    squared = jnp.maximum(jnp.vdot(r, precondition(r)), 0)
-    return jnp.where(energy > 0, jnp.sqrt(squared / jnp.where(energy > 0, energy, 1)), jnp.sqrt(squared))
 
 
 def linear_profile(kappa: Cells, scheme: Discretisation, drops: Drops) -> Unknowns:

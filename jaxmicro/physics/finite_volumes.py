@@ -13,10 +13,27 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from jaxmicro.physics.grid import Cells, Drops, Grid, Nodes, Side, Unknowns, in_pairs, padded, planes, with_boundary
+from jaxmicro.physics.grid import (
+    Cells,
+    Drops,
+    Grid,
+    Haloed,
+    Nodes,
+    Side,
+    Unknowns,
+    at_plane,
+    every_other,
+    fixed_axis,
+    fixed_first,
+    in_pairs,
+    neighbour,
+    padded,
+    planes,
+    surrounded,
+    with_boundary,
+)
 
 Faces = tuple[Grid, ...]  # per axis
 
@@ -67,16 +84,56 @@ class FiniteVolumes:
 
     def forces(self, material: Faces, u: Unknowns, drops: Drops) -> Unknowns:
         """K u - b: what flows out of each voxel."""
-        total = jnp.zeros_like(u)
-        for axis, (conductance, side) in enumerate(zip(material, self.sides, strict=True)):
-            flux = self._face_flux(conductance, u, drops[axis], axis)
-            total = total + _outflow(flux, axis, side)
+        total = self.product(self.stencil(material), self.haloed(u))
+        for axis, drop in enumerate(drops):
+            if drop:  # the drop at the sides adds a flux in at the first voxels and, periodic, one out at the last
+                periodic = self.sides[axis] == "periodic"
+                flux = drop * material[axis][at_plane(-1 if periodic else 0, axis)]
+                total = total.at[at_plane(0, axis)].add(-flux)
+                total = total.at[at_plane(-1, axis)].add(flux if periodic else 0.0)
         return total
 
-    def diagonal(self, material: Faces) -> Unknowns:
+    def haloed(self, u: Unknowns) -> Haloed:
+        """The unknowns as `product` reads them."""
+        first = fixed_axis(self.sides)
+        return surrounded(jnp.moveaxis(u, first, 0), 1, periodic=self.sides[first] == "periodic")
+
+    def interior(self, haloed: Haloed) -> Unknowns:
+        """The unknowns of `haloed`."""
+        return jnp.moveaxis(haloed[1:-1], 0, fixed_axis(self.sides))
+
+    def stencil(self, material: Faces) -> Faces:
+        """Conductance of the face behind each voxel, haloed, the fixed axis first; 0 behind the last insulated one."""
+        first = fixed_axis(self.sides)
+        stencil = []
+        for axis, (faces, side) in enumerate(zip(material, self.sides, strict=True)):
+            faces = jnp.moveaxis(padded(faces, axis, 0, 1) if side == "insulated" else faces, first, 0)
+            if side == "fixed":  # the face before the first voxel is behind a plane of zeros
+                stencil.insert(0, padded(faces, 0, 0, 1))
+            else:
+                stencil.append(surrounded(faces, 1, periodic=self.sides[first] == "periodic"))
+        return tuple(stencil)
+
+    def product(self, stencil: Faces, haloed: Haloed) -> Unknowns:
+        """K u, from the stencil and the haloed unknowns."""
+        at = functools.partial(neighbour, width=1, sides=fixed_first(self.sides))
+        axes = range(haloed.ndim)
+        here = at(haloed, (0,) * haloed.ndim)
+        total = jnp.zeros((), haloed.dtype)
+        for axis, behind in enumerate(stencil):
+            ahead, back = (tuple(step * int(a == axis) for a in axes) for step in (1, -1))
+            total = total + at(behind, (0,) * haloed.ndim) * (here - at(haloed, ahead))
+            total = total + at(behind, back) * (here - at(haloed, back))
+        return jnp.moveaxis(total, 0, fixed_axis(self.sides))
+
+    def diagonal(self, stencil: Faces) -> Unknowns:
         """diag(K): the conductance of all faces of a voxel."""
-        beside = [face for axis, side in enumerate(self.sides) for face in _beside(material[axis], axis, side)]
-        return functools.reduce(jnp.add, beside)
+        at = functools.partial(neighbour, width=1, sides=fixed_first(self.sides))
+        axes = range(len(stencil))
+        total = jnp.zeros((), stencil[0].dtype)
+        for axis, behind in enumerate(stencil):
+            total = total + at(behind, (0,) * len(stencil)) + at(behind, tuple(-int(a == axis) for a in axes))
+        return jnp.moveaxis(total, 0, fixed_axis(self.sides))
 
     def energy(self, kappa: Cells, u: Unknowns, drops: Drops) -> Float[Array, ""]:
         """Sum over faces of conductance times difference squared."""
@@ -110,11 +167,11 @@ class FiniteVolumes:
         """
         coarse = []
         for axis, (faces, side) in enumerate(zip(material, self.sides, strict=True)):
-            stop = faces.shape[axis]
-            kept = list(range(0 if side == "fixed" else 1, stop, 2))
-            if side == "fixed" and stop % 2 == 0 or side == "periodic" and stop % 2:
-                kept.append(stop - 1)  # an odd number of voxels: the outer face of the last one
-            faces = jnp.take(faces, np.array(kept, int), axis)
+            odd = (faces.shape[axis] - (side == "fixed")) % 2 == 1  # number of voxels; insulated: of faces between
+            outer = planes(faces, -1, None, axis)
+            faces = every_other(faces, 0 if side == "fixed" else 1, axis)
+            if odd and side != "insulated":
+                faces = jnp.concatenate([faces, outer], axis)  # of the last voxel, alone in its block
             for other in set(range(faces.ndim)) - {axis}:
                 faces = in_pairs(faces, other)
             coarse.append(faces / 2)
@@ -155,8 +212,3 @@ def _beside(faces: Grid, axis: int, side: Side) -> tuple[Grid, Grid]:
     if side == "periodic":
         return faces, jnp.roll(faces, 1, axis)
     return padded(faces, axis, 0, 1), padded(faces, axis, 1, 0)
-
-
-def _outflow(flux: Grid, axis: int, side: Side) -> Grid:
-    after, before = _beside(flux, axis, side)
-    return after - before

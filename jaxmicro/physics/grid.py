@@ -5,6 +5,7 @@ A side condition belongs to an axis. "fixed": the concentration is `drop` on the
 one axis, so 2D and 3D are the same code.
 """
 
+import math
 from typing import Literal
 
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ Grid = Float[Array, "..."]  # any of the following, and faces
 Cells = Float[Array, "*cell"]  # one value per voxel
 Unknowns = Float[Array, "*unknown"]  # free values of the concentration, or forces on them
 Nodes = Float[Array, "*node"]  # values where the concentration lives, those on the sides included
+Haloed = Float[Array, "*haloed"]  # unknowns and the planes around them, as a product reads them
 Drops = tuple[float, ...]  # per axis; zero along insulated axes
 
 
@@ -56,7 +58,7 @@ def with_boundary(unknowns: Grid, axis: int, side: Side, drop: float = 0.0) -> G
     """The unknowns and, beside them, the values that the side conditions imply."""
     if side == "fixed":
         ends = padded(unknowns, axis, 1, 1)
-        return ends.at[_plane(0, axis)].set(drop) if drop else ends
+        return ends.at[at_plane(0, axis)].set(drop) if drop else ends
     if side == "periodic":
         return jnp.concatenate([unknowns, planes(unknowns, 0, 1, axis) - drop], axis)
     return unknowns
@@ -71,5 +73,51 @@ def onto_unknowns(forces: Grid, axis: int, side: Side) -> Grid:
     return forces
 
 
-def _plane(at: int, axis: int) -> tuple[slice | int, ...]:
+def fixed_axis(sides: tuple[Side, ...]) -> int:
+    """The fixed axis, or 0. It comes first in what a product reads: beyond its ends are planes with u = 0."""
+    return sides.index("fixed") if "fixed" in sides else 0
+
+
+def fixed_first(sides: tuple[Side, ...]) -> tuple[Side, ...]:
+    """The sides in that order."""
+    first = fixed_axis(sides)
+    return (sides[first], *sides[:first], *sides[first + 1 :])
+
+
+def surrounded(grid: Grid, width: int, *, periodic: bool = False) -> Grid:
+    """`grid` between `width` planes beyond either end of its first axis: zeros, or what a period repeats.
+
+    Zeros there cost no pass over memory: XLA makes them in the loop that makes `grid`. Along other axes they would put
+    a branch into its innermost loop.
+    """
+    ends = [(width, width), *[(0, 0)] * (grid.ndim - 1)]
+    return jnp.pad(grid, ends, mode="wrap") if periodic else jnp.pad(grid, ends)
+
+
+def neighbour(grid: Grid, offset: tuple[int, ...], width: int, sides: tuple[Side, ...]) -> Grid:
+    """grid[i + offset] for each i of a grid that `surrounded` put between planes.
+
+    One contiguous slice of all numbers in a row, which XLA reads as vectors. So beyond the end of a row lies the start
+    of the next: what is read there must be multiplied by zero, but for periodic axes, which are closed here.
+    """
+    shape = (grid.shape[0] - 2 * width, *grid.shape[1:])
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    flat = grid.reshape(-1)
+
+    def along(axis: int, start: int) -> Grid:
+        if axis == len(shape):
+            return lax.slice_in_dim(flat, start, start + math.prod(shape)).reshape(shape)
+        step, n = offset[axis], shape[axis]
+        inside = along(axis + 1, start + step * strides[axis])
+        if axis == 0 or step == 0 or sides[axis] != "periodic":
+            return inside
+        end, period = (n - 1, n) if step > 0 else (0, -n)
+        beyond = along(axis + 1, start + (step - period) * strides[axis])
+        return jnp.where(lax.broadcasted_iota(jnp.int32, shape, axis) == end, beyond, inside)
+
+    return along(0, width * strides[0])
+
+
+def at_plane(at: int, axis: int) -> tuple[slice | int, ...]:
+    """Index of one plane of an axis."""
     return (*[slice(None)] * axis, at)

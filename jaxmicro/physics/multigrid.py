@@ -17,7 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxmicro.physics.discretisation import Discretisation, Material
-from jaxmicro.physics.grid import Cells, Grid, Unknowns, halved
+from jaxmicro.physics.grid import Cells, Grid, Haloed, Unknowns, halved
 from jaxmicro.physics.stages import staged
 
 VISITS = {2: 1, 3: 2}  # of the next coarser grid, by dimension
@@ -28,7 +28,7 @@ COARSEST_SWEEPS = 8  # of Jacobi, where the coarsest grid is larger (thin boxes 
 class Level(NamedTuple):
     """One grid. `inverse` is of the coarsest only."""
 
-    material: Material
+    stencil: Material
     inverse_diagonal: Unknowns
     inverse: Float[Array, "unknown unknown"] | None
 
@@ -38,11 +38,12 @@ def hierarchy(discretisation: Discretisation, kappa: Cells) -> list[Level]:
     material, cells = discretisation.material(kappa), kappa.shape
     levels = []
     while True:
-        diagonal = discretisation.diagonal(material)
+        stencil = discretisation.stencil(material)
+        diagonal = staged(discretisation.diagonal)(stencil)
         last = _is_coarsest(discretisation, cells)
         dense = last and diagonal.size <= LARGEST_DENSE
-        inverse = _dense_inverse(discretisation, material, diagonal) if dense else None
-        levels.append(Level(material, reciprocal(diagonal), inverse))
+        inverse = _dense_inverse(discretisation, stencil, diagonal) if dense else None
+        levels.append(Level(stencil, reciprocal(diagonal), inverse))
         if last:
             return levels
         material, cells = discretisation.coarsened(material), halved(cells)
@@ -53,23 +54,28 @@ def cycle(discretisation: Discretisation, levels: list[Level], cells: tuple[int,
     level, coarser = levels[0], levels[1:]
     if level.inverse is not None:
         return (level.inverse @ r.reshape(-1)).reshape(r.shape)
-    zero = (0.0,) * len(cells)
 
     @staged
-    def residual(level: Level, z: Unknowns, r: Unknowns) -> Unknowns:
-        return r - discretisation.forces(level.material, z, zero)
+    def first(level: Level, r: Unknowns) -> Haloed:
+        return discretisation.haloed(discretisation.damping * level.inverse_diagonal * r)
 
     @staged
-    def smoothed(level: Level, z: Unknowns, r: Unknowns) -> Unknowns:
+    def residual(level: Level, z: Haloed, r: Unknowns) -> Unknowns:
+        return r - discretisation.product(level.stencil, z)
+
+    @staged
+    def smoothed(level: Level, z: Haloed, r: Unknowns) -> Unknowns:
         smooth = discretisation.damping * level.inverse_diagonal
         # unknowns that nothing is connected to stay where they are
-        return jnp.where(smooth > 0, z + smooth * (r - discretisation.forces(level.material, z, zero)), 0.0)
+        return jnp.where(
+            smooth > 0, discretisation.interior(z) + smooth * (r - discretisation.product(level.stencil, z)), 0.0
+        )
 
-    z = staged(lambda level, r: discretisation.damping * level.inverse_diagonal * r)(level, r)
+    z = first(level, r)
     if not coarser:
         for _ in range(COARSEST_SWEEPS - 1):
-            z = smoothed(level, z, r)
-        return z
+            z = discretisation.haloed(smoothed(level, z, r))
+        return discretisation.interior(z)
     coarse_cells = halved(cells)
 
     @staged
@@ -81,7 +87,9 @@ def cycle(discretisation: Discretisation, levels: list[Level], cells: tuple[int,
     visits = 1 if coarser[0].inverse is not None else VISITS[len(cells)]
 
     def visit(i: Int[Array, ""] | int, c: Grid) -> Grid:
-        left = lax.cond(i == 0, lambda c, r: r, lambda c, r: residual(coarser[0], c, r), c, coarse_r)
+        left = lax.cond(
+            i == 0, lambda c, r: r, lambda c, r: residual(coarser[0], discretisation.haloed(c), r), c, coarse_r
+        )
         return c + cycle(discretisation, coarser, coarse_cells, left)
 
     if visits == 1:
@@ -90,8 +98,8 @@ def cycle(discretisation: Discretisation, levels: list[Level], cells: tuple[int,
         correction = lax.fori_loop(0, visits, visit, jnp.zeros_like(coarse_r))
 
     @staged
-    def corrected(z: Unknowns, correction: Grid) -> Unknowns:
-        return z + discretisation.correction * discretisation.prolong(correction, cells)
+    def corrected(z: Haloed, correction: Grid) -> Haloed:
+        return z + discretisation.haloed(discretisation.correction * discretisation.prolong(correction, cells))
 
     return smoothed(level, corrected(z, correction), r)
 
@@ -109,13 +117,13 @@ def _is_coarsest(discretisation: Discretisation, cells: tuple[int, ...]) -> bool
 
 
 def _dense_inverse(
-    discretisation: Discretisation, material: Material, diagonal: Unknowns
+    discretisation: Discretisation, stencil: Material, diagonal: Unknowns
 ) -> Float[Array, "unknown unknown"]:
     """(K + small diagonal)^-1; the shift makes K regular where parts of the grid hang on no fixed face."""
-    size, zero = diagonal.size, (0.0,) * diagonal.ndim
+    size = diagonal.size
 
     def column(unit: Float[Array, " unknown"]) -> Float[Array, " unknown"]:
-        return discretisation.forces(material, unit.reshape(diagonal.shape), zero).reshape(-1)
+        return discretisation.product(stencil, discretisation.haloed(unit.reshape(diagonal.shape))).reshape(-1)
 
     matrix = jax.vmap(column)(jnp.eye(size, dtype=diagonal.dtype))
     flat = diagonal.reshape(-1)

@@ -104,13 +104,19 @@ def solve(
     1.0
     """
     kappa = checked(kappa)
-    scheme, drops = problem(kappa.ndim, axis, discretisation, sides, backend)
+    problem(kappa.ndim, axis, discretisation, sides, backend)  # refuses what is impossible
+    # The flux axis first: one program for all axes, whose products need no transposition.
+    kappa = jnp.moveaxis(kappa, axis, 0)
+    scheme, drops = problem(kappa.ndim, 0, discretisation, sides, backend)
     if guess is not None:
         guess = jnp.asarray(guess, kappa.dtype)
-        expected = jax.eval_shape(lambda k: scheme.field(jnp.zeros(scheme.unknowns(k.shape)), drops), kappa).shape
+        node = jax.eval_shape(lambda k: scheme.field(jnp.zeros(scheme.unknowns(k.shape)), drops), kappa)
+        expected = jax.eval_shape(lambda field: jnp.moveaxis(field, 0, axis), node).shape
         if guess.shape != expected:
             raise UserError(f"guess has shape {guess.shape}; the concentration of this grid has {expected}")
-    return _solve(kappa, guess, scheme, drops, config)
+        guess = jnp.moveaxis(guess, axis, 0)
+    solution = _solve(kappa, guess, scheme, drops, config)
+    return solution._replace(concentration=jnp.moveaxis(solution.concentration, 0, axis))
 
 
 def problem(ndim: int, axis: int, discretisation: str, sides: str, backend: str) -> tuple[Discretisation, Drops]:

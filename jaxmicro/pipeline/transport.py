@@ -82,20 +82,16 @@ def _along(
     conducting = descriptors.percolating_clusters(phase, axis=axis)  # what is cut off carries no flux
     if not conducting.any():
         return BLOCKED, None
-    turned = np.moveaxis(conducting, axis, 0)  # always along the first axis: a cube compiles once
-    kappa = turned.astype(np.float64)
+    kappa = conducting.astype(np.float64)
     field = None
     with jax.enable_x64(True):
-        solved = {s: physics.solve(kappa, axis=0, discretisation=s) for s in SCHEMES}
+        solved = {s: physics.solve(kappa, axis=axis, discretisation=s) for s in SCHEMES}
         d_eff = {s: float(physics.conducted(solution, True)) for s, solution in solved.items()}
         volumes = solved["finite_volume"]
         tau = float(physics.tortuosity_factor(physics.conducted(volumes, True), float(phase.mean())))
         if wants_field and volumes.converged:
-            concentration = np.where(turned, volumes.concentration, np.nan)
-            flux = np.asarray(physics.flux_field(kappa, volumes.concentration, axis=0), np.float32)
-            components = np.moveaxis(flux, -1, 0)[np.argsort([axis, *(a for a in range(phase.ndim) if a != axis)])]
-            back = [np.moveaxis(f, 0, axis) for f in (concentration.astype(np.float32), *components)]
-            field = back[0], np.stack(back[1:], axis=-1)
+            concentration = np.where(conducting, volumes.concentration, np.nan).astype(np.float32)
+            field = concentration, np.asarray(physics.flux_field(kappa, volumes.concentration, axis=axis), np.float32)
     numbers = {
         "percolates": True,
         **d_eff,

@@ -30,6 +30,18 @@ def test_residual_equals_that_of_jax_fem_on_the_whole_grid(shape: tuple[int, ...
 
 
 @every_shape
+def test_slab_by_slab_jax_fems_residual_is_the_same(shape: tuple[int, ...], float64: None, monkeypatch):
+    kappa = jnp.asarray(medium(shape, 1e-6))
+    nodes = jnp.asarray(np.random.default_rng(1).random([edge + 1 for edge in shape]))
+    elements = jaxfem.JaxFemElements(("insulated",) * len(shape))
+    whole = elements.residual(kappa, nodes)
+    monkeypatch.setattr(
+        jaxfem, "LARGEST_PROBLEM", 3 * kappa[0].size
+    )  # voxels of three planes: the last slab is not full
+    np.testing.assert_allclose(elements.residual(kappa, nodes), whole, atol=1e-14)
+
+
+@every_shape
 def test_derivatives_and_batches_of_the_residual_equal_those_of_jax_fem(shape: tuple[int, ...], float64: None):
     problem = jaxfem.voxel_diffusion(shape)
     kappa = np.stack([medium(shape, 1e-3), medium(shape, 1e-1)])

@@ -30,7 +30,7 @@ def two_phase(shape: tuple[int, ...], contrast: float = 1e-2) -> np.ndarray:
 
 @every_scheme
 @pytest.mark.parametrize("sides", ["insulated", "periodic"])
-@pytest.mark.parametrize("shape", [(12, 13), (9, 7, 8)], ids=["2d", "3d"])
+@pytest.mark.parametrize("shape", [(12, 13), (6, 5, 4)], ids=["2d", "3d"])
 def test_uniform_medium_conducts_exactly_as_its_material(shape, sides: str, scheme: str, float64: None):
     kappa = np.full(shape, 3.0)
     for axis in range(len(shape)) if sides == "insulated" else [0]:
