@@ -150,6 +150,26 @@ def test_planes_of_other_fractions_are_expected_as_much_rougher_as_independent_v
     np.testing.assert_array_equal(own[0], own[1])
 
 
+def test_the_lineal_path_is_held_as_that_of_the_micrograph_and_free_for_phases_of_quite_another_fraction(
+    trained: Prior,
+):
+    assert trained.material is not None and trained.material.wanted_segments is not None
+    material = dataclasses.replace(
+        trained.material, volume_fractions=(0.5, 0.5), held_lineal_path=((0.5, 0.4, 0.3), (0.5, 0.3, 0.2))
+    )
+    prior = dataclasses.replace(trained, material=material)
+    config = pipeline.sampling_config(prior, shape=SHAPE, sampling=QUICK)
+    path = statistics_to_hold(prior, config, [None, (0.55, 0.45), (0.7, 0.3)]).lineal_path
+    assert path is not None
+    np.testing.assert_allclose(path[0], material.held_lineal_path, rtol=1e-6)
+    np.testing.assert_allclose(path[1], path[0] * np.array([[1.1], [0.9]]), rtol=1e-5)  # L(0) is the fraction
+    assert np.isnan(path[2]).all()
+    volume = pipeline.reconstruct(prior, shape=SHAPE, sampling=SamplingConfig(steps=8), fractions=(0.7, 0.3))[0]
+    assert abs(volume.volume_fractions[0] - 0.7) < 0.1
+    unknown = dataclasses.replace(prior, material=dataclasses.replace(material, held_lineal_path=()))
+    assert statistics_to_hold(unknown, config, [None]).lineal_path is None
+
+
 def test_fractions_cannot_scatter_when_free_or_when_the_prior_knows_no_material(trained: Prior):
     with pytest.raises(UserError, match="free"):
         labels(trained, fractions=None, scatter=True)
@@ -195,6 +215,7 @@ def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograp
     assert 1.2 * size(np.asarray(tuned.material.held_covariance)) == pytest.approx(3.0, rel=0.08)  # of two volumes
     off = tuned.record["tuning"]
     assert off[-1] < 0.6 * off[0]
+    assert tuned.material.held_lineal_path == ()  # that of this micrograph is not known
     monkeypatch.setattr("jaxmicro.pipeline.tuning.reconstruct", lambda prior, *, seed, **more: volumes_of(
         prior, seed=seed, factor=1 + 0.3 * (seed - SEED), **more))  # fmt: skip
     assert pipeline.tune_correlation(prior).material == prior.material  # nothing helps: nothing is held

@@ -63,7 +63,7 @@ def match_lineal_path(
     Args:
         x0_hat: 2 p - 1, with p the posterior of each phase.
         path: wanted L of each phase at `segment_lags`; from k = 0, the volume fraction. Phases whose row is NaN are
-            left alone, and so are segments of more than half the shortest edge.
+            left alone altogether, and so are segments of more than half the shortest edge.
         covariance: wanted S2(r) - phi^2 of each phase in planes, r = 0, 1, ... voxels; of periodic volumes only.
         interface: whether the interface counts, too; while predictions are blurred they have too little of it.
         periodic: whether segments wrap around.
@@ -85,8 +85,8 @@ def match_lineal_path(
         if covariance is None or not periodic:
             return value
         reach = min(covariance.shape[1] - 1, min(x0_hat.shape[:3]) // 2)
-        two_point = covariance[:, : reach + 1] + path[:, :1] ** 2
         off = plane_covariance(fractions, r_max=reach) - covariance[:, : reach + 1]
-        return value + jnp.sum((off / jnp.sum(two_point, axis=-1, keepdims=True))[:, 1:] ** 2)
+        two_point = jnp.sum(covariance[:, : reach + 1] + wanted[:, :1] ** 2, axis=-1, keepdims=True)
+        return value + jnp.sum(jnp.where(known[:, :1], off / two_point, 0.0)[:, 1:] ** 2)
 
     return moved_to_lower(loss, x0_hat)

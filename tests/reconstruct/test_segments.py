@@ -8,7 +8,7 @@ from media import level_cut
 
 from jaxmicro.descriptors import lineal_path
 from jaxmicro.phases import one_hot, to_labels
-from jaxmicro.reconstruct import match_lineal_path, segment_lags, segments_inside
+from jaxmicro.reconstruct import match_lineal_path, plane_covariance, segment_lags, segments_inside
 
 
 def two_phases(shape=(16, 16, 16), *, fraction: float = 0.4, sigma: float = 1.5, seed: int = 0) -> jax.Array:
@@ -68,7 +68,7 @@ def test_what_has_the_path_already_is_left_alone():
 def test_a_phase_whose_path_is_unknown_is_free_and_one_that_is_known_is_not():
     prediction = undecided(two_phases())
     path = np.asarray(segments_inside(two_phases(sigma=3.0, seed=5), lags=4))
-    free = match_lineal_path(prediction, jnp.full((2, 4), jnp.nan))
+    free = match_lineal_path(prediction, jnp.full((2, 4), jnp.nan), covariance=jnp.full((2, 9), 0.1))
     np.testing.assert_allclose(free, prediction, atol=1e-5)
     half = match_lineal_path(prediction, jnp.asarray(np.where([[True], [False]], path, np.nan)))
     assert float(jnp.abs(half - prediction).max()) > 0.01
@@ -79,3 +79,19 @@ def test_volumes_too_small_for_a_segment_of_two_are_left_as_they_are():
     prediction = undecided(two_phases((1, 16, 16)))
     path = jnp.full((2, 4), 0.1)
     assert match_lineal_path(prediction, path) is prediction
+
+
+def test_a_prediction_is_moved_towards_the_two_point_correlation_too():
+    shape = (24, 24, 24)
+    target = two_phases(shape, sigma=2.0, seed=3)
+    path = segments_inside(target, lags=4)
+    covariance = plane_covariance(target, r_max=12)
+    prediction = undecided(two_phases(shape, sigma=1.5, seed=2))
+
+    def off(x0_hat: jax.Array) -> float:
+        return float(jnp.sum((plane_covariance(one_hot(to_labels(x0_hat), 2), r_max=12) - covariance)[:, 1:] ** 2))
+
+    moved = prediction
+    for _ in range(12):
+        moved = match_lineal_path(moved, path, covariance=covariance)
+    assert off(moved) < 0.5 * off(prediction)
