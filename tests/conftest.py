@@ -7,6 +7,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
+from jaxmicro.pipeline import tuning
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
@@ -21,10 +23,10 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session", autouse=True)
 def short_tuning():
-    """One pilot volume at the end of each training, not eight; the test of the tuning has them all."""
+    """One pilot volume at the end of each training; the test of the tuning has all rounds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxmicro.pipeline.tuning.GAINS", (1.0,))
-        patch.setattr("jaxmicro.pipeline.tuning.VOLUMES", 1)
+        patch.setattr(tuning, "ALL_GAINS", tuning.GAINS, raising=False)
+        patch.setattr(tuning, "GAINS", tuning.GAINS[:1])
         yield
 
 

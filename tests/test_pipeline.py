@@ -11,9 +11,10 @@ from media import level_cut
 from jaxmicro import pipeline
 from jaxmicro.descriptors import radial_two_point
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import fraction_covariance, phase_covariance, report_html
+from jaxmicro.evaluate import fraction_covariance, mean_curves, phase_covariance, report_html
 from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline import Material, Prior
+from jaxmicro.pipeline import Material, Prior, tuning
+from jaxmicro.pipeline.prior import rounded
 from jaxmicro.pipeline.tuning import SEED
 from jaxmicro.pipeline.volumes import statistics_to_hold
 from jaxmicro.reconstruct import SamplingConfig
@@ -159,9 +160,11 @@ def test_the_lineal_path_is_held_as_that_of_the_micrograph_and_free_for_phases_o
     )
     prior = dataclasses.replace(trained, material=material)
     config = pipeline.sampling_config(prior, shape=SHAPE, sampling=QUICK)
-    path = statistics_to_hold(prior, config, [None, (0.55, 0.45), (0.7, 0.3)]).lineal_path
+    path = statistics_to_hold(prior, config, [(0.5, 0.5), (0.55, 0.45), (0.7, 0.3)]).lineal_path
     assert path is not None
     np.testing.assert_allclose(path[0], material.held_lineal_path, rtol=1e-6)
+    free = statistics_to_hold(prior, config, [None]).lineal_path
+    assert free is not None and np.isnan(free).all()
     np.testing.assert_allclose(path[1], path[0] * np.array([[1.1], [0.9]]), rtol=1e-5)  # L(0) is the fraction
     assert np.isnan(path[2]).all()
     volume = pipeline.reconstruct(prior, shape=SHAPE, sampling=SamplingConfig(steps=8), fractions=(0.7, 0.3))[0]
@@ -196,7 +199,11 @@ def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograp
     """With a stand-in for the sampling: a level set whose features follow what is held, but a fifth too large."""
     micrograph = level_cut((256, 256), fraction=0.3, sigma=3.0, seed=5).astype(np.uint8)
     covariance = phase_covariance([micrograph], 2)
-    known = Material((0.0, 1.0), (0.7, 0.3), covariance=tuple(tuple(tuple(c) for c in row) for row in covariance))
+    fractions = (float(np.mean(micrograph == 0)), float(np.mean(micrograph == 1)))
+    _, path = mean_curves([micrograph], 2)
+    known = Material(
+        (0.0, 1.0), fractions, covariance=tuple(rounded(row) for row in covariance), lineal_path=rounded(path)
+    )
     prior = dataclasses.replace(tiny_prior(), config=PriorConfig(phases=2, patch=64, unet=TINY), material=known)
 
     def size(held: np.ndarray) -> float:
@@ -208,17 +215,21 @@ def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograp
         return [Microstructure(volume.astype(np.uint8), (0.0, 1.0)) for volume in made]
 
     monkeypatch.setattr("jaxmicro.pipeline.tuning.reconstruct", volumes_of)
-    monkeypatch.setattr("jaxmicro.pipeline.tuning.GAINS", (1.0, 1.0, 0.5, 0.33))
-    monkeypatch.setattr("jaxmicro.pipeline.tuning.VOLUMES", 2)
+    monkeypatch.setattr(tuning, "GAINS", tuning.ALL_GAINS)  # as users have them
+    monkeypatch.setattr(tuning, "VOLUMES", 2)  # of level sets of another seed each, which scatter
     tuned = pipeline.tune_correlation(prior)
     assert tuned.material is not None
     assert 1.2 * size(np.asarray(tuned.material.held_covariance)) == pytest.approx(3.0, rel=0.08)  # of two volumes
     off = tuned.record["tuning"]
     assert off[-1] < 0.6 * off[0]
-    assert tuned.material.held_lineal_path == ()  # that of this micrograph is not known
+    # its segments were too long: what is held is shorter than the micrograph's
+    wanted = tuned.material.wanted_segments
+    assert wanted is not None and (np.asarray(tuned.material.held_lineal_path) < wanted)[1, 2:].all()
     monkeypatch.setattr("jaxmicro.pipeline.tuning.reconstruct", lambda prior, *, seed, **more: volumes_of(
         prior, seed=seed, factor=1 + 0.3 * (seed - SEED), **more))  # fmt: skip
-    assert pipeline.tune_correlation(prior).material == prior.material  # nothing helps: nothing is held
+    useless = pipeline.tune_correlation(prior).material  # nothing helps: held to what the micrograph has
+    assert useless is not None and useless.wanted_covariance is not None
+    np.testing.assert_allclose(useless.held_covariance, useless.wanted_covariance, atol=1e-6)
     with pytest.raises(UserError, match="train it again"):
         pipeline.tune_correlation(tiny_prior())
 

@@ -84,8 +84,8 @@ class Train(RunOptions, ImageOptions):
     symmetry: Literal["isotropic", "flips", "none"] = "isotropic"
     """Crops are turned and mirrored (isotropic), only mirrored (flips), or left as they are (none)."""
     tune: bool = True
-    """Afterwards sample eight small volumes to learn how to hold their two-point correlation, so that volumes have that
-    of the micrograph: two minutes. --no-tune: it is left to the network."""
+    """Afterwards sample three small volumes to learn how to hold their two-point correlation and lineal path, so that
+    volumes have those of the micrograph: a minute or two. --no-tune: they are left to the network."""
     sample_every: int = 200
     """Steps between pictures of what has been learned; 0: only at the end."""
 

@@ -1,5 +1,6 @@
 """Compare generated volumes with the micrograph they were made from, and with the true volume where there is one."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -68,7 +69,7 @@ def compare(
     r_max = min(r_max, min(min(g.shape) for g in grids) // 2)
     made = [_on_host(plane_statistics(v.labels, phases=phases, r_max=r_max, periodic=v.periodic)) for v in volumes]
     flat = reference.labels.ndim == 2
-    measure = image_statistics if flat else plane_statistics
+    measure = image_statistics if flat else functools.partial(plane_statistics, periodic=reference.periodic)
     original = _on_host(measure(reference.labels, phases=phases, r_max=r_max))
     scatter = _crop_scatter(reference.labels, phases, r_max) if flat else None
     return {
@@ -240,7 +241,7 @@ def _compare_3d(volumes: Sequence[Microstructure], truth: Microstructure, phases
     it."""
     shape = np.min([v.labels.shape for v in volumes], axis=0)
     blocks = _sub_volumes(truth.labels, shape)
-    original = _on_host(volume_statistics(truth.labels, phases=phases, r_max=r_max))
+    original = _on_host(volume_statistics(truth.labels, phases=phases, r_max=r_max, periodic=truth.periodic))
     made = [_on_host(volume_statistics(v.labels, phases=phases, r_max=r_max, periodic=v.periodic)) for v in volumes]
     yardstick = [_on_host(volume_statistics(b, phases=phases, r_max=r_max)) for b in blocks]
     whole = [_percolation(truth.labels == p) for p in range(phases)]

@@ -90,6 +90,7 @@ def _linear_solve(kappa: Cells, b: Unknowns, scheme: Discretisation, config: Any
             jnp.zeros((), b.dtype),
             tolerance=config.tolerance,
             max_iterations=config.max_iterations,
+            checked=False,
         ).u
 
     return lax.custom_linear_solve(lambda u: scheme.product(stencil, scheme.haloed(u)), b, solver, symmetric=True)

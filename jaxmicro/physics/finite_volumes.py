@@ -90,7 +90,7 @@ class FiniteVolumes:
                 periodic = self.sides[axis] == "periodic"
                 flux = drop * material[axis][at_plane(-1 if periodic else 0, axis)]
                 total = total.at[at_plane(0, axis)].add(-flux)
-                total = total.at[at_plane(-1, axis)].add(flux if periodic else 0.0)
+                total = total.at[at_plane(-1, axis)].add(flux) if periodic else total
         return total
 
     def haloed(self, u: Unknowns) -> Haloed:

@@ -51,7 +51,8 @@ def halved(cells: tuple[int, ...]) -> tuple[int, ...]:
 
 def every_other(grid: Grid, start: int, axis: int) -> Grid:
     """grid[start::2] along one axis."""
-    return lax.slice_in_dim(grid, start, grid.shape[axis], 2, axis)
+    n = grid.shape[axis]
+    return lax.slice_in_dim(grid, min(start, n), n, 2, axis)
 
 
 def with_boundary(unknowns: Grid, axis: int, side: Side, drop: float = 0.0) -> Grid:

@@ -144,6 +144,10 @@ class JaxFemElements(Elements):
         """K u."""
         return self.forces(stencil, haloed, (0.0,) * stencil.ndim)
 
+    def diagonal(self, stencil: Float[Array, "*cells"]) -> Float[Array, "*unknown"]:
+        """Of no use here, and not known to JAX-FEM: the preconditioner is that of `Elements`."""
+        raise NotImplementedError("the diagonal is that of Elements, which preconditions")
+
     def preconditioner(self) -> Elements:
         """The structured kernel: the answer does not depend on it, and coarse grids need no JAX-FEM problem."""
         return Elements(self.sides)

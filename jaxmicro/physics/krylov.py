@@ -27,7 +27,7 @@ class Iterate(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """What conjugate gradients end with; `left` estimates |u - u*|_K^2 of u itself."""
+    """What conjugate gradients end with; `left` estimates |u - u*|_K^2 of u itself, 0 if that was not checked."""
 
     u: Unknowns
     iterations: Int[Array, ""]
@@ -46,6 +46,7 @@ def conjugate_gradients(
     *,
     tolerance: float,
     max_iterations: int,
+    checked: bool = True,
 ) -> Solved:
     """Solve residual(u) = b - K u = 0 from u = 0, K symmetric and positive semi-definite, b in its range.
 
@@ -53,8 +54,9 @@ def conjugate_gradients(
     error squared. So the decrease over the last steps estimates the error that was left before them (Hestenes and
     Stiefel 1952, section 6; Strakos and Tichy 2002). The iteration stops when it is below tolerance^2 of the energy.
 
-    Then the residual of u itself is worked out, and one more step begun from it: r.z with z = M r is close to
-    r.K^-1 r, the error squared. It is a second turn of the same loop, so that the cycle is compiled once.
+    If it is to be checked, the residual of u itself is worked out then, and one more step begun from it: r.z with
+    z = M r is close to r.K^-1 r, the error squared. It is a second turn of the same loop, so that the cycle is compiled
+    once.
 
     Args:
         product: K u of unknowns as `haloed` makes them and `interior` undoes it; linear, all of them.
@@ -113,7 +115,7 @@ def conjugate_gradients(
         return jax.tree.map(lambda a, b: jnp.where(checking, a, b), checked, found)
 
     start = Solved(zero, jnp.int32(0), jnp.bool_(False), jnp.zeros((), zero.dtype))
-    return lax.fori_loop(0, 2, turn, start)
+    return lax.fori_loop(0, 2, turn, start) if checked else turn(jnp.int32(0), start)
 
 
 def _ratio(numerator: Float[Array, ""], denominator: Float[Array, ""]) -> Float[Array, ""]:

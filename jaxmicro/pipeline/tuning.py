@@ -27,7 +27,8 @@ def tune_correlation(prior: Prior, *, progress: Progress | None = None) -> Prior
     Holding a volume to what the micrograph has while it is noisy does not quite give it to the finished one: a network
     that is not perfect, and planes that must agree, make structures coarser or finer. What a few volumes have too much
     is taken off what they are held to, once for each of GAINS. `record["tuning"]` keeps how far S2 was off: the root
-    mean square over phases and distances, relative to the variance. If that does not fall, nothing is held.
+    mean square over phases and distances, relative to the variance. If that does not fall, as with a network that has
+    learned nothing, volumes are held to what the micrograph has.
 
     Raises:
         UserError: the prior does not know the correlation of its micrograph.
@@ -55,9 +56,7 @@ def tune_correlation(prior: Prior, *, progress: Progress | None = None) -> Prior
         off.append(float(np.sqrt(np.mean((excess.covariance / wanted.covariance[:, :1]) ** 2))))
         aims = _Aims(aims.covariance - gain * excess.covariance, np.maximum(aims.path - gain * excess.path, 0.0))
     record = {**prior.record, "tuning": off}
-    if not off[-1] < off[0]:  # a network that has learned nothing
-        return dataclasses.replace(prior, record=record)
-    return dataclasses.replace(_holding(prior, aims), record=record)
+    return dataclasses.replace(_holding(prior, aims if off[-1] < off[0] else wanted), record=record)
 
 
 class _Aims(NamedTuple):

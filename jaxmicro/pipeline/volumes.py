@@ -312,8 +312,9 @@ def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence
 
     Roughness, covariance and lineal path are those of the micrograph. At other fractions the roughness changes as the
     chance that two independent voxels differ, the covariance of a phase as its variance: right for fine media, and the
-    only guess for others. The lineal path changes with the fraction, and that of phases with quite another fraction is
-    not held. A latent volume has no phases before it is decoded: nothing is held.
+    only guess for others. The lineal path changes with the fraction; that of phases with quite another fraction is not
+    held, nor that of free ones, which it would draw to the micrograph's. A latent volume has no phases before it is
+    decoded: nothing is held.
     """
     if prior.config.space != "pixel":
         return Held()
@@ -334,8 +335,8 @@ def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence
     path = None
     if material.held_lineal_path:
         share = (each / own)[..., None]
-        path = np.where(np.abs(share - 1) < NEAR, share * np.asarray(material.held_lineal_path), np.nan)
-        path = jnp.asarray(path, jnp.float32)
+        near = (np.abs(share - 1) < NEAR) & np.array([found is not None for found in fractions])[:, None, None]
+        path = jnp.asarray(np.where(near, share * np.asarray(material.held_lineal_path), np.nan), jnp.float32)
     return Held(target, roughness, covariance, path)
 
 

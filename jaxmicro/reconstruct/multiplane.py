@@ -50,9 +50,9 @@ class SamplingConfig:
     times: str = "log_snr"  # spacing of the time steps: even in log SNR, or "ddpm": even in the time of linear beta
     log_snr_range: tuple[float, float] = (-5.5, 2.5)  # first and last noise level of times="log_snr"
     calibrate_range: tuple[float, float] = (0.0, 1.0)  # part of the process in which volume fractions are held
-    path_range: tuple[float, float] = (-3.0, 2.0)  # log SNRs between which the lineal path is held
+    path_range: tuple[float, float] = (-3.0, 2.0)  # log SNRs between which lineal path and S2 of predictions are held
     interface_from: float = 0.0  # log SNR from which on the interface is held with it
-    match_until: float = -1.0  # log SNR up to which the two-point correlation is held; structures are decided by then
+    match_until: float = -1.0  # log SNR up to which S2 is held in x_t; structures are decided by then
     periodic: bool = True  # the volume continues at its opposite face; without, its faces are less faithful
     kept: tuple[int, int, int] | None = None  # edges of the middle that is kept: fractions are held there; None: all
     tile: int = 128  # largest edge in pixels that the network sees; larger planes are cut into blended tiles
@@ -109,7 +109,7 @@ class Held(NamedTuple):
 
     fractions: Float[Array, " c"] | None = None  # of each phase
     roughness: Float[Array, " t"] | None = None  # boundary density of single planes at each of `sampling_times`
-    covariance: Float[Array, "c r"] | None = None  # to hold in x_t: of each phase's indicator at r = 0, 1, ... voxels
+    covariance: Float[Array, "c r"] | None = None  # S2 - phi^2 of each phase at r = 0, 1, ... voxels
     lineal_path: Float[Array, "c k"] | None = None  # of each phase at `segment_lags`; NaN: left to the prior
 
 

@@ -1,4 +1,4 @@
-"""Hold the lineal path of a volume being sampled, and with it how much interface each phase has.
+"""Hold the lineal path and S2 of a volume being sampled, and with them how much interface each phase has.
 
 The two-point correlation says nothing of how far a phase goes on: particles that touch or not can have the same. So the
 prediction of the clean volume is moved along the gradient of the misfit of its lineal path, while structures are being
@@ -14,7 +14,9 @@ from jaxtyping import Array, Float
 from jaxmicro.polyak import moved_to_lower
 from jaxmicro.reconstruct.correlation import plane_covariance
 
-INTERFACE = 0.03  # weight of the squared relative deviation of the interface against that of the lineal path
+# Weight of the squared relative deviation of the share of voxels that the next one does not continue (at held
+# fractions: of the interface), against that of the area under the lineal path.
+INTERFACE = 0.03
 
 
 def segment_lags(r_max: int) -> np.ndarray:
@@ -72,7 +74,7 @@ def match_lineal_path(
     if lags < 2:
         return x0_hat
     r = segment_lags(2 ** (lags - 1))[:lags].astype(float)
-    width = np.gradient(r)[None]  # of the trapezoids at these distances
+    width = np.gradient(r)[None]  # what each of these distances stands for
     known = jnp.isfinite(path[:, :lags])
     wanted = jnp.where(known, path[:, :lags], 1.0)
     area = jnp.sum(width * wanted, axis=-1, keepdims=True)

@@ -84,8 +84,9 @@ def test_a_periodic_volume_is_compared_over_all_its_pairs():
     assert [report["periodic"] for report in reports] == [[True], [True]]
 
 
-def test_a_volume_compared_with_itself_has_no_error():
-    volume = structure(random_field((32, 32, 32), seed=3))
+@pytest.mark.parametrize("periodic", [False, True])
+def test_a_volume_compared_with_itself_has_no_error(periodic: bool):
+    volume = Microstructure(random_field((32, 32, 32), seed=3), (0.0, 1.0), periodic=periodic)
     report = compare([volume], volume, r_max=R_MAX)
     for phase in (*report["phases"], *report["true_volume"]["phases"]):
         assert phase["two_point"]["error_rate"] == phase["lineal_path"]["error_rate"] == 0.0

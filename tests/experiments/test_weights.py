@@ -1,5 +1,7 @@
 """The recipes run, go on where they stopped, and keep what is tested on out of training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,11 +35,15 @@ def test_a_micrograph_is_trained_by_the_pipeline_and_its_fractions_are_remembere
 
 def test_a_model_is_tuned_again_without_training(tmp_path):
     before = trained("carbonate", CONFIG, TINY, tmp_path, tmp_path / "results.csv")
-    main(["carbonate", "--smoke", "--tune", "--out", str(tmp_path)])
+    bare = replace(before.material, two_point=(), lineal_path=(), held_covariance=(), held_lineal_path=())
+    pipeline.save_prior(tmp_path / "carbonate" / "weights.safetensors", replace(before, material=bare))
+    main(["prior2", "carbonate", "--smoke", "--tune", "--out", str(tmp_path)])  # a general prior is passed over
     after = pipeline.load_prior(tmp_path / "carbonate")
     assert pipeline.prior.fingerprint(after.params) == pipeline.prior.fingerprint(before.params)
-    assert after.material.covariance == before.material.covariance
-    assert len(read_rows(tmp_path / "results.csv")) == 2
+    assert after.material.two_point == before.material.two_point
+    assert len(after.material.held_lineal_path) == 2
+    rows = {row["model"]: row for row in read_rows(tmp_path / "results.csv")}
+    assert list(rows) == ["prior2", "carbonate"] and "/" in rows["carbonate"]["tuning"]
 
 
 def test_the_halves_of_a_true_volume_share_no_plane():

@@ -1,5 +1,7 @@
 """What conjugate gradients require of the multigrid cycle."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +24,32 @@ def test_restriction_is_the_transpose_of_prolongation(scheme, sides, cells, floa
     fine, coarse = rng.random(grid.unknowns(cells)), rng.random(grid.unknowns(halved(cells)))
     prolonged, restricted = grid.prolong(jnp.asarray(coarse), cells), grid.restrict(jnp.asarray(fine), cells)
     assert float(jnp.vdot(prolonged, fine)) == pytest.approx(float(jnp.vdot(coarse, restricted)), rel=1e-12)
+
+
+@schemes
+@pytest.mark.parametrize("sides", SIDES, ids="-".join)
+@pytest.mark.parametrize("cells", [(5, 4, 6), (4, 1, 2), (2, 5, 1)], ids=str)
+def test_the_product_is_the_gradient_of_the_energy_and_has_its_diagonal(scheme, sides, cells, float64: None):
+    """The energy is written without stencils and halos. Half its second derivative is K."""
+    grid, rng = scheme(sides), np.random.default_rng(0)
+    shape, zero = grid.unknowns(cells), (0.0,) * 3
+    if not math.prod(shape):
+        return  # one element between two fixed faces
+    kappa, u = jnp.asarray(rng.random(cells)), jnp.asarray(rng.random(shape))
+    stencil = grid.stencil(grid.material(kappa))
+    np.testing.assert_array_equal(grid.interior(grid.haloed(u)), u)
+    expected = jax.grad(lambda u: grid.energy(kappa, u, zero) / 2)
+    np.testing.assert_allclose(grid.product(stencil, grid.haloed(u)), expected(u), atol=1e-12)
+    matrix = jax.jacfwd(expected)(u).reshape(u.size, u.size)
+    np.testing.assert_allclose(grid.diagonal(stencil).ravel(), np.diag(matrix), atol=1e-12)
+
+
+@pytest.mark.parametrize("cells", [(10, 1, 10), (8, 8, 2), (7, 7, 3)], ids=str)
+def test_thin_boxes_of_finite_volumes_have_coarser_grids(cells, float64: None):
+    """An insulated axis of one voxel has no face."""
+    grid = FiniteVolumes(("fixed", "insulated", "insulated"))
+    levels = jax.jit(lambda kappa: hierarchy(grid, kappa))(jnp.ones(cells))
+    assert len(levels) > 1 and all(bool(jnp.isfinite(level.inverse_diagonal).all()) for level in levels)
 
 
 @schemes

@@ -21,6 +21,7 @@ from jaxmicro.reconstruct import (
     expected_boundary_density,
     init_state,
     labels_of,
+    segments_inside,
     tile_starts,
 )
 
@@ -100,7 +101,8 @@ def test_volumes_sampled_together_equal_volumes_sampled_one_by_one():
 
     def one(key):
         state = init_state(SMALL, 2, key=key)
-        return advance(model, state, 0, SMALL.evaluations, config=SMALL, key=key, held=Held(jnp.array([0.3, 0.7])))
+        held = Held(jnp.array([0.3, 0.7]), lineal_path=jnp.array([[0.3, 0.2, 0.1], [0.7, 0.6, 0.4]]))
+        return advance(model, state, 0, SMALL.evaluations, config=SMALL, key=key, held=held)
 
     together = jax.jit(jax.vmap(one))(keys)
     for i, key in enumerate(keys):
@@ -221,6 +223,21 @@ def test_planes_rougher_than_expected_are_coupled_and_smoother_ones_are_not():
         steered = sample(network_model(), config, held=Held(roughness=jnp.full(config.steps + 1, expected)))
         fixed = sample(network_model(), dataclasses.replace(config, couple=couple))
         np.testing.assert_allclose(steered.x0_hat, fixed.x0_hat, atol=1e-4)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_a_volume_held_to_a_lineal_path_comes_nearer_to_it(periodic: bool):
+    config = dataclasses.replace(SMALL, steps=6, log_snr_range=(-3.0, 2.5), periodic=periodic)
+    config = config if periodic else dataclasses.replace(config, kept=(12, 12, 12))
+    path = jnp.array([[0.5, 0.45, 0.36, 0.22]] * 2)  # coarser than what an untrained network leaves of the noise
+
+    def off(held: Held) -> float:
+        labels = labels_of(sample(network_model(), config, held=held))[config.middle]
+        found = segments_inside(jnp.eye(2)[labels], lags=3, periodic=periodic)
+        return float(jnp.sum((found - path[:, :3])[:, 1:] ** 2))
+
+    fractions = jnp.array([0.5, 0.5])
+    assert off(Held(fractions, lineal_path=path)) < 0.85 * off(Held(fractions))
 
 
 def test_the_bundled_prior_makes_a_volume_as_rough_as_its_micrograph():

@@ -84,14 +84,23 @@ def test_volumes_too_small_for_a_segment_of_two_are_left_as_they_are():
 def test_a_prediction_is_moved_towards_the_two_point_correlation_too():
     shape = (24, 24, 24)
     target = two_phases(shape, sigma=2.0, seed=3)
-    path = segments_inside(target, lags=4)
     covariance = plane_covariance(target, r_max=12)
     prediction = undecided(two_phases(shape, sigma=1.5, seed=2))
+    own = segments_inside(one_hot(to_labels(prediction), 2), lags=4)  # a path that it has already
 
     def off(x0_hat: jax.Array) -> float:
         return float(jnp.sum((plane_covariance(one_hot(to_labels(x0_hat), 2), r_max=12) - covariance)[:, 1:] ** 2))
 
-    moved = prediction
+    both, alone = prediction, prediction
     for _ in range(12):
-        moved = match_lineal_path(moved, path, covariance=covariance)
-    assert off(moved) < 0.5 * off(prediction)
+        both = match_lineal_path(both, own, covariance=covariance)
+        alone = match_lineal_path(alone, own)
+    assert off(both) < 0.7 * off(alone)
+
+
+def test_the_interface_counts_only_when_it_is_to():
+    prediction = undecided(two_phases())
+    path = np.array(segments_inside(one_hot(to_labels(prediction), 2), lags=2))
+    path[:, 1] *= 0.95
+    change = [match_lineal_path(prediction, jnp.asarray(path), interface=yes) - prediction for yes in (False, True)]
+    assert float(jnp.abs(change[1]).max()) > 0 and float(jnp.abs(change[0] - change[1]).max()) > 0
