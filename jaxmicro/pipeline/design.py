@@ -100,8 +100,9 @@ def design(
 
     "guided" steers the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits, the
     two-point correlation and the volume fractions are held, unless they are themselves targets; the lineal path is
-    given up, for what conducts better or has more interface has another one. "sds" distils a reconstructed volume (P-MicroLad
-    section 3.4). What comes out is measured exactly, and what was missed is added to what is aimed at in the next round, until all targets are met or the rounds are over; the best round is returned.
+    given up, for what conducts better or has more interface has another one. "sds" distils a reconstructed volume
+    (P-MicroLad section 3.4). What comes out is measured exactly, and what was missed is added to what is aimed at in
+    the next round, until all targets are met or the rounds are over; the best round is returned.
     Volume i depends on (seed, i) only.
 
     Args:
