@@ -33,6 +33,7 @@ def untrained_prior(micrograph: Microstructure) -> Prior:
     """A tiny network that has learned nothing, for the smoke variants."""
     unet = UNetConfig(widths=(8, 8), embedding=16)
     config = PriorConfig(phases=micrograph.phases, patch=SMOKE_PATCH, unet=unet)
-    prior = Prior(config, models.init(config, jax.random.key(0)), material_of(micrograph))
+    params = jax.jit(models.init, static_argnums=0)(config, jax.random.key(0))
+    prior = Prior(config, params, material_of(micrograph))
     planes = micrograph.labels.reshape(-1, *micrograph.shape[-2:])
     return pipeline.remember_statistics(prior, planes[:1, :SMOKE_PATCH, :SMOKE_PATCH], [planes])

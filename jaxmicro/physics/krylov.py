@@ -93,7 +93,7 @@ def conjugate_gradients(
             iterations=state.iterations + 1,
         )
 
-    def turn(checking: Int[Array, ""], so_far: Solved) -> Solved:
+    def turn(checking: Int[Array, ""] | int, so_far: Solved) -> Solved:
         most = jnp.where(checking, 1, max_iterations)
         infinite = jnp.full((), jnp.inf, zero.dtype)  # the first direction is the first z: weight rz / inf = 0
         nothing = jnp.zeros((), zero.dtype)
@@ -115,7 +115,7 @@ def conjugate_gradients(
         return jax.tree.map(lambda a, b: jnp.where(checking, a, b), checked, found)
 
     start = Solved(zero, jnp.int32(0), jnp.bool_(False), jnp.zeros((), zero.dtype))
-    return lax.fori_loop(0, 2, turn, start) if checked else turn(jnp.int32(0), start)
+    return lax.fori_loop(0, 2, turn, start) if checked else turn(0, start)
 
 
 def _ratio(numerator: Float[Array, ""], denominator: Float[Array, ""]) -> Float[Array, ""]:

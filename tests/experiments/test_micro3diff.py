@@ -1,10 +1,13 @@
 """The cases of Micro3Diff run end to end, and the originals have no error against themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from experiments.micro3diff.config import CASES
 from experiments.micro3diff.run import COLUMNS, SWEEP_COLUMNS, Curves, curves_of_volume, errors, run_smoke
+from jaxmicro.types import Microstructure
 
 
 @pytest.mark.slow  # compiles the whole chain
@@ -19,7 +22,8 @@ def test_cases_and_sweep_have_rows_with_all_columns(tmp_path):
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_a_volume_has_no_error_against_itself(dimensions):
     phase = np.random.default_rng(0).random((16, 16, 16)) < 0.4
-    curves = curves_of_volume(phase, dimensions, 6)
+    case = replace(CASES["spheres"], dimensions=dimensions)
+    curves = curves_of_volume(Microstructure(phase.astype(np.uint8), (0.0, 1.0)), case, 6)
     row = errors([curves, curves], curves)
     assert row["s2_error"] == row["lineal_path_error"] == row["s2_error_each_std"] == 0
     assert row["phi"] == pytest.approx(phase.mean())

@@ -15,15 +15,14 @@ TINY = PriorConfig(phases=3, patch=16, unet=UNetConfig(widths=(8, 12), embedding
 
 
 initial = jax.jit(models.init, static_argnums=0)  # one compilation instead of one for each operation
+logits_of = jax.jit(posterior_logits, static_argnums=0)
 
 
 def random_params(config: PriorConfig, key: int = 0):
     """Parameters of an untrained network whose output is not zero."""
     params = initial(config, jax.random.key(0))
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(key), len(leaves))
-    noise = [0.1 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(tree, [a + b for a, b in zip(leaves, noise, strict=True)])
+    rng = np.random.default_rng(key)
+    return jax.tree.map(lambda leaf: leaf + 0.1 * rng.standard_normal(leaf.shape).astype(np.float32), params)
 
 
 @pytest.mark.parametrize("spatial", [(16, 24), (8, 8, 16)])
@@ -43,14 +42,16 @@ def test_space_to_depth_keeps_blocks_together():
 def test_the_output_has_the_size_of_the_input(dims):
     config = PriorConfig(phases=2, patch=16, unet=UNetConfig(widths=(8, 12), embedding=16, dims=dims))
     x = jnp.zeros((2, *(8, 12, 16)[:dims], 2))
-    assert posterior_logits(config, models.init(config, jax.random.key(0)), x, jnp.zeros(2)).shape == x.shape
+    params = jax.eval_shape(lambda: models.init(config, jax.random.key(0)))
+    found = jax.eval_shape(lambda params: posterior_logits(config, params, x, jnp.zeros(2)), params)
+    assert found.shape == x.shape
 
 
 def test_without_attention_distant_pixels_do_not_see_the_edge():
     params = random_params(TINY)
     x = jax.random.normal(jax.random.key(1), (1, 128, 128, 3))
-    logits = posterior_logits(TINY, params, x, jnp.zeros(1))
-    part = posterior_logits(TINY, params, x[:, :96], jnp.zeros(1))
+    logits = logits_of(TINY, params, x, jnp.zeros(1))
+    part = logits_of(TINY, params, x[:, :96], jnp.zeros(1))
     np.testing.assert_allclose(part[:, :32], logits[:, :32], atol=1e-4)  # 64 pixels and more from the cut
 
 
@@ -58,7 +59,7 @@ def test_attention_sees_everything():
     config = dataclasses.replace(TINY, unet=UNetConfig(widths=(8, 8), embedding=16, attention=(False, True)))
     params = random_params(config)
     x = jax.random.normal(jax.random.key(1), (1, 16, 16, 3))
-    change = jax.grad(lambda x: posterior_logits(config, params, x, jnp.zeros(1))[0, 0, 0, 0])(x)
+    change = jax.jit(jax.grad(lambda x: posterior_logits(config, params, x, jnp.zeros(1))[0, 0, 0, 0]))(x)
     assert jnp.abs(change[0, 15, 15]).max() > 0
 
 

@@ -31,11 +31,9 @@ SMALL = SamplingConfig(shape=(16, 16, 16), steps=4, harmonise=1)
 
 def network_model() -> PlaneModel:
     """A network whose untrained output is not zero."""
-    params = models.init(PRIOR, jax.random.key(0))
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    noisy = [leaf + 0.2 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return models.plane_model(PRIOR, jax.tree.unflatten(tree, noisy))
+    params, rng = jax.jit(models.init, static_argnums=0)(PRIOR, jax.random.key(0)), np.random.default_rng(1)
+    noisy = jax.tree.map(lambda leaf: leaf + 0.2 * rng.standard_normal(leaf.shape).astype(np.float32), params)
+    return models.plane_model(PRIOR, noisy)
 
 
 def voxelwise_model() -> PlaneModel:
