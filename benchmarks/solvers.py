@@ -97,7 +97,8 @@ def compared(options: argparse.Namespace, triad: float) -> Iterator[dict[str, st
 
 
 def scaling(edges: Sequence[int]) -> Iterator[dict[str, str]]:
-    """Time of an iteration and of what is done once, per voxel, from two numbers of iterations in turns."""
+    """Time of an iteration and of what is done once, per voxel, from two numbers of iterations in turns; what an
+    iteration moves at least against the triad, measured before and after (the faster counts)."""
     for edge in edges:
         kappa = jnp.asarray(medium(edge, 0.4), jnp.float32)
         caps, calls = (5, 25), []
@@ -105,13 +106,19 @@ def scaling(edges: Sequence[int]) -> Iterator[dict[str, str]]:
             config = SolverConfig(tolerance=1e-12, max_iterations=cap)
             calls.append(jax.jit(lambda k, config=config: solve(k, axis=0, config=config)).lower(kappa).compile())
             assert int(calls[-1](kappa).iterations) == cap, "converged before the cap: choose a larger edge"
+        bandwidth = triad_bandwidth()
         runs = [[timed(lambda c=c, k=kappa: jax.block_until_ready(c(k)), 1)[0] for c in calls] for _ in range(7)]
         few, many = np.median(runs, axis=0) / kappa.size * 1e9
         each = (many - few) / (caps[1] - caps[0])
         memory = buffers(calls[0]) / kappa.size
+        bandwidth = max(bandwidth, triad_bandwidth())
+        moved = traffic("finite_volume", "float32") / each * 1e9
         yield {
             "Edge": str(edge),
             "ns / voxel and iteration": f"{each:.2f}",
+            "GB / s": f"{moved / 1e9:.1f}",
+            "Triad, GB / s": f"{bandwidth / 1e9:.1f}",
+            "Of triad": f"{moved / bandwidth:.0%}",
             "ns / voxel, once": f"{few - caps[0] * each:.1f}",
             "Memory (bytes / voxel)": f"{memory:.0f}",
         }
