@@ -103,7 +103,7 @@ class Sampling:
     refine: MaybeInt = None
     """Rounds in which a decoded latent volume is encoded and decoded again along all axes. Default: 5."""
     periodic: bool = True
-    """Volumes continue at their opposite faces. --no-periodic: they are cut from larger ones, which takes longer."""
+    """Volumes continue at their opposite faces. With --no-periodic they are cut from larger ones instead: slower."""
     sampler: Annotated[Literal["ddim", "dpm"] | None, arg(metavar="{ddim,dpm}", help_behavior_hint="")] = None
     """Step rule: ddim (ancestral), or dpm (second order). Default: ddim."""
     mode: Annotated[
@@ -195,8 +195,8 @@ class Measure(ImageOptions):
     """Measure volume fractions, surface areas, chord lengths, percolation, correlations and diffusivities.
 
     Prints a table, or with --json one JSON object and nothing else. Lengths are in the unit of the file, or in voxels
-    where it says none; correlations are estimated from the window, not periodic. Diffusivities are those of one phase
-    with all others blocked, relative to the phase's own, by two discretisations: finite volumes (as taufactor's) bound
+    where it says none; correlations are estimated from the window, also of a periodic volume (evaluate takes all of its
+    pairs). Diffusivities are those of one phase with all others blocked, relative to the phase's own, by two discretisations: finite volumes (as taufactor's) bound
     that of the voxels from below, finite elements from above; a wide gap says that the voxels are too coarse. Along an
     axis that a phase does not connect its diffusivity is 0.
     """

@@ -72,11 +72,12 @@ def compare(
     measure = image_statistics if flat else functools.partial(plane_statistics, periodic=reference.periodic)
     original = _on_host(measure(reference.labels, phases=phases, r_max=r_max))
     scatter = _crop_scatter(reference.labels, phases, r_max) if flat else None
+    sized = next((m for m in (reference, *volumes) if m.voxel_size is not None), reference)
     return {
         "r_max": r_max,
         "r": list(range(r_max + 1)),
-        "voxel_size": reference.voxel_size,
-        "unit": reference.unit,
+        "voxel_size": sized.voxel_size,
+        "unit": sized.unit,
         "volumes": len(volumes),
         "periodic": [v.periodic for v in volumes],
         "shapes": [list(v.labels.shape) for v in volumes],

@@ -94,6 +94,12 @@ def test_a_volume_compared_with_itself_has_no_error(periodic: bool):
         assert phase["volume_fraction"]["error_percent"] == 0.0
 
 
+def test_the_voxel_size_is_that_of_the_volumes_where_the_micrograph_has_none():
+    volume = Microstructure(laminate(), (0.0, 1.0), 65.0, "nm")
+    report = compare([volume], structure(laminate()[:, :, 0]), r_max=2, patches=0)
+    assert (report["voxel_size"], report["unit"]) == (65.0, "nm")
+
+
 def test_a_laminate_has_the_numbers_that_can_be_counted_by_hand():
     report = compare([structure(laminate())], structure(laminate()[:, :, 0]), r_max=R_MAX, patches=0)
     for p, phase in enumerate(report["phases"]):
