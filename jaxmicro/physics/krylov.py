@@ -110,9 +110,9 @@ def conjugate_gradients(
                 jnp.int32(0),
             ),
         )
-        checked = so_far._replace(left=jnp.maximum(last.rz, 0))
+        same = so_far._replace(left=jnp.maximum(last.rz, 0))
         found = Solved(last.u, last.iterations, met(last), nothing)
-        return jax.tree.map(lambda a, b: jnp.where(checking, a, b), checked, found)
+        return jax.tree.map(lambda a, b: jnp.where(checking, a, b), same, found)
 
     start = Solved(zero, jnp.int32(0), jnp.bool_(False), jnp.zeros((), zero.dtype))
     return lax.fori_loop(0, 2, turn, start) if checked else turn(0, start)
