@@ -1,6 +1,7 @@
 """Which latent priors, how they are trained, and what is made of them."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jaxmicro import pipeline
@@ -11,7 +12,8 @@ from jaxmicro.train import TrainConfig
 class LatentConfig:
     """P-MicroLad Tables A.1, 1 (upper half), B.1 and 3 on our data, with networks for a CPU."""
 
-    materials: tuple[str, ...] = ("sofc", "carbonate")
+    materials: tuple[str, ...] = ("sofc", "carbonate", "nmc")
+    true_volumes: Mapping[str, str] = field(default_factory=lambda: {"nmc": "nmc3d"})  # whose slices are a yardstick
     patch: int = 64  # edge of the crops, pixels
     latent_sizes: tuple[int, ...] = (16, 8, 4)  # edge of the code of a crop; volumes are made with the first
     autoencoder: TrainConfig = replace(pipeline.AUTOENCODER, steps=1500, batch=16)

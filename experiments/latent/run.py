@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.latent.config import LatentConfig, smoke
 from experiments.machine import describe
-from experiments.materials import micrograph
+from experiments.materials import cubes, micrograph, whole_volume
 from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from experiments.volumes import make_volumes, seconds_per_volume
@@ -108,7 +108,7 @@ def trained(config: LatentConfig, material: str, image: Microstructure, size: in
         prior_config=models.latent_small(image.phases, size, patch=config.patch),
         config=config.prior if first else dataclasses.replace(config.prior, steps=1),
         autoencoder=config.autoencoder if first else dataclasses.replace(config.autoencoder, steps=config.coarse_steps),
-        tune=False,
+        tune=first,
         out=folder,
         progress=_printer(f"{material}, {size} x {size}"),
     )
@@ -193,12 +193,15 @@ def slice_rows(
         prior, config.out / f"{material}_latent_volumes", count=config.volumes, shape=config.shape, seed=config.seed,
         sampling=pipeline.default_sampling(prior.config),
     )  # fmt: skip
-    stacks = [np.moveaxis(volume.labels, axis, 0) for volume in volumes for axis in range(3)]
     edge = min(config.shape)
     crops = next(crop_batches(image.labels, CropConfig(patch=edge, batch=4 * edge, seed=7)))
     codec = models.codec(prior.config, prior.params)
     summarise = jax.jit(lambda x: evaluate.code_summary(codec.encode(one_hot(x, image.phases))))
-    of_crops = np.asarray(summarise(crops))
+
+    def planes(made: Sequence[Microstructure]) -> list[np.ndarray]:
+        return [np.moveaxis(volume.labels, axis, 0) for volume in made for axis in range(3)]
+
+    stacks, of_crops = planes(volumes), np.asarray(summarise(crops))
     of_slices = [np.asarray(summarise(stack)) for stack in stacks]
     flat = evaluate.flat_map(np.concatenate([of_crops, *of_slices]))
     bounds = np.cumsum([len(of_crops), *map(len, of_slices)])
@@ -210,7 +213,16 @@ def slice_rows(
     }
     groups = {"crops of the micrograph": slice(0, len(crops)), "slices of the volumes": slice(len(crops), None)}
     (figures / f"{material}_map.png").write_bytes(viz.png(viz.slice_map(flat, groups, colours), dpi=80))
+    yardstick = []
+    if material in config.true_volumes:  # no faithful volume has neighbours that are closer than those of a true one
+        true = cubes(whole_volume(config.true_volumes[material]), edge, config.volumes)
+        own = np.mean([evaluate.consecutive_distance(summarise(stack)) for stack in planes(true)])
+        yardstick = [
+            {"material": material, "of": f"{len(true)} true cubes, three axes", "d_u": own, "d_u_crops": far,
+             "share": own / far, **describe()}
+        ]  # fmt: skip
     return [
+        *yardstick,
         {
             "material": material,
             "of": f"{len(volumes)} volumes, three axes",
@@ -220,7 +232,7 @@ def slice_rows(
             "d_map": np.mean([evaluate.consecutive_distance(s) for s in flat_slices]),
             "d_map_crops": evaluate.consecutive_distance(flat_crops),
             **describe(),
-        }
+        },
     ]
 
 

@@ -50,6 +50,7 @@ from jaxmicro.types import Microstructure
 
 GUIDED = (-4.0, 0.7)  # log SNRs between which predictions are steered: before nothing is known, after all is decided
 CROP = 64  # edge of the crops of a micrograph whose largest and smallest numbers are known as max and min
+TWO_POINT = 0.3  # error rate of S2 in percent that counts as met
 FARTHEST = 4.0  # factor between what is aimed at and what is wanted
 
 
@@ -523,9 +524,9 @@ def _distilled(params, labels, aims, key, *, prior: PriorConfig, targets, config
 
 
 def _miss(target: Target, achieved: float) -> float:
-    """Deviation over tolerance; of the correlation the error rate over a percent."""
+    """Deviation over tolerance; of the correlation the error rate over what counts as met."""
     if target.quantity == "two_point":
-        return achieved / 1.0
+        return achieved / TWO_POINT
     return abs(target.deviation(achieved)) / target.tolerance
 
 

@@ -29,10 +29,12 @@ from jaxmicro.reconstruct import (
     init_state,
     labels_of,
     labels_of_fractions,
+    match_lineal_path,
     sampling_times,
 )
 from jaxmicro.types import Microstructure
 
+HELD_STEPS = 4  # gradients towards lineal path and S2 before each round of refinement of a latent volume
 MARGIN = 8  # voxels beyond each face of a volume that is not periodic
 NEAR = 0.2  # relative change of a fraction up to which the lineal path of its phase is known
 
@@ -255,6 +257,8 @@ def _sample(
     """Labels "v z y x" of the volumes numbered `group`."""
     keys = volume_keys(seed, group)
     held = statistics_to_hold(prior, config, fractions)
+    # a latent volume has no phases before it is decoded: only then is anything held
+    while_sampling, after = (held, None) if prior.config.space == "pixel" else (Held(), held)
     identity = json.dumps(
         [
             dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict(),
@@ -269,7 +273,9 @@ def _sample(
         while now.done < config.evaluations:
             report(now.done, config.evaluations)
             stop = min(now.done + config.harmonise + 1, config.evaluations)
-            states = _advance(prior.params, now.states, keys, held, now.done, stop, prior=prior.config, sampling=config)
+            states = _advance(
+                prior.params, now.states, keys, while_sampling, now.done, stop, prior=prior.config, sampling=config
+            )
             now = _Unfinished(stop, jax.block_until_ready(states))
             if checkpoint is not None and time.monotonic() - saved > 60:
                 _save_unfinished(checkpoint, identity, now)
@@ -279,27 +285,33 @@ def _sample(
             _save_unfinished(checkpoint, identity, now)
         raise
     report(config.evaluations, config.evaluations)
-    if prior.config.space == "pixel":
+    if after is None:
         return np.asarray(jax.vmap(labels_of)(now.states))
-    # a latent volume has no phases before it is decoded: only then are their fractions held
-    wanted = [None if each is None else jnp.asarray(each, jnp.float32) for each in fractions]
-    volumes = zip(now.states.x0_hat, keys, wanted, strict=True)
     decode = functools.partial(_decode, prior=prior.config, sampling=config, shape=tuple(shape))
+    volumes = [jax.tree.map(lambda leaf, i=i: leaf[i], (now.states.x0_hat, keys, after)) for i in range(len(keys))]
     return np.stack([np.asarray(decode(prior.params, *volume)) for volume in volumes])
 
 
 @functools.partial(jax.jit, static_argnames=("prior", "sampling", "shape"))
-def _decode(params, latent, key, held, *, prior: PriorConfig, sampling: SamplingConfig, shape: tuple[int, ...]):
-    """Labels of one latent volume: decoded along three axes, refined, and its fractions held."""
+def _decode(params, latent, key, held: Held, *, prior: PriorConfig, sampling: SamplingConfig, shape: tuple[int, ...]):
+    """Labels of one latent volume: decoded along three axes and refined, its statistics held before each round."""
     codec, key = models.codec(prior, params), jax.random.fold_in(key, 1 + sampling.evaluations)
     options = {"rounds": sampling.refine, "periodic": sampling.periodic, "batch": sampling.batch}
     middle = _middle([edge * codec.factor for edge in latent.shape[:3]], shape)
 
     def hold(fractions):
-        return (1 + calibrate_fractions(2 * fractions - 1, held, within=middle, iterations=8)) / 2
+        x = 2 * fractions - 1
+        if held.lineal_path is not None:
+            kept = match_lineal_path(
+                x[middle], held.lineal_path, covariance=held.covariance, steps=HELD_STEPS, periodic=sampling.periodic
+            )
+            x = x.at[middle].set(kept)
+        if held.fractions is not None:
+            x = calibrate_fractions(x, held.fractions, within=middle, iterations=8)
+        return (1 + x) / 2
 
-    fractions = decode_volume(codec, latent, key=key, hold=None if held is None else hold, **options)
-    return labels_of_fractions(fractions, held, middle)
+    fractions = decode_volume(codec, latent, key=key, hold=hold, **options)
+    return labels_of_fractions(hold(fractions), held.fractions, middle)
 
 
 def volume_keys(seed: int, numbers: Sequence[int]) -> jax.Array:
@@ -313,11 +325,8 @@ def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence
     Roughness, covariance and lineal path are those of the micrograph. At other fractions the roughness changes as the
     chance that two independent voxels differ, the covariance of a phase as its variance: right for fine media, and the
     only guess for others. The lineal path changes with the fraction; that of phases with quite another fraction is not
-    held, nor that of free ones, which it would draw to the micrograph's. A latent volume has no phases before it is
-    decoded: nothing is held.
+    held, nor that of free ones, which it would draw to the micrograph's.
     """
-    if prior.config.space != "pixel":
-        return Held()
     target = None if None in fractions else jnp.asarray(fractions, jnp.float32)
     material = prior.material
     if material is None:

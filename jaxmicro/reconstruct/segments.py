@@ -58,6 +58,7 @@ def match_lineal_path(
     *,
     covariance: Float[Array, "p r"] | None = None,
     interface: bool | Array = True,
+    steps: int = 1,
     periodic: bool = True,
 ) -> Float[Array, "z y x p"]:
     """A predicted clean volume moved towards a lineal path, and towards a two-point correlation.
@@ -68,6 +69,7 @@ def match_lineal_path(
             left alone altogether, and so are segments of more than half the shortest edge.
         covariance: wanted S2(r) - phi^2 of each phase in planes, r = 0, 1, ... voxels; of periodic volumes only.
         interface: whether the interface counts, too; while predictions are blurred they have too little of it.
+        steps: gradients taken.
         periodic: whether segments wrap around.
     """
     lags = min(path.shape[-1], (min(x0_hat.shape[:3]) // 2).bit_length())
@@ -91,4 +93,4 @@ def match_lineal_path(
         two_point = jnp.sum(covariance[:, : reach + 1] + wanted[:, :1] ** 2, axis=-1, keepdims=True)
         return value + jnp.sum(jnp.where(known[:, :1], off / two_point, 0.0)[:, 1:] ** 2)
 
-    return moved_to_lower(loss, x0_hat)
+    return moved_to_lower(loss, x0_hat, steps=steps)

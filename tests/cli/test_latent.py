@@ -12,8 +12,9 @@ from jaxmicro import models, pipeline
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline import Prior, training
-from jaxmicro.pipeline.prior import material_of
-from jaxmicro.reconstruct import SamplingConfig
+from jaxmicro.phases import one_hot
+from jaxmicro.pipeline.prior import material_of, rounded
+from jaxmicro.reconstruct import SamplingConfig, plane_covariance, segments_inside
 from jaxmicro.train import TrainConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs
@@ -104,6 +105,25 @@ def test_a_latent_prior_makes_volumes_with_the_fractions_held(trained: tuple[Pri
         assert np.mean(labels == 0) == pytest.approx(wanted, abs=0.03)
     assert np.array_equal(volume(prior, seed=3), volume(prior, seed=3))
     assert not np.array_equal(volume(prior, seed=3), volume(prior, seed=4))
+
+
+def test_a_latent_volume_is_held_to_two_point_correlation_and_lineal_path(trained: tuple[Prior, Path]):
+    """Those of the micrograph, from a network that has hardly learned anything."""
+    prior, _ = trained
+    assert prior.material is not None
+    covariance, path = prior.material.wanted_covariance, prior.material.wanted_segments
+    assert covariance is not None and path is not None
+    material = dataclasses.replace(prior.material, held_covariance=rounded(covariance), held_lineal_path=rounded(path))
+
+    def off(held: Prior) -> tuple[float, float]:
+        fractions = one_hot(volume(held), 2)
+        found = plane_covariance(fractions, r_max=8), segments_inside(fractions, lags=4)
+        return tuple(
+            float(np.abs(a - b[:, : a.shape[1]]).mean()) for a, b in zip(found, (covariance, path), strict=True)
+        )
+
+    free, held = off(prior), off(dataclasses.replace(prior, material=material))
+    assert held[0] < free[0] / 2 and held[1] < free[1] / 2, (free, held)
 
 
 @pytest.mark.slow
