@@ -16,8 +16,9 @@ from jaxmicro.cli.options import Design
 from jaxmicro.cli.reconstruct import find_reference, sampling_of
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import DistillationConfig, Target, Wish
+from jaxmicro.guidance import TWO_POINT, DistillationConfig, Target, Wish
 from jaxmicro.io import read, write
+from jaxmicro.pipeline import Prior
 from jaxmicro.types import Microstructure
 
 
@@ -57,32 +58,62 @@ def run(options: Design) -> None:
         sampling=dataclasses.replace(resolved, shape=shape), distillation=distillation, prior=prior.config.to_dict(),
         targets=targets,
     )  # fmt: skip
-    files = [folder.path / f"design_{number:03d}.json" for number in range(options.volumes)]
-
-    def keep(number: int, found: pipeline.Design) -> None:
-        for ending in options.formats:
-            write(folder.path / f"reconstruction_{number:03d}.{ending}", found.reconstruction)
-            write(folder.path / f"volume_{number:03d}.{ending}", found.volume)
-        folder.write_figures({f"design_{number:03d}": figures.design(found, options.names)})
-        folder.write_json(files[number].name, _record(found, options.names))  # last: it says that the rest is there
-        console.remark(_line(number, found, options.names))
-
-    pipeline.design(
+    design_into(
+        folder,
+        console,
         prior,
         targets,
+        count=options.volumes,
+        formats=options.formats,
+        names=options.names,
         shape=shape,
-        volumes=options.volumes,
         seed=options.seed,
         method=options.method,
         tolerance=options.tolerance / 100,
         rounds=options.rounds,
         sampling=sampling,
         distillation=distillation,
+    )
+    _report(folder, console, options, reference)
+
+
+def design_into(
+    folder: RunFolder,
+    console: Console,
+    prior: Prior,
+    targets: Sequence[str | Target | Wish],
+    *,
+    count: int,
+    formats: Sequence[str],
+    names: Sequence[str] = (),
+    stems: tuple[str, str] = ("reconstruction", "volume"),
+    **options: Any,
+) -> None:
+    """Make the designs that the folder does not hold yet.
+
+    Args:
+        stems: of the files of what a design starts from and of what it comes to; an empty one is not written.
+        options: go to `pipeline.design`.
+    """
+    files = [folder.path / f"design_{number:03d}.json" for number in range(count)]
+
+    def keep(number: int, found: pipeline.Design) -> None:
+        for stem, volume in zip(stems, (found.reconstruction, found.volume), strict=True):
+            for ending in formats if stem else ():
+                write(folder.path / f"{stem}_{number:03d}.{ending}", volume)
+        folder.write_figures({f"design_{number:03d}": figures.design(found, names)})
+        folder.write_json(files[number].name, _record(found, names))  # last: it says that the rest is there
+        console.remark(_line(number, found, names))
+
+    pipeline.design(
+        prior,
+        targets,
+        volumes=count,
         skip=[number for number, file in enumerate(files) if file.exists()],
         on_design=keep,
         progress=console.progress,
+        **options,
     )
-    _report(folder, console, options, reference)
 
 
 def _report(folder: RunFolder, console: Console, options: Design, reference) -> None:
@@ -113,7 +144,7 @@ def _title(records: list[dict[str, Any]]) -> str:
     """What was asked for and what the volumes have on average."""
     parts = []
     for number, target in enumerate(records[0]["targets"]):
-        achieved = sum(record["targets"][number]["achieved"] for record in records) / len(records)
+        achieved = sum(_from_json(record["targets"][number]["achieved"]) for record in records) / len(records)
         wanted = target["value"]  # NaN is null in JSON
         asked = (
             "" if wanted is None else f" (wanted {'' if target['relation'] == '=' else target['relation']}{wanted:.4g})"
@@ -133,16 +164,22 @@ def _table(records: list[dict[str, Any]]) -> str:
     for number, record in enumerate(records):
         for target in record["targets"]:
             correlation = target["quantity"] == "two_point"
-            off = target["achieved"] if correlation else 100 * target["deviation"]
-            allowed = 1.0 if correlation else 100 * target["tolerance"]
+            before, achieved = (_from_json(target[when]) for when in ("before", "achieved"))
+            off = achieved if correlation else 100 * _from_json(target["deviation"])
+            allowed = TWO_POINT if correlation else 100 * target["tolerance"]
             wanted = (
                 "micrograph"
                 if correlation
                 else f"{'' if target['relation'] == '=' else target['relation']}{target['value']:.4g}"
             )
-            numbers = [f"{target['before']:.4g}", f"{target['achieved']:.4g}", f"{off:.2f}"]
+            numbers = [f"{before:.4g}", f"{achieved:.4g}", f"{off:.2f}"]
             rows.append([str(number), target["name"], wanted, *numbers, "yes" if abs(off) <= allowed else "no"])
     return aligned(rows)
+
+
+def _from_json(number: float | None) -> float:
+    """What is infinite, as the tortuosity of what conducts nothing, is null in JSON."""
+    return math.inf if number is None else number
 
 
 def _warn(console: Console, targets: Sequence[Target | Wish], reference: Microstructure | None) -> None:

@@ -151,12 +151,12 @@ class Design(RunOptions, Sampling):
     """Make 3D volumes that meet targets: more diffusivity along an axis, more interface, another phase fraction.
 
     A target is QUANTITY.PHASE[.AXIS]=VALUE, or with >= or <= (then in quotes). Quantities: diffusivity (D_eff / D_0 in
-    3D, along an axis or the mean of all), volume_fraction, surface_area (per volume, in 1 / voxel), and as means over
-    sections relative_surface_area, slice_diffusivity and two_point. Values: a number; a change of what the unguided
-    volume or the micrograph has, +20%; max or min over crops of the micrograph; micrograph; a multiple, 2*max. Volume
-    fractions and two-point correlation stay those of the micrograph (not with sds) unless a target says otherwise. Each
-    volume comes
-    with the reconstruction it was steered away from. What was missed in one round is aimed at in the next; targets that
+    3D, along an axis or the mean of all), tortuosity (volume fraction over that), volume_fraction, surface_area (per
+    volume, in 1 / voxel), and as means over sections relative_surface_area, slice_diffusivity and two_point. Values: a
+    number; a change of what the unguided volume or the micrograph has, +20%; max or min over crops of the micrograph;
+    micrograph; a multiple, 2*max. Volume fractions and two-point correlation stay those of the micrograph (not with
+    sds) unless a target says otherwise. Each volume comes with the reconstruction it was steered away from. What was
+    missed in one round is aimed at in the next; targets that
     no medium can meet are refused. Bundled priors: BUNDLED.
     """
 
@@ -256,9 +256,10 @@ class Export(ImageOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Demo(RunOptions, Sampling):
-    """Reconstruct a fuel-cell electrode in 3D from the bundled micrograph and prior, and compare the two.
+    """Reconstruct a fuel-cell electrode in 3D from the bundled micrograph and prior, compare the two, and design a
+    volume whose pores conduct better.
 
-    Takes about two minutes on two processor cores and writes a folder with the volume, pictures and report.html.
+    Takes about two minutes on two processor cores and writes a folder with the volumes, pictures and report.html.
     """
 
     size: Annotated[tuple[int, ...], arg(metavar="N | Z Y X")] = (64,)

@@ -3,6 +3,8 @@
 The same numbers as `measure` reports, in double precision; not differentiable, on the host.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,10 +20,14 @@ _SOLVER = SolverConfig(tolerance=1e-3)  # 1e-6 in the diffusivity
 
 
 def exact(quantity: str, labels: Labels, phases: int, phase: int, axis: int | None = None) -> float:
-    """A quantity of an image "h w" or a volume "z y x" of labels; of slices the mean over the planes of all axes."""
+    """A quantity of an image "h w" or a volume "z y x" of labels; of slices the mean over the planes of all axes. The
+    tortuosity factor of a phase that connects nothing is infinite."""
     if quantity == "diffusivity":
         axes = range(labels.ndim) if axis is None else [axis]
         return float(np.mean([_diffusivity(labels == phase, a) for a in axes]))
+    if quantity == "tortuosity":
+        conducts = exact("diffusivity", labels, phases, phase, axis)
+        return float(np.mean(labels == phase)) / conducts if conducts else math.inf
     if quantity == "slice_diffusivity":
         planes = [labels[None]] if labels.ndim == 2 else [np.moveaxis(labels, a, 0) for a in range(3)]
         return float(np.mean([_plane_diffusivities(stack == phase).mean() for stack in planes]))

@@ -71,6 +71,10 @@ def _diffusivity(fractions: Float[Array, "*grid p"], phase: int, axis: int | Non
     return jnp.mean(jnp.stack([solve(kappa, axis=a, config=SOLVER).d_eff for a in along]))
 
 
+def _tortuosity(fractions: Float[Array, "z y x p"], phase: int, axis: int | None = None) -> Float[Array, ""]:
+    return _volume_fraction(fractions, phase) / _diffusivity(fractions, phase, axis)
+
+
 QUANTITIES = {
     "volume_fraction": Quantity(_volume_fraction, _volume_fraction, False, "share of the volume"),
     "surface_area": Quantity(_surface_area, None, False, "interface area per volume, 1 / voxel"),
@@ -81,5 +85,6 @@ QUANTITIES = {
         _over_planes(_diffusivity), _diffusivity, False, "mean D_eff / D_0 of slices, both directions"
     ),
     "diffusivity": Quantity(_diffusivity, None, True, "D_eff / D_0 in 3D"),
+    "tortuosity": Quantity(_tortuosity, None, True, "tortuosity factor in 3D, volume fraction over D_eff / D_0"),
 }
 """Quantity by its name in a target."""

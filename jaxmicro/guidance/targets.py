@@ -11,6 +11,7 @@ from jaxmicro.guidance.quantities import QUANTITIES
 
 Relation = Literal["=", ">=", "<="]
 AXES = "zyx"
+TWO_POINT = 0.3  # error rate of S2 in percent up to which a two-point target is met
 _FORM = "QUANTITY.PHASE[.AXIS]=VALUE, with >= or <= instead of = for a bound"
 _VALUE = re.compile(
     r"(?P<sign>[+-])(?P<percent>\d+(\.\d+)?)%|((?P<factor>\d+(\.\d+)?)\*)?(?P<word>max|min|micrograph)|(?P<number>.+)"

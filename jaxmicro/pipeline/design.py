@@ -15,6 +15,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate
 from jaxmicro.guidance import (
     QUANTITIES,
+    TWO_POINT,
     DistillationConfig,
     Target,
     Wish,
@@ -50,7 +51,6 @@ from jaxmicro.types import Microstructure
 
 GUIDED = (-4.0, 0.7)  # log SNRs between which predictions are steered: before nothing is known, after all is decided
 CROP = 64  # edge of the crops of a micrograph whose largest and smallest numbers are known as max and min
-TWO_POINT = 0.3  # error rate of S2 in percent that counts as met
 FARTHEST = 4.0  # factor between what is aimed at and what is wanted
 
 
@@ -256,6 +256,14 @@ def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] 
     asked = None if fractions is None else wanted_fractions(numbers, fractions)
     for target in numbers:
         phi = None if asked is None else asked[target.phase]
+        if target.quantity == "tortuosity" and target.relation != ">=":
+            # as below: layers along one direction, the isotropic optimum for the mean of all
+            mean = target.axis is None and phi is not None
+            lowest, name = (phi / _isotropic_optimum(phi), "Hashin-Shtrikman") if mean else (1.0, "Wiener")
+            if target.value < lowest:
+                raise UserError(
+                    f"target {_text(target)} is below the {name} bound {lowest:.4g} of tortuosity factors; ask for more"
+                )
         if target.relation == "<=" or math.isnan(target.value):
             continue
         if target.quantity == "relative_surface_area" and target.value > 0.5:
@@ -263,14 +271,18 @@ def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] 
         if "diffusivity" in target.quantity and phi is not None:
             # one direction: layers along it, and slices may differ in their fraction; the mean over the directions of a
             # volume: no medium is above the isotropic optimum
-            hs = float(hashin_shtrikman_bounds(np.array([phi, 1 - phi]), np.array([1.0, 0.0]), dimensions=3)[1])
             mean = target.axis is None and target.quantity == "diffusivity"
-            bound, name = (hs, "Hashin-Shtrikman") if mean else (phi, "Wiener")
+            bound, name = (_isotropic_optimum(phi), "Hashin-Shtrikman") if mean else (phi, "Wiener")
             if target.value > bound:
                 raise UserError(
                     f"target {_text(target)} is above the {name} bound {bound:.4g} of a phase that fills {phi:.4g} of "
                     f"the volume; ask for less, or for more of the phase: volume_fraction.{target.phase}=..."
                 )
+
+
+def _isotropic_optimum(phi: float) -> float:
+    """The largest D_eff / D_0 of an isotropic medium with a conducting fraction phi."""
+    return float(hashin_shtrikman_bounds(np.array([phi, 1 - phi]), np.array([1.0, 0.0]), dimensions=3)[1])
 
 
 def wanted_fractions(targets: Sequence[Target], fractions: Sequence[float] | None) -> tuple[float, ...] | None:
@@ -354,7 +366,7 @@ class _Work:
             if miss <= 1 or done == rounds:
                 break
             found = np.array([v for t, v in zip(targets, achieved, strict=True) if t in steered])
-            history.append((np.log(aims.values), np.log(np.maximum(found, 1e-6))))
+            history.append((np.log(aims.values), np.log(np.clip(found, 1e-6, 1e6))))
             covariance = self._covariance(aims.covariance, targets, labels)
             if not steered and covariance is aims.covariance:
                 break  # held exactly: another round would be the same
@@ -411,10 +423,10 @@ class _Work:
         if isinstance(wish, Target):
             return wish
         own = exact(wish.quantity, labels, self.prior.config.phases, wish.phase, wish.axis)
-        if not own > 0:
+        if not 0 < own < math.inf:
             raise UserError(
-                f"{wish.quantity}.{wish.phase} of the reconstruction is 0: a change of it in percent leads nowhere; "
-                "give a number"
+                f"{wish.quantity}.{wish.phase} of the reconstruction is {own:g}: a change of it in percent leads "
+                "nowhere; give a number"
             )
         return Target(wish.quantity, wish.phase, wish.value * own, wish.axis, wish.relation, self.tolerance)
 

@@ -101,13 +101,14 @@ def design_panel(
                 scale_bar(ax, volume.shape[2], voxel_size, unit)
     for column, (name, first, wanted, achieved) in enumerate(targets):
         ax = figure.add_subplot(grid[:, 3 + column])
-        bars = ax.bar(["before", "design"], [first, achieved], color=["0.75", INK], width=0.6)
-        ax.bar_label(bars, fmt="%.3g")
+        heights = [value if np.isfinite(value) else 0.0 for value in (first, achieved)]
+        bars = ax.bar(["before", "design"], heights, color=["0.75", INK], width=0.6)
+        ax.bar_label(bars, labels=[f"{first:.3g}", f"{achieved:.3g}"])
         if np.isfinite(wanted):
             ax.axhline(wanted, color="crimson", linewidth=1.2, label=f"target {wanted:.3g}")
             ax.legend(loc="upper left", frameon=False)
         ax.set_title(name)
-        ax.set_ylim(0, 1.25 * np.nanmax([first, wanted, achieved]))
+        ax.set_ylim(0, 1.25 * np.nanmax([*heights, wanted]) or None)
     phase_legend(figure, phases, _with_fractions(after, phases, names))
     return figure
 

@@ -68,6 +68,13 @@ def test_a_correlation_asked_for_is_reported_as_its_error_rate(prior: Prior):
     assert found.rounds > 1  # the first is the reconstruction
 
 
+def test_a_tortuosity_is_brought_nearer_to_its_target(prior: Prior):
+    found = made(prior, "tortuosity.1.z=-10%", rounds=2)
+    (target,) = found.targets
+    assert target.value == pytest.approx(0.9 * found.before[0])
+    assert abs(target.deviation(found.achieved[0])) < 0.6 * 0.1
+
+
 def test_score_distillation_reaches_a_volume_fraction(prior: Prior):
     found = made(prior, "volume_fraction.1=0.6", method="sds", rounds=3, tolerance=0.05)
     assert abs(found.achieved[0] - 0.6) < abs(found.before[0] - 0.6)
@@ -169,6 +176,8 @@ def test_bounds_on_fractions_are_kept_together(base: tuple, targets: list, expec
         ([Target("volume_fraction", 0, 0.6), Target("volume_fraction", 1, 0.5, relation=">=")], "no volume fractions"),
         ([Target("diffusivity", 0, 0.35, axis=0)], "Wiener bound 0.3"),
         ([Target("diffusivity", 0, 0.25)], "Hashin-Shtrikman bound 0.2222"),
+        ([Target("tortuosity", 0, 0.9, axis=0)], "Wiener bound 1 "),
+        ([Target("tortuosity", 0, 1.3, relation="<=")], "Hashin-Shtrikman bound 1.35"),
         ([Target("relative_surface_area", 0, 0.6)], "at most 0.5"),
         ([Target("surface_area", 0, 0.2), Target("surface_area", 0, 0.1, relation="<=")], "contradict"),
     ],

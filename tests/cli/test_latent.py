@@ -11,8 +11,8 @@ import pytest
 from jaxmicro import models, pipeline
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline import Prior, training
 from jaxmicro.phases import one_hot
+from jaxmicro.pipeline import Prior, training
 from jaxmicro.pipeline.prior import material_of, rounded
 from jaxmicro.reconstruct import SamplingConfig, plane_covariance, segments_inside
 from jaxmicro.train import TrainConfig
