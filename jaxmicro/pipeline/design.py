@@ -28,6 +28,7 @@ from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
 from jaxmicro.physics import hashin_shtrikman_bounds
 from jaxmicro.pipeline.prior import Prior, Progress
+from jaxmicro.pipeline.tuning import untuned
 from jaxmicro.pipeline.volumes import (
     as_microstructure,
     default_sampling,
@@ -45,6 +46,7 @@ from jaxmicro.reconstruct import (
     init_state,
     labels_of,
     plane_covariance,
+    polish,
     sampling_times,
 )
 from jaxmicro.types import Microstructure
@@ -344,6 +346,8 @@ class _Work:
         wanted = wanted_fractions(targets, fractions)
         held = statistics_to_hold(self.prior, self.config, [wanted])
         held = jax.tree.map(lambda leaf: leaf[0], held)
+        # of correlations the reconstruction is the first round: it is held to the same
+        first = all(t.quantity == "two_point" for t in targets) and held.covariance is not None
         if held.covariance is None and any(target.quantity == "two_point" for target in targets):
             assert self.prior.material is not None  # `_resolved` has seen to it
             held = held._replace(covariance=jnp.asarray(self.prior.material.wanted_covariance, jnp.float32))
@@ -358,7 +362,11 @@ class _Work:
         history: list[tuple[np.ndarray, np.ndarray]] = []
         done = 0
         for done in range(1, rounds + 1):
-            labels = self._made(start, reconstruction, held, steered, aims, done, rounds)
+            labels = reconstruction
+            if done > 1 or not first:
+                labels = self._made(start, reconstruction, held, steered, aims, done, rounds)
+            if not steered and wanted is not None and any(t.quantity == "two_point" for t in targets):
+                labels = self._polished(labels, wanted)
             achieved = self._measured(targets, labels)
             miss = max(_miss(t, v) for t, v in zip(targets, achieved, strict=True))
             if best is None or miss < best[0]:
@@ -381,6 +389,14 @@ class _Work:
             tuple(achieved),
             done,
         )
+
+    def _polished(self, labels: np.ndarray, fractions: tuple[float, ...]) -> np.ndarray:
+        """A volume with S2 and lineal path of the micrograph itself, not what leads there while sampling."""
+        own = statistics_to_hold(untuned(self.prior), self.config, [fractions])
+        if own.lineal_path is None or own.covariance is None:
+            return labels
+        held = jnp.asarray(fractions, jnp.float32)
+        return np.asarray(_polish(jnp.asarray(labels), held, own.lineal_path[0], own.covariance[0]))
 
     def _covariance(self, aim: np.ndarray | None, targets: Sequence[Target], labels: np.ndarray) -> np.ndarray | None:
         """What is held, less what a volume has too much of it, for phases whose correlation is a target."""
@@ -521,6 +537,9 @@ def _sampled(
 
     model = models.plane_model(prior, params)
     return advance(model, state, start, stop, config=sampling, key=key, held=held, guide=guide if targets else None)
+
+
+_polish = jax.jit(polish)
 
 
 @functools.partial(jax.jit, static_argnames=("sampling", "channels"))

@@ -29,12 +29,11 @@ from jaxmicro.reconstruct import (
     init_state,
     labels_of,
     labels_of_fractions,
-    match_lineal_path,
+    polish,
     sampling_times,
 )
 from jaxmicro.types import Microstructure
 
-HELD_STEPS = 4  # gradients towards lineal path and S2 before each round of refinement of a latent volume
 MARGIN = 8  # voxels beyond each face of a volume that is not periodic
 NEAR = 0.2  # relative change of a fraction up to which the lineal path of its phase is known
 
@@ -294,24 +293,19 @@ def _sample(
 
 @functools.partial(jax.jit, static_argnames=("prior", "sampling", "shape"))
 def _decode(params, latent, key, held: Held, *, prior: PriorConfig, sampling: SamplingConfig, shape: tuple[int, ...]):
-    """Labels of one latent volume: decoded along three axes and refined, its statistics held before each round."""
+    """Labels of one latent volume: decoded along three axes, refined with its fractions held, and polished."""
     codec, key = models.codec(prior, params), jax.random.fold_in(key, 1 + sampling.evaluations)
     options = {"rounds": sampling.refine, "periodic": sampling.periodic, "batch": sampling.batch}
     middle = _middle([edge * codec.factor for edge in latent.shape[:3]], shape)
 
     def hold(fractions):
-        x = 2 * fractions - 1
-        if held.lineal_path is not None:
-            kept = match_lineal_path(
-                x[middle], held.lineal_path, covariance=held.covariance, steps=HELD_STEPS, periodic=sampling.periodic
-            )
-            x = x.at[middle].set(kept)
-        if held.fractions is not None:
-            x = calibrate_fractions(x, held.fractions, within=middle, iterations=8)
-        return (1 + x) / 2
+        return (1 + calibrate_fractions(2 * fractions - 1, held.fractions, within=middle, iterations=8)) / 2
 
-    fractions = decode_volume(codec, latent, key=key, hold=hold, **options)
-    return labels_of_fractions(hold(fractions), held.fractions, middle)
+    fractions = decode_volume(codec, latent, key=key, hold=None if held.fractions is None else hold, **options)
+    labels = labels_of_fractions(fractions, held.fractions, middle)
+    if held.fractions is None or held.lineal_path is None or held.covariance is None or not sampling.periodic:
+        return labels
+    return polish(labels, held.fractions, held.lineal_path, held.covariance)
 
 
 def volume_keys(seed: int, numbers: Sequence[int]) -> jax.Array:

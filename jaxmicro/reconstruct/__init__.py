@@ -12,6 +12,7 @@ from jaxmicro.reconstruct.multiplane import (
     labels_of,
     sampling_times,
 )
+from jaxmicro.reconstruct.polish import polish
 from jaxmicro.reconstruct.refine import decode_volume, interpolate, labels_of_fractions, refine
 from jaxmicro.reconstruct.roughness import boundary_density, expected_boundary_density
 from jaxmicro.reconstruct.segments import match_lineal_path, segment_lags, segments_inside
@@ -36,6 +37,7 @@ __all__ = [
     "match_covariance",
     "match_lineal_path",
     "plane_covariance",
+    "polish",
     "refine",
     "sampling_times",
     "segment_lags",

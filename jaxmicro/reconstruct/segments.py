@@ -6,6 +6,9 @@ decided. Segments of 2^k voxels are two of half the length end to end, so that a
 along each axis. The share of segments of two voxels is what a phase fills less half of its interface.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +16,6 @@ from jaxtyping import Array, Float
 
 from jaxmicro.polyak import moved_to_lower
 from jaxmicro.reconstruct.correlation import plane_covariance
-
-# Weight of the squared relative deviation of the share of voxels that the next one does not continue (at held
-# fractions: of the interface), against that of the area under the lineal path.
-INTERFACE = 0.03
 
 
 def segment_lags(r_max: int) -> np.ndarray:
@@ -52,13 +51,55 @@ def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: 
     return (along(0) + along(1) + along(2)) / 3
 
 
+class Weights(NamedTuple):
+    """Of the parts of a misfit: squares of relative deviations."""
+
+    path: float = 1.0  # of the area under the lineal path
+    interface: float | Array = 0.03  # of the share of voxels that the next one does not continue
+    two_point: float = 1.0  # of S2, sum over the distances of deviations over the area under it
+
+
+def statistics_misfit(
+    path: Float[Array, "p k"],
+    covariance: Float[Array, "p r"] | None,
+    *,
+    shape: tuple[int, ...],
+    weights: Weights,
+    periodic: bool = True,
+) -> Callable[[Float[Array, "z y x p"]], Float[Array, ""]] | None:
+    """How far phase fractions are from a lineal path and a two-point correlation; differentiable. Arguments as
+    `match_lineal_path`; None where `shape` is too small for any segment."""
+    lags = min(path.shape[-1], (min(shape) // 2).bit_length())
+    if lags < 2:
+        return None
+    r = segment_lags(2 ** (lags - 1))[:lags].astype(float)
+    width = np.gradient(r)[None]  # what each of these distances stands for
+    known = jnp.isfinite(path[:, :lags])
+    wanted = jnp.where(known, path[:, :lags], 1.0)
+    area = jnp.sum(width * wanted, axis=-1, keepdims=True)
+    boundary = jnp.maximum(wanted[:, 0] - wanted[:, 1], 1e-4)
+
+    def misfit(fractions: Float[Array, "z y x p"]) -> Float[Array, ""]:
+        found = segments_inside(fractions, lags=lags, periodic=periodic)
+        off = jnp.where(known, found - wanted, 0.0)[:, 1:]
+        value = weights.path * jnp.sum(width[:, 1:] * (off / area) ** 2)
+        value += weights.interface * jnp.sum((off[:, 0] / boundary) ** 2)  # at held fractions
+        if covariance is None or not periodic:
+            return value
+        reach = min(covariance.shape[1] - 1, min(shape) // 2)
+        off = plane_covariance(fractions, r_max=reach) - covariance[:, : reach + 1]
+        two_point = jnp.sum(covariance[:, : reach + 1] + wanted[:, :1] ** 2, axis=-1, keepdims=True)
+        return value + weights.two_point * jnp.sum(jnp.where(known[:, :1], off / two_point, 0.0)[:, 1:] ** 2)
+
+    return misfit
+
+
 def match_lineal_path(
     x0_hat: Float[Array, "z y x p"],
     path: Float[Array, "p k"],
     *,
     covariance: Float[Array, "p r"] | None = None,
     interface: bool | Array = True,
-    steps: int = 1,
     periodic: bool = True,
 ) -> Float[Array, "z y x p"]:
     """A predicted clean volume moved towards a lineal path, and towards a two-point correlation.
@@ -69,28 +110,8 @@ def match_lineal_path(
             left alone altogether, and so are segments of more than half the shortest edge.
         covariance: wanted S2(r) - phi^2 of each phase in planes, r = 0, 1, ... voxels; of periodic volumes only.
         interface: whether the interface counts, too; while predictions are blurred they have too little of it.
-        steps: gradients taken.
         periodic: whether segments wrap around.
     """
-    lags = min(path.shape[-1], (min(x0_hat.shape[:3]) // 2).bit_length())
-    if lags < 2:
-        return x0_hat
-    r = segment_lags(2 ** (lags - 1))[:lags].astype(float)
-    width = np.gradient(r)[None]  # what each of these distances stands for
-    known = jnp.isfinite(path[:, :lags])
-    wanted = jnp.where(known, path[:, :lags], 1.0)
-    area = jnp.sum(width * wanted, axis=-1, keepdims=True)
-    boundary = jnp.maximum(wanted[:, 0] - wanted[:, 1], 1e-4)
-
-    def loss(fractions: Float[Array, "z y x p"]) -> Float[Array, ""]:
-        off = jnp.where(known, segments_inside(fractions, lags=lags, periodic=periodic) - wanted, 0.0)[:, 1:]
-        excess = jnp.sum((off[:, 0] / boundary) ** 2)
-        value = jnp.sum(width[:, 1:] * (off / area) ** 2) + jnp.where(interface, INTERFACE, 0.0) * excess
-        if covariance is None or not periodic:
-            return value
-        reach = min(covariance.shape[1] - 1, min(x0_hat.shape[:3]) // 2)
-        off = plane_covariance(fractions, r_max=reach) - covariance[:, : reach + 1]
-        two_point = jnp.sum(covariance[:, : reach + 1] + wanted[:, :1] ** 2, axis=-1, keepdims=True)
-        return value + jnp.sum(jnp.where(known[:, :1], off / two_point, 0.0)[:, 1:] ** 2)
-
-    return moved_to_lower(loss, x0_hat, steps=steps)
+    weights = Weights(interface=jnp.where(interface, Weights().interface, 0.0))
+    misfit = statistics_misfit(path, covariance, shape=x0_hat.shape[:3], weights=weights, periodic=periodic)
+    return x0_hat if misfit is None else moved_to_lower(misfit, x0_hat)

@@ -1,0 +1,62 @@
+"""Correct the statistics of a finished volume by moving its interfaces a little.
+
+What is held while a volume is sampled arrives within a percent or two: structures that are decided no longer follow. Of
+the finished volume the voxels along interfaces are made undecided again, the more the more their surroundings are of
+another phase, and moved along the gradient of the misfit of S2, lineal path and interface.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from jaxmicro.phases import one_hot
+from jaxmicro.polyak import moved_to_lower
+from jaxmicro.reconstruct.calibrate import calibrate_fractions
+from jaxmicro.reconstruct.refine import labels_of_fractions
+from jaxmicro.reconstruct.segments import Weights, statistics_misfit
+
+WEIGHTS = Weights(path=0.1, interface=0.01, two_point=32.0)
+SHARPNESS, MARGIN = 12.0, 0.05  # logits per share of the surroundings; least lead of the phase that a voxel has
+SURROUNDINGS = 1.0  # deviation of the Gaussian that weighs them, voxels
+
+
+def polish(
+    labels: UInt8[Array, "z y x"],
+    fractions: Float[Array, " p"],
+    path: Float[Array, "p k"],
+    covariance: Float[Array, "p r"],
+    *,
+    steps: int = 40,
+) -> UInt8[Array, "z y x"]:
+    """A periodic volume whose S2, lineal path and interface are nearer to what is wanted.
+
+    Args:
+        labels: of the volume.
+        fractions: wanted volume fraction of each phase.
+        path: wanted L of each phase at `segment_lags`; phases whose row is NaN are left alone.
+        covariance: wanted S2(r) - phi^2 of each phase in planes, r = 0, 1, ... voxels.
+        steps: gradients taken. A fraction of a percent of the voxels changes in each of the first, then fewer.
+    """
+    misfit = statistics_misfit(path, covariance, shape=labels.shape, weights=WEIGHTS)
+    if misfit is None:
+        return labels
+
+    def step(_, x0_hat: Float[Array, "z y x p"]) -> Float[Array, "z y x p"]:
+        return calibrate_fractions(moved_to_lower(misfit, x0_hat), fractions)
+
+    x0_hat = jax.lax.fori_loop(0, steps, step, 2 * _softened(one_hot(labels, len(fractions))) - 1)
+    return labels_of_fractions((1 + x0_hat) / 2, fractions)
+
+
+def _softened(phases: Float[Array, "z y x p"]) -> Float[Array, "z y x p"]:
+    """Fractions with the same most probable phases, undecided along the interfaces."""
+    reach = np.arange(-3, 4)
+    weights = np.exp(-0.5 * (reach / SURROUNDINGS) ** 2)
+    around = phases
+    for axis in range(3):
+        around = sum(w * jnp.roll(around, r, axis) for r, w in zip(reach, weights / weights.sum(), strict=True))
+    own = jnp.sum(around * phases, axis=-1, keepdims=True)
+    largest_other = jnp.max(around - 2 * phases, axis=-1, keepdims=True)
+    lead = jnp.maximum(0.0, largest_other - own + MARGIN)
+    return jax.nn.softmax(SHARPNESS * (around + lead * phases), axis=-1)

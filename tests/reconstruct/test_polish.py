@@ -1,0 +1,69 @@
+"""A finished volume gets the statistics that are wanted by moving its interfaces, and little else changes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from media import level_cut
+from scipy import ndimage
+
+from jaxmicro.phases import one_hot
+from jaxmicro.reconstruct import plane_covariance, polish, segment_lags, segments_inside
+
+SHAPE = (32, 32, 32)
+LAGS = len(segment_lags(16))
+polished = jax.jit(polish)
+
+
+def medium(*, sigma: float, seed: int, fraction: float = 0.4) -> np.ndarray:
+    return level_cut(SHAPE, fraction=fraction, sigma=sigma, seed=seed).astype(np.uint8)
+
+
+def statistics(labels) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Volume fractions, lineal path, covariance."""
+    fractions = one_hot(jnp.asarray(labels), 2)
+    return fractions.mean((0, 1, 2)), segments_inside(fractions, lags=LAGS), plane_covariance(fractions, r_max=16)
+
+
+def off(labels, wanted) -> np.ndarray:
+    """Mean deviations of fractions, lineal path and covariance."""
+    return np.array([float(jnp.abs(a - b).mean()) for a, b in zip(statistics(labels), wanted, strict=True)])
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    """What several other media of the same kind have on average."""
+    each = [statistics(medium(sigma=1.6, seed=seed)) for seed in range(10, 16)]
+    return tuple(jnp.mean(jnp.stack(part), axis=0) for part in zip(*each, strict=True))
+
+
+def test_lineal_path_and_correlation_come_nearer_and_fractions_stay(wanted):
+    labels = medium(sigma=1.6, seed=1)
+    before, after = off(labels, wanted), off(polished(jnp.asarray(labels), *wanted), wanted)
+    assert after[0] < 1e-3
+    assert after[1] < before[1] / 2 and after[2] < before[2] / 4, (before, after)
+
+
+def test_only_what_is_near_an_interface_changes(wanted):
+    labels = medium(sigma=1.6, seed=1)
+    changed = np.asarray(polished(jnp.asarray(labels), *wanted)) != labels
+    three = np.tile(labels, (3, 3, 3))  # periodic
+    inside = ndimage.distance_transform_edt(three == 1) + ndimage.distance_transform_edt(three == 0)
+    assert 0 < changed.mean() < 0.2
+    assert inside[32:64, 32:64, 32:64][changed].max() < 4
+
+
+def test_a_volume_that_has_what_is_wanted_stays_as_it_is():
+    labels = medium(sigma=2.0, seed=3)
+    again = np.asarray(polished(jnp.asarray(labels), *statistics(labels)))
+    assert np.mean(again != labels) < 1e-3
+
+
+def test_phases_of_unknown_statistics_are_left_alone_and_volumes_without_segments_too(wanted):
+    labels = medium(sigma=1.6, seed=1)
+    _, path, covariance = wanted
+    own = statistics(labels)[0]
+    free = polished(jnp.asarray(labels), own, jnp.full_like(path, jnp.nan), covariance)
+    assert np.mean(np.asarray(free) != labels) < 1e-3
+    thin = jnp.asarray(labels[:1])
+    np.testing.assert_array_equal(polish(thin, *wanted), thin)
