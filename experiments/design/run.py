@@ -28,6 +28,7 @@ COLUMNS = {
     "case": "Case", "target": "Number", "volumes": "n", "wanted": "Wanted", "before": "Reconstruction",
     "achieved": "Design", "off": "Mean off (%)", "worst": "Worst volume off (%)", "s2_before": "S2 error before (%)",
     "s2": "S2 error (%)", "lineal_path": "Lineal path error (%)", "surface_area": "Surface area (ratio)",
+    "tau_reconstruction": "Tortuosity factor z y x, before", "tau_volume": "after",
     "rounds": "Rounds", "seconds": "s / volume",
 }  # fmt: skip
 
@@ -149,7 +150,7 @@ def report_rows(
             "seconds": f"{seconds:.0f}",
             **describe(),
         }
-        if target.quantity == "diffusivity":
+        if "diffusivity" in target.quantity:
             for kind in ("reconstruction", "volume"):
                 row[f"tau_{kind}"] = " ".join(
                     f"{np.mean([_tau(getattr(d, kind), target.phase, axis) for d in designs]):.2f}" for axis in range(3)
