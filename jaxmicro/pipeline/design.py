@@ -260,8 +260,9 @@ def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] 
         phi = None if asked is None else asked[target.phase]
         if target.quantity == "tortuosity" and target.relation != ">=":
             # as below: layers along one direction, the isotropic optimum for the mean of all
-            mean = target.axis is None and phi is not None
-            lowest, name = (phi / _isotropic_optimum(phi), "Hashin-Shtrikman") if mean else (1.0, "Wiener")
+            lowest, name = 1.0, "Wiener"
+            if target.axis is None and phi is not None:
+                lowest, name = phi / _isotropic_optimum(phi), "Hashin-Shtrikman"
             if target.value < lowest:
                 raise UserError(
                     f"target {_text(target)} is below the {name} bound {lowest:.4g} of tortuosity factors; ask for more"

@@ -295,17 +295,21 @@ def _sample(
 def _decode(params, latent, key, held: Held, *, prior: PriorConfig, sampling: SamplingConfig, shape: tuple[int, ...]):
     """Labels of one latent volume: decoded along three axes, refined with its fractions held, and polished."""
     codec, key = models.codec(prior, params), jax.random.fold_in(key, 1 + sampling.evaluations)
-    options = {"rounds": sampling.refine, "periodic": sampling.periodic, "batch": sampling.batch}
+    decode = functools.partial(
+        decode_volume, codec, latent, rounds=sampling.refine, periodic=sampling.periodic, batch=sampling.batch, key=key
+    )
+    wanted = held.fractions
+    if wanted is None:
+        return labels_of_fractions(decode(), None)
     middle = _middle([edge * codec.factor for edge in latent.shape[:3]], shape)
 
     def hold(fractions):
-        return (1 + calibrate_fractions(2 * fractions - 1, held.fractions, within=middle, iterations=8)) / 2
+        return (1 + calibrate_fractions(2 * fractions - 1, wanted, within=middle, iterations=8)) / 2
 
-    fractions = decode_volume(codec, latent, key=key, hold=None if held.fractions is None else hold, **options)
-    labels = labels_of_fractions(fractions, held.fractions, middle)
-    if held.fractions is None or held.lineal_path is None or held.covariance is None or not sampling.periodic:
+    labels = labels_of_fractions(decode(hold=hold), wanted, middle)
+    if held.lineal_path is None or held.covariance is None or not sampling.periodic:
         return labels
-    return polish(labels, held.fractions, held.lineal_path, held.covariance)
+    return polish(labels, wanted, held.lineal_path, held.covariance)
 
 
 def volume_keys(seed: int, numbers: Sequence[int]) -> jax.Array:
