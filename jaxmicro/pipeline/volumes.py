@@ -23,6 +23,7 @@ from jaxmicro.reconstruct import (
     Held,
     SamplingConfig,
     SamplingState,
+    Weights,
     advance,
     calibrate_fractions,
     decode_volume,
@@ -34,6 +35,7 @@ from jaxmicro.reconstruct import (
 )
 from jaxmicro.types import Microstructure
 
+POLISH = Weights(path=0.0, interface=0.0)  # of latent volumes: their interfaces may be far off, and would get specks
 MARGIN = 8  # voxels beyond each face of a volume that is not periodic
 NEAR = 0.2  # relative change of a fraction up to which the lineal path of its phase is known
 
@@ -309,7 +311,7 @@ def _decode(params, latent, key, held: Held, *, prior: PriorConfig, sampling: Sa
     labels = labels_of_fractions(decode(hold=hold), wanted, middle)
     if held.lineal_path is None or held.covariance is None or not sampling.periodic:
         return labels
-    return polish(labels, wanted, held.lineal_path, held.covariance)
+    return polish(labels, wanted, held.lineal_path, held.covariance, weights=POLISH)
 
 
 def volume_keys(seed: int, numbers: Sequence[int]) -> jax.Array:

@@ -15,7 +15,7 @@ from jaxmicro.reconstruct.multiplane import (
 from jaxmicro.reconstruct.polish import polish
 from jaxmicro.reconstruct.refine import decode_volume, interpolate, labels_of_fractions, refine
 from jaxmicro.reconstruct.roughness import boundary_density, expected_boundary_density
-from jaxmicro.reconstruct.segments import match_lineal_path, segment_lags, segments_inside
+from jaxmicro.reconstruct.segments import Weights, match_lineal_path, segment_lags, segments_inside
 from jaxmicro.reconstruct.tiles import blend_weights, evidence_tiled, tile_starts
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Held",
     "SamplingConfig",
     "SamplingState",
+    "Weights",
     "advance",
     "blend_weights",
     "boundary_density",

@@ -27,6 +27,7 @@ def polish(
     path: Float[Array, "p k"],
     covariance: Float[Array, "p r"],
     *,
+    weights: Weights = WEIGHTS,
     steps: int = 40,
 ) -> UInt8[Array, "z y x"]:
     """A periodic volume whose S2, lineal path and interface are nearer to what is wanted.
@@ -36,9 +37,10 @@ def polish(
         fractions: wanted volume fraction of each phase.
         path: wanted L of each phase at `segment_lags`; phases whose row is NaN are left alone.
         covariance: wanted S2(r) - phi^2 of each phase in planes, r = 0, 1, ... voxels.
+        weights: of the parts of the misfit. Asked for much more interface than there is, a volume gets it as specks.
         steps: gradients taken. A fraction of a percent of the voxels changes in each of the first, then fewer.
     """
-    misfit = statistics_misfit(path, covariance, shape=labels.shape, weights=WEIGHTS)
+    misfit = statistics_misfit(path, covariance, shape=labels.shape, weights=weights)
     if misfit is None:
         return labels
 
