@@ -18,6 +18,7 @@ from PIL import Image
 
 from jaxmicro import pipeline
 from jaxmicro.cli.main import main
+from jaxmicro.guidance import exact
 from jaxmicro.reconstruct import SamplingConfig
 from tests.cli.conftest import blobs, tiny_prior
 
@@ -90,6 +91,9 @@ def test_every_command_of_the_readme_runs_in_its_order(small_world: Path):
         "first/report.html",
     ):
         assert (small_world / "runs" / path).exists(), path
+    demo = small_world / "runs" / "first"
+    pores = pipeline.read(demo / "volume_000.tif").labels
+    assert (demo / "designed_000.tif").exists() == (exact("diffusivity", pores, 3, 0, 0) > 0)
 
 
 def test_the_python_example_of_the_readme_runs(small_world: Path, monkeypatch: pytest.MonkeyPatch):

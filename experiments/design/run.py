@@ -150,18 +150,16 @@ def report_rows(
             "seconds": f"{seconds:.0f}",
             **describe(),
         }
-        if "diffusivity" in target.quantity:
+        if "diffusivity" in target.quantity or target.quantity == "tortuosity":
             for kind in ("reconstruction", "volume"):
-                row[f"tau_{kind}"] = " ".join(
-                    f"{np.mean([_tau(getattr(d, kind), target.phase, axis) for d in designs]):.2f}" for axis in range(3)
-                )
+                labels = [getattr(design, kind).labels for design in designs]
+                factors = [
+                    np.mean([exact("tortuosity", each, image.phases, target.phase, axis) for each in labels])
+                    for axis in range(3)
+                ]
+                row[f"tau_{kind}"] = " ".join(f"{factor:.2f}" for factor in factors)
         rows.append(row)
     return rows
-
-
-def _tau(volume: Microstructure, phase: int, axis: int) -> float:
-    d_eff = exact("diffusivity", volume.labels, volume.phases, phase, axis)
-    return volume.volume_fractions[phase] / d_eff if d_eff else float("inf")
 
 
 def _pm(values: np.ndarray) -> str:

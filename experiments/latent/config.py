@@ -1,19 +1,19 @@
 """Which latent priors, how they are trained, and what is made of them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxmicro import pipeline
 from jaxmicro.train import TrainConfig
+
+TRUE_VOLUMES = {"berea": "berea3d"}  # what a micrograph is a plane of
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentConfig:
     """P-MicroLad Tables A.1, 1 (upper half), B.1 and 3 on our data, with networks for a CPU."""
 
-    materials: tuple[str, ...] = ("sofc", "carbonate", "nmc")
-    true_volumes: Mapping[str, str] = field(default_factory=lambda: {"nmc": "nmc3d"})  # whose slices are a yardstick
+    materials: tuple[str, ...] = ("sofc", "carbonate", "berea")
     patch: int = 64  # edge of the crops, pixels
     latent_sizes: tuple[int, ...] = (16, 8, 4)  # edge of the code of a crop; volumes are made with the first
     autoencoder: TrainConfig = replace(pipeline.AUTOENCODER, steps=1500, batch=16)
@@ -32,6 +32,6 @@ def smoke(out: Path) -> LatentConfig:
     """One material, tiny crops and volumes, one code size, two updates and steps."""
     short = TrainConfig(steps=2, batch=2, warmup=1)
     return LatentConfig(
-        materials=("carbonate",), patch=32, latent_sizes=(8,), autoencoder=short, prior=short, crops=2, volumes=1,
+        materials=("berea",), patch=32, latent_sizes=(8,), autoencoder=short, prior=short, crops=2, volumes=1,
         shape=(32, 32, 32), r_max=6, pixel_steps=2, out=out,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Latent priors of two micrographs and their volumes: `python -m experiments.latent.run [MATERIAL...] [--only STAGE]`.
+"""Latent priors of micrographs and their volumes: `python -m experiments.latent.run [MATERIAL...] [--only STAGE]`.
 
 Stages: "reconstruction" (autoencoders on held-out crops), "volumes" (S2 of volumes, beside the pixel path at equal wall
 time), "slices" (distances of neighbouring slices, and a map). What is trained or made already is not made again.
@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.latent.config import LatentConfig, smoke
+from experiments.latent.config import TRUE_VOLUMES, LatentConfig, smoke
 from experiments.machine import describe
 from experiments.materials import cubes, micrograph, whole_volume
 from experiments.priors import find_prior, untrained_prior
@@ -53,7 +53,7 @@ SLICES = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the stages asked for, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("materials", nargs="*", metavar="MATERIAL", help="default: sofc and carbonate")
+    parser.add_argument("materials", nargs="*", metavar="MATERIAL", help="default: sofc, carbonate and berea")
     parser.add_argument("--only", choices=STAGES, help="default: every stage")
     options = parser.parse_args(arguments)
     config = LatentConfig()
@@ -214,8 +214,8 @@ def slice_rows(
     groups = {"crops of the micrograph": slice(0, len(crops)), "slices of the volumes": slice(len(crops), None)}
     (figures / f"{material}_map.png").write_bytes(viz.png(viz.slice_map(flat, groups, colours), dpi=80))
     yardstick = []
-    if material in config.true_volumes:  # no faithful volume has neighbours that are closer than those of a true one
-        true = cubes(whole_volume(config.true_volumes[material]), edge, config.volumes)
+    if material in TRUE_VOLUMES:  # no faithful volume has neighbours that are closer than those of a true one
+        true = cubes(whole_volume(TRUE_VOLUMES[material]), edge, config.volumes)
         own = np.mean([evaluate.consecutive_distance(summarise(stack)) for stack in planes(true)])
         yardstick = [
             {"material": material, "of": f"{len(true)} true cubes, three axes", "d_u": own, "d_u_crops": far,

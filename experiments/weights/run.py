@@ -62,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(recipes)}")
     results = options.out / "results.csv" if options.smoke else HERE / "results.csv"
     for name in names:
-        if options.tune and recipes[name].start is None:
-            print(f"{name} knows no material: nothing is held for it", file=sys.stderr)
+        if options.tune and (recipes[name].space != "pixel" or recipes[name].start is None):
+            print(f"{name} knows no material, or is in latent space: there is nothing to tune", file=sys.stderr)
         elif options.tune:
             tuned(name, config, recipes, options.out, results)
         else:

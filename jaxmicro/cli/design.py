@@ -16,7 +16,7 @@ from jaxmicro.cli.options import Design
 from jaxmicro.cli.reconstruct import find_reference, sampling_of
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import TWO_POINT, DistillationConfig, Target, Wish
+from jaxmicro.guidance import DistillationConfig, Target, Wish
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
 from jaxmicro.types import Microstructure
@@ -155,7 +155,7 @@ def _title(records: list[dict[str, Any]]) -> str:
 
 def _line(number: int, found: pipeline.Design, names: Sequence[str]) -> str:
     reached = ", ".join(f"{t.called(names)} {v:.4g}" for t, v in zip(found.targets, found.achieved, strict=True))
-    state = "all targets met" if found.met else "not all targets met: the nearest round is kept; more --rounds may help"
+    state = "all targets met" if found.met else "not all targets met: the nearest round is kept; more rounds may help"
     return f"volume {number + 1}: {reached} ({found.rounds} round{'s' * (found.rounds > 1)}, {state})"
 
 
@@ -166,7 +166,7 @@ def _table(records: list[dict[str, Any]]) -> str:
             correlation = target["quantity"] == "two_point"
             before, achieved = (_from_json(target[when]) for when in ("before", "achieved"))
             off = achieved if correlation else 100 * _from_json(target["deviation"])
-            allowed = TWO_POINT if correlation else 100 * target["tolerance"]
+            allowed = 100 * target["tolerance"]
             wanted = (
                 "micrograph"
                 if correlation

@@ -4,12 +4,11 @@ from jaxmicro.guidance.exact import exact
 from jaxmicro.guidance.loss import measured, misfit, steer
 from jaxmicro.guidance.quantities import LEAK, QUANTITIES, Quantity
 from jaxmicro.guidance.sds import DistillationConfig, distill, score_loss, total_loss
-from jaxmicro.guidance.targets import TWO_POINT, Target, Wish, parse_target
+from jaxmicro.guidance.targets import Target, Wish, parse_target
 
 __all__ = [
     "LEAK",
     "QUANTITIES",
-    "TWO_POINT",
     "DistillationConfig",
     "Quantity",
     "Target",

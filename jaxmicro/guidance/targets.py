@@ -11,7 +11,6 @@ from jaxmicro.guidance.quantities import QUANTITIES
 
 Relation = Literal["=", ">=", "<="]
 AXES = "zyx"
-TWO_POINT = 0.3  # error rate of S2 in percent up to which a two-point target is met
 _FORM = "QUANTITY.PHASE[.AXIS]=VALUE, with >= or <= instead of = for a bound"
 _VALUE = re.compile(
     r"(?P<sign>[+-])(?P<percent>\d+(\.\d+)?)%|((?P<factor>\d+(\.\d+)?)\*)?(?P<word>max|min|micrograph)|(?P<number>.+)"
@@ -28,7 +27,7 @@ class Target:
         axis: 0, 1, 2 for z, y, x; None where the quantity has no direction, or for the mean over all.
         relation: "=" to hit the value, ">=" or "<=" to be on one side of it.
         value: wanted number; NaN for "two_point", whose target is a curve.
-        tolerance: relative deviation from the value that counts as met.
+        tolerance: relative deviation from the value that counts as met; of "two_point" the error rate of the curve.
         weight: of its misfit among those of other targets.
     """
 

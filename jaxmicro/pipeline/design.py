@@ -15,7 +15,6 @@ from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate
 from jaxmicro.guidance import (
     QUANTITIES,
-    TWO_POINT,
     DistillationConfig,
     Target,
     Wish,
@@ -26,9 +25,7 @@ from jaxmicro.guidance import (
 )
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
-from jaxmicro.physics import hashin_shtrikman_bounds
-from jaxmicro.pipeline.prior import Prior, Progress
-from jaxmicro.pipeline.tuning import untuned
+from jaxmicro.pipeline.prior import Prior, Progress, untuned
 from jaxmicro.pipeline.volumes import (
     as_microstructure,
     default_sampling,
@@ -53,6 +50,7 @@ from jaxmicro.types import Microstructure
 
 GUIDED = (-4.0, 0.7)  # log SNRs between which predictions are steered: before nothing is known, after all is decided
 CROP = 64  # edge of the crops of a micrograph whose largest and smallest numbers are known as max and min
+POLISHED, UNPOLISHED = 0.003, 0.01  # error rate of S2 that counts as met, by how the volume is finished
 FARTHEST = 4.0  # factor between what is aimed at and what is wanted
 
 
@@ -65,7 +63,7 @@ class Design(NamedTuple):
         targets: as numbers.
         before, achieved: numbers of the reconstruction and of the design, measured exactly, one for each target; for
             "two_point" the error rate of the correlation in percent.
-        rounds: volumes that were sampled with targets.
+        rounds: volumes that were made and measured. For correlations alone the reconstruction is the first.
     """
 
     volume: Microstructure
@@ -103,7 +101,8 @@ def design(
 
     "guided" steers the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits, the
     two-point correlation and the volume fractions are held, unless they are themselves targets; the lineal path is
-    given up, for what conducts better or has more interface has another one. "sds" distils a reconstructed volume
+    given up where something is steered, for what conducts better or has more interface has another one. A volume to
+    the correlation alone is finished by `reconstruct.polish`. "sds" distils a reconstructed volume
     (P-MicroLad section 3.4). What comes out is measured exactly, and what was missed is added to what is aimed at in
     the next round, until all targets are met or the rounds are over; the best round is returned.
     Volume i depends on (seed, i) only.
@@ -186,12 +185,20 @@ def read_targets(
     ]
     fractions = held_fractions(prior, "micrograph")
     numbers = [wish for wish in found if isinstance(wish, Target)]
-    wanted_fractions(numbers, fractions)  # refuses what does not go together
-    quantities = {(wish.quantity, wish.phase) for wish in found}
-    if any(("volume_fraction", phase) in quantities for quantity, phase in quantities if quantity == "two_point"):
-        raise UserError("two_point and volume_fraction of one phase exclude each other; leave one out")
-    if not periodic and any(quantity == "two_point" for quantity, _ in quantities):
+    wanted = wanted_fractions(numbers, fractions)  # refuses what does not go together
+    correlated = [wish.phase for wish in found if wish.quantity == "two_point"]
+    if fractions is not None and wanted is not None:
+        for phase in correlated:
+            if abs(wanted[phase] - fractions[phase]) > 1e-6:
+                raise UserError(
+                    f"two_point.{phase}=micrograph and another volume fraction of phase {phase} exclude each other; "
+                    "leave out one, or the volume_fraction that changes it"
+                )
+    if not periodic and correlated:
         raise UserError("two_point can be a target of periodic volumes only; leave out --no-periodic")
+    if correlated:
+        allowed = POLISHED if _polishable(found, prior) else UNPOLISHED
+        found = [dataclasses.replace(w, tolerance=allowed) if w.quantity == "two_point" else w for w in found]
     if method == "sds":
         if any(wish.quantity == "two_point" for wish in found):
             raise UserError("two_point is held by --method guided only; sds takes the other quantities")
@@ -200,6 +207,12 @@ def read_targets(
         fractions = None  # not held
     check_feasible(found, fractions)
     return found
+
+
+def _polishable(targets: Sequence[Target | Wish], prior: Prior) -> bool:
+    """Whether the volume can be finished by `reconstruct.polish`: nothing else depends on where its interfaces are."""
+    known = prior.material is not None and prior.material.wanted_segments is not None
+    return known and all(target.quantity in ("two_point", "volume_fraction") for target in targets)
 
 
 def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tolerance: float) -> Target | Wish:
@@ -251,18 +264,19 @@ def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] 
         UserError: with the bound that is violated.
     """
     numbers = [t for t in targets if isinstance(t, Target)]
-    for i, a in enumerate(numbers):
-        for b in numbers[i + 1 :]:
-            if (a.quantity, a.phase, a.axis) == (b.quantity, b.phase, b.axis) and _contradict(a, b):
-                raise UserError(f"targets {_text(a)} and {_text(b)} contradict each other; leave one out")
     asked = None if fractions is None else wanted_fractions(numbers, fractions)
+    comparable = [t if asked is None else _as_diffusivity(t, asked[t.phase]) for t in numbers]
+    for i, (a, x) in enumerate(zip(numbers, comparable, strict=True)):
+        for b, y in zip(numbers[i + 1 :], comparable[i + 1 :], strict=True):
+            if (x.quantity, x.phase, x.axis) == (y.quantity, y.phase, y.axis) and _contradict(x, y):
+                raise UserError(f"targets {_text(a)} and {_text(b)} contradict each other; leave one out")
     for target in numbers:
         phi = None if asked is None else asked[target.phase]
         if target.quantity == "tortuosity" and target.relation != ">=":
             # as below: layers along one direction, the isotropic optimum for the mean of all
             lowest, name = 1.0, "Wiener"
             if target.axis is None and phi is not None:
-                lowest, name = phi / _isotropic_optimum(phi), "Hashin-Shtrikman"
+                lowest, name = (3 - phi) / 2, "Hashin-Shtrikman"
             if target.value < lowest:
                 raise UserError(
                     f"target {_text(target)} is below the {name} bound {lowest:.4g} of tortuosity factors; ask for more"
@@ -275,7 +289,7 @@ def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] 
             # one direction: layers along it, and slices may differ in their fraction; the mean over the directions of a
             # volume: no medium is above the isotropic optimum
             mean = target.axis is None and target.quantity == "diffusivity"
-            bound, name = (_isotropic_optimum(phi), "Hashin-Shtrikman") if mean else (phi, "Wiener")
+            bound, name = (2 * phi / (3 - phi), "Hashin-Shtrikman") if mean else (phi, "Wiener")
             if target.value > bound:
                 raise UserError(
                     f"target {_text(target)} is above the {name} bound {bound:.4g} of a phase that fills {phi:.4g} of "
@@ -283,9 +297,12 @@ def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] 
                 )
 
 
-def _isotropic_optimum(phi: float) -> float:
-    """The largest D_eff / D_0 of an isotropic medium with a conducting fraction phi."""
-    return float(hashin_shtrikman_bounds(np.array([phi, 1 - phi]), np.array([1.0, 0.0]), dimensions=3)[1])
+def _as_diffusivity(target: Target, phi: float) -> Target:
+    """A tortuosity factor as the diffusivity that it is at a volume fraction phi; other targets as they are."""
+    if target.quantity != "tortuosity":
+        return target
+    relation = {"=": "=", ">=": "<=", "<=": ">="}[target.relation]
+    return dataclasses.replace(target, quantity="diffusivity", value=phi / target.value, relation=relation)
 
 
 def wanted_fractions(targets: Sequence[Target], fractions: Sequence[float] | None) -> tuple[float, ...] | None:
@@ -363,11 +380,16 @@ class _Work:
         history: list[tuple[np.ndarray, np.ndarray]] = []
         done = 0
         for done in range(1, rounds + 1):
-            labels = reconstruction
+            sampled = reconstruction
             if done > 1 or not first:
-                labels = self._made(start, reconstruction, held, steered, aims, done, rounds)
-            if not steered and wanted is not None and any(t.quantity == "two_point" for t in targets):
-                labels = self._polished(labels, wanted)
+                sampled = self._made(start, reconstruction, held, steered, aims, done, rounds)
+            labels = sampled
+            if (
+                wanted is not None
+                and any(t.quantity == "two_point" for t in targets)
+                and _polishable(targets, self.prior)
+            ):
+                labels = self._polished(sampled, wanted)
             achieved = self._measured(targets, labels)
             miss = max(_miss(t, v) for t, v in zip(targets, achieved, strict=True))
             if best is None or miss < best[0]:
@@ -375,8 +397,10 @@ class _Work:
             if miss <= 1 or done == rounds:
                 break
             found = np.array([v for t, v in zip(targets, achieved, strict=True) if t in steered])
-            history.append((np.log(aims.values), np.log(np.clip(found, 1e-6, 1e6))))
-            covariance = self._covariance(aims.covariance, targets, labels)
+            history.append(
+                (np.log(aims.values), np.log(np.clip(found, 1e-6, 1e6)))
+            )  # what conducts nothing counts, too
+            covariance = self._covariance(aims.covariance, targets, sampled)
             if not steered and covariance is aims.covariance:
                 break  # held exactly: another round would be the same
             aims = _Aims(_next(steered, history), covariance)
@@ -556,9 +580,9 @@ def _distilled(params, labels, aims, key, *, prior: PriorConfig, targets, config
 
 
 def _miss(target: Target, achieved: float) -> float:
-    """Deviation over tolerance; of the correlation the error rate over what counts as met."""
+    """Deviation over tolerance; of the correlation the error rate, in percent, over it."""
     if target.quantity == "two_point":
-        return achieved / TWO_POINT
+        return achieved / (100 * target.tolerance)
     return abs(target.deviation(achieved)) / target.tolerance
 
 

@@ -38,7 +38,7 @@ class Material:
     covariance: tuple[tuple[tuple[float, ...], ...], ...] = ()  # C_pq(r) of the phases, r in voxels; (): unknown
     two_point: tuple[tuple[float, ...], ...] = ()  # S2(r) of each phase, r in voxels; (): unknown
     lineal_path: tuple[tuple[float, ...], ...] = ()  # L(r) of each phase, r in voxels; (): unknown
-    # Covariance of each phase to hold while sampling, with which finished volumes have the micrograph's; (): unknown
+    # Covariance of each phase to hold while sampling in pixel space, with which finished volumes have the micrograph's
     held_covariance: tuple[tuple[float, ...], ...] = ()
     held_lineal_path: tuple[tuple[float, ...], ...] = ()  # the same of L, at `reconstruct.segment_lags`
 
@@ -119,6 +119,16 @@ def remember_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.nda
         lineal_path=rounded(lineal_path),
     )
     return dataclasses.replace(prior, material=material)
+
+
+def untuned(prior: Prior) -> Prior:
+    """The prior with volumes held to what its micrograph has, if it knows that, not to what leads there."""
+    material = prior.material
+    if material is None or material.wanted_covariance is None or material.wanted_segments is None:
+        return prior
+    held = {"held_covariance": material.wanted_covariance, "held_lineal_path": material.wanted_segments}
+    known = dataclasses.replace(material, **{name: rounded(curves) for name, curves in held.items()})
+    return dataclasses.replace(prior, material=known)
 
 
 def rounded(curves: np.ndarray) -> tuple[tuple[float, ...], ...]:

@@ -68,7 +68,7 @@ def train(
             AUTOENCODER_FINE_TUNING by default.
         augment: the symmetry of the material: all 8 turns and reflections, only reflections, or none.
         validation: share of the image that is held out to measure the loss on.
-        tune: afterwards sample three volumes, to know what to hold others to (`tune_correlation`).
+        tune: afterwards sample three volumes, to know what to hold others to (`tune_correlation`); in pixel space.
         out: folder for checkpoints and the result; an interrupted training in it goes on where it stopped, to the bit.
         log: takes one record of plain numbers from time to time.
         on_sample: called with the step and the prior so far, every `config.sample_every` steps and at the end.
@@ -154,7 +154,7 @@ def train_on(
         next(everywhere),
         sources.whole,
     )
-    if tune and prior.material is not None:
+    if tune and prior.material is not None and network.space == "pixel":
         prior = tune_correlation(prior, progress=progress)
     if out is not None:
         save_prior(Path(out) / "weights.safetensors", prior)

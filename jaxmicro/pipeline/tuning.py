@@ -28,8 +28,8 @@ def tune_correlation(prior: Prior, *, progress: Progress | None = None) -> Prior
     that is not perfect, and planes that must agree, make structures coarser or finer. What a few volumes have too much
     is taken off what they are held to, once for each of GAINS. `record["tuning"]` keeps how far S2 was off: the root
     mean square over phases and distances, relative to the variance. If that does not fall, as with a network that has
-    learned nothing, volumes are held to what the micrograph has. So are latent ones, which are corrected when they are
-    finished.
+    learned nothing, volumes are held to what the micrograph has. Of latent priors nothing is to be found: their
+    finished volumes are corrected (`reconstruct.polish`).
 
     Raises:
         UserError: the prior does not know the correlation of its micrograph.
@@ -37,8 +37,6 @@ def tune_correlation(prior: Prior, *, progress: Progress | None = None) -> Prior
     material = prior.material
     if material is None or material.wanted_covariance is None:
         raise UserError("this prior does not know how its micrograph correlates; train it again on the micrograph")
-    if prior.config.space == "latent":  # finished volumes are corrected themselves (`reconstruct.polish`)
-        return untuned(prior)
     factor = prior.config.factor
     edge = max(min(prior.config.patch, EDGE) // factor, 1) * factor
     unknown = np.empty((prior.config.phases, 0))
@@ -87,14 +85,6 @@ def _holding(prior: Prior, aims: _Aims) -> Prior:
         held_lineal_path=rounded(aims.path) if aims.path.size else (),
     )
     return dataclasses.replace(prior, material=material)
-
-
-def untuned(prior: Prior) -> Prior:
-    """The prior with volumes held to what its micrograph has, if it knows that."""
-    material = prior.material
-    if material is None or material.wanted_covariance is None or material.wanted_segments is None:
-        return prior
-    return _holding(prior, _Aims(material.wanted_covariance, material.wanted_segments))
 
 
 def _tell(progress: Progress, prefix: str, stage: str, done: int, total: int, note: str) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxmicro import evaluate, models
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, roughness_levels
+from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, roughness_levels, untuned
 from jaxmicro.reconstruct import (
     Held,
     SamplingConfig,
@@ -35,7 +35,7 @@ from jaxmicro.reconstruct import (
 )
 from jaxmicro.types import Microstructure
 
-POLISH = Weights(path=0.0, interface=0.0)  # of latent volumes: their interfaces may be far off, and would get specks
+POLISH = Weights(path=None, interface=None)  # of latent volumes: their interfaces may be far off, and would get specks
 MARGIN = 8  # voxels beyond each face of a volume that is not periodic
 NEAR = 0.2  # relative change of a fraction up to which the lineal path of its phase is known
 
@@ -257,9 +257,10 @@ def _sample(
 ) -> np.ndarray:
     """Labels "v z y x" of the volumes numbered `group`."""
     keys = volume_keys(seed, group)
-    held = statistics_to_hold(prior, config, fractions)
-    # a latent volume has no phases before it is decoded: only then is anything held
-    while_sampling, after = (held, None) if prior.config.space == "pixel" else (Held(), held)
+    if prior.config.space == "pixel":
+        held = while_sampling = statistics_to_hold(prior, config, fractions)
+    else:  # a latent volume has no phases before it is decoded: only then is anything held
+        held, while_sampling = statistics_to_hold(untuned(prior), config, fractions), Held()
     identity = json.dumps(
         [
             dataclasses.asdict(config), fractions, seed, list(group), prior.config.to_dict(),
@@ -286,16 +287,16 @@ def _sample(
             _save_unfinished(checkpoint, identity, now)
         raise
     report(config.evaluations, config.evaluations)
-    if after is None:
+    if prior.config.space == "pixel":
         return np.asarray(jax.vmap(labels_of)(now.states))
     decode = functools.partial(_decode, prior=prior.config, sampling=config, shape=tuple(shape))
-    volumes = [jax.tree.map(lambda leaf, i=i: leaf[i], (now.states.x0_hat, keys, after)) for i in range(len(keys))]
+    volumes = [jax.tree.map(lambda leaf, i=i: leaf[i], (now.states.x0_hat, keys, held)) for i in range(len(keys))]
     return np.stack([np.asarray(decode(prior.params, *volume)) for volume in volumes])
 
 
 @functools.partial(jax.jit, static_argnames=("prior", "sampling", "shape"))
 def _decode(params, latent, key, held: Held, *, prior: PriorConfig, sampling: SamplingConfig, shape: tuple[int, ...]):
-    """Labels of one latent volume: decoded along three axes, refined with its fractions held, and polished."""
+    """Labels of one latent volume: decoded along three axes, refined with its fractions held, polished if periodic."""
     codec, key = models.codec(prior, params), jax.random.fold_in(key, 1 + sampling.evaluations)
     decode = functools.partial(
         decode_volume, codec, latent, rounds=sampling.refine, periodic=sampling.periodic, batch=sampling.batch, key=key
@@ -320,7 +321,8 @@ def volume_keys(seed: int, numbers: Sequence[int]) -> jax.Array:
 
 
 def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence[tuple[float, ...] | None]) -> Held:
-    """What several volumes are held to while they are sampled, with a leading axis over the volumes.
+    """What several volumes are held to while they are sampled, or latent ones when they are decoded; with a leading
+    axis over the volumes.
 
     Roughness, covariance and lineal path are those of the micrograph. At other fractions the roughness changes as the
     chance that two independent voxels differ, the covariance of a phase as its variance: right for fine media, and the

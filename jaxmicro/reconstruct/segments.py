@@ -51,11 +51,14 @@ def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: 
     return (along(0) + along(1) + along(2)) / 3
 
 
-class Weights(NamedTuple):
-    """Of the parts of a misfit: squares of relative deviations."""
+INTERFACE = 0.03
 
-    path: float = 1.0  # of the area under the lineal path
-    interface: float | Array = 0.03  # of the share of voxels that the next one does not continue
+
+class Weights(NamedTuple):
+    """Of the parts of a misfit: squares of relative deviations. None: that part is not computed."""
+
+    path: float | None = 1.0  # of the area under the lineal path
+    interface: float | Array | None = INTERFACE  # of the share of voxels that the next one does not continue
     two_point: float = 1.0  # of S2, sum over the distances of deviations over the area under it
 
 
@@ -80,10 +83,14 @@ def statistics_misfit(
     boundary = jnp.maximum(wanted[:, 0] - wanted[:, 1], 1e-4)
 
     def misfit(fractions: Float[Array, "z y x p"]) -> Float[Array, ""]:
-        found = segments_inside(fractions, lags=lags, periodic=periodic)
-        off = jnp.where(known, found - wanted, 0.0)[:, 1:]
-        value = weights.path * jnp.sum(width[:, 1:] * (off / area) ** 2)
-        value += weights.interface * jnp.sum((off[:, 0] / boundary) ** 2)  # at held fractions
+        value = jnp.zeros(())
+        if weights.path is not None or weights.interface is not None:
+            found = segments_inside(fractions, lags=lags, periodic=periodic)
+            off = jnp.where(known, found - wanted, 0.0)[:, 1:]
+            if weights.path is not None:
+                value += weights.path * jnp.sum(width[:, 1:] * (off / area) ** 2)
+            if weights.interface is not None:
+                value += weights.interface * jnp.sum((off[:, 0] / boundary) ** 2)  # at held fractions
         if covariance is None or not periodic:
             return value
         reach = min(covariance.shape[1] - 1, min(shape) // 2)
@@ -112,6 +119,6 @@ def match_lineal_path(
         interface: whether the interface counts, too; while predictions are blurred they have too little of it.
         periodic: whether segments wrap around.
     """
-    weights = Weights(interface=jnp.where(interface, Weights().interface, 0.0))
+    weights = Weights(interface=jnp.where(interface, INTERFACE, 0.0))
     misfit = statistics_misfit(path, covariance, shape=x0_hat.shape[:3], weights=weights, periodic=periodic)
     return x0_hat if misfit is None else moved_to_lower(misfit, x0_hat)

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from jaxmicro import pipeline
+from jaxmicro.cli import figures
+from jaxmicro.cli.design import _record, _table, _title
+from jaxmicro.cli.run_folder import to_json
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import phase_covariance
 from jaxmicro.guidance import Target, exact
 from jaxmicro.pipeline import Prior
 from jaxmicro.pipeline.design import _next, check_feasible, wanted_fractions
-from jaxmicro.pipeline.prior import material_of
-from jaxmicro.pipeline.tuning import untuned
+from jaxmicro.pipeline.prior import material_of, untuned
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior
@@ -70,14 +72,17 @@ def test_a_correlation_asked_for_is_reported_as_its_error_rate(prior: Prior):
     assert found.rounds > 1  # the first is the reconstruction
 
 
-def test_a_correlation_asked_for_is_met_at_once_where_the_lineal_path_is_known(
-    prior: Prior, micrograph: Microstructure
-):
+def test_a_volume_to_the_correlation_is_finished_by_moving_its_interfaces(micrograph: Microstructure):
     tiny = dataclasses.replace(tiny_prior(), material=material_of(micrograph))
     knows = untuned(pipeline.remember_statistics(tiny, micrograph.labels[None, :16, :16], [micrograph.labels]))
     found = made(knows, "two_point.0=micrograph", "two_point.1=micrograph", rounds=1)
     assert max(found.achieved) < max(found.before) / 3
     assert found.volume.volume_fractions == pytest.approx(micrograph.volume_fractions, abs=2e-3)
+    assert [target.tolerance for target in found.targets] == [0.003, 0.003]
+    steered = pipeline.read_targets(["two_point.0=micrograph", "surface_area.0=0.2"], knows, shape=SHAPE)
+    assert isinstance(steered[0], Target) and steered[0].tolerance == 0.01  # the other target moves its interfaces
+    with pytest.raises(UserError, match="exclude each other"):
+        pipeline.read_targets(["two_point.0=micrograph", "volume_fraction.1=0.7"], knows, shape=SHAPE)
 
 
 def test_a_tortuosity_is_brought_nearer_to_its_target(prior: Prior):
@@ -192,6 +197,7 @@ def test_bounds_on_fractions_are_kept_together(base: tuple, targets: list, expec
         ([Target("tortuosity", 0, 1.3, relation="<=")], "Hashin-Shtrikman bound 1.35"),
         ([Target("relative_surface_area", 0, 0.6)], "at most 0.5"),
         ([Target("surface_area", 0, 0.2), Target("surface_area", 0, 0.1, relation="<=")], "contradict"),
+        ([Target("tortuosity", 0, 4.0, axis=0), Target("diffusivity", 0, 0.2, axis=0, relation=">=")], "contradict"),
     ],
 )
 def test_what_no_medium_has_is_refused_with_the_bound(targets: list[Target], said: str):
@@ -234,6 +240,16 @@ def test_the_command_writes_designs_and_goes_on_where_it_stopped(
         (here / "d" / name).unlink()
     assert jaxmicro(*run, "--resume").code == 0
     assert pipeline.read(here / "d" / "volume_001.tif") == kept
+
+
+def test_a_phase_that_conducts_nothing_has_an_infinite_tortuosity_in_table_title_and_picture():
+    apart = Microstructure(np.indices(SHAPE)[0].astype(np.uint8) // 4 % 2, (0.0, 255.0))
+    target = Target("tortuosity", 1, 2.0, axis=0)
+    numbers = (exact("tortuosity", apart.labels, 2, 1, 0),)
+    found = pipeline.Design(apart, apart, (target,), numbers, numbers, 1)
+    record = json.loads(to_json(_record(found, ())))
+    assert not found.met and "inf" in _table([record]) and "inf" in _title([record])
+    assert figures.design(found).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxmicro import pipeline
+from jaxmicro.cli import main
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs
@@ -21,6 +22,11 @@ SAMPLE = ["--size", 16, "--steps", 2, "--harmonise", 0]
 def test_the_help_does_not_load_jax():
     code = "import sys, jaxmicro.cli.main as m; m.parse(['demo']); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_the_line_of_a_verb_in_the_list_is_a_sentence():
+    for kind in main.VERBS:
+        assert main._help(kind, whole=False).endswith("."), kind
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -65,5 +65,11 @@ def test_phases_of_unknown_statistics_are_left_alone_and_volumes_without_segment
     own = statistics(labels)[0]
     free = polished(jnp.asarray(labels), own, jnp.full_like(path, jnp.nan), covariance)
     assert np.mean(np.asarray(free) != labels) < 1e-3
+    boxed = jnp.asarray(labels[:16, :24])  # no cube
+    three = jnp.where((boxed == 1) & (jnp.arange(32) < 16), 2, boxed).astype(jnp.uint8)
+    one = one_hot(three, 3)
+    paths = segments_inside(one, lags=3).at[0].set(jnp.nan)
+    moved = polish(three, one.mean((0, 1, 2)), paths, plane_covariance(one, r_max=8))
+    assert moved.shape == three.shape and np.mean(np.asarray(moved) != three) < 1e-3
     thin = jnp.asarray(labels[:1])
     np.testing.assert_array_equal(polish(thin, *wanted), thin)
