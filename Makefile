@@ -39,7 +39,7 @@ $(VENV)/bin/python:
 	fi; exit 2
 
 # Files of tests side by side: most of their time is compilation, which uses one core.
-workers = -n auto --maxprocesses=4 --dist loadfile
+workers = -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 
 install = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable
 

@@ -13,7 +13,7 @@ from jaxmicro.cli.options import Demo
 from jaxmicro.cli.reconstruct import find_reference, sample_into, sampling_of
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import exact
+from jaxmicro.guidance import exact, parse_target
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
 
@@ -61,8 +61,9 @@ def run(options: Demo) -> None:
 def _design(folder: RunFolder, console: Console, prior: Prior, options: Demo, **settings: Any) -> None:
     """The first volume again, steered to a target, and what both conduct."""
     console.remark(f"4. design: {TARGET}, at the same volume fractions")
+    target = parse_target(TARGET, phases=prior.config.phases, names=NAMES)
     design_into(
-        folder, console, prior, [TARGET], count=1, formats=("tif", "vti"), names=NAMES,
+        folder, console, prior, [target], count=1, formats=("tif", "vti"), names=NAMES,
         stems=("reconstruction", "designed"), rounds=2, **settings,
     )  # fmt: skip
     if options.quiet:
