@@ -56,6 +56,10 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("jaxmicro.pipeline.bundled_micrograph", lambda prior: micrograph)  # the real one is large
     quick = dataclasses.replace(pipeline.FINE_TUNING, steps=2, batch=2)
     monkeypatch.setattr("jaxmicro.pipeline.training.FINE_TUNING", quick)
+    sampling = SamplingConfig(steps=2)  # also of the tuning, so that it shares a program with `reconstruct`
+    monkeypatch.setattr(
+        "jaxmicro.pipeline.volumes.SamplingConfig", lambda **given: dataclasses.replace(sampling, **given)
+    )
     return tmp_path
 
 
@@ -96,9 +100,7 @@ def test_every_command_of_the_readme_runs_in_its_order(small_world: Path):
     assert (demo / "designed_000.tif").exists() == (exact("diffusivity", pores, 3, 0, 0) > 0)
 
 
-def test_the_python_example_of_the_readme_runs(small_world: Path, monkeypatch: pytest.MonkeyPatch):
-    quick = SamplingConfig(steps=2)
-    monkeypatch.setattr("jaxmicro.pipeline.volumes.SamplingConfig", lambda: quick)
+def test_the_python_example_of_the_readme_runs(small_world: Path):
     (example,) = blocks("python")
     assert len(example.strip().splitlines()) <= 10
     exec(compile(example.replace("64, 64, 64", "16, 16, 16"), "README.md", "exec"), {})
