@@ -71,7 +71,10 @@ def design(found: Design, names: Sequence[str] = ()) -> bytes:
     figure = viz.design_panel(
         found.reconstruction.labels,
         found.volume.labels,
-        [(target.called(names), before, target.value, achieved) for target, before, achieved in numbers],
+        [
+            (target.called(names) + ", error (%)" * (target.quantity == "two_point"), before, target.value, achieved)
+            for target, before, achieved in numbers
+        ],
         phases=found.volume.phases,
         voxel_size=found.volume.voxel_size,
         unit=found.volume.unit,
