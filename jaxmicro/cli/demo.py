@@ -23,7 +23,7 @@ TARGET = "diffusivity.pore.z=+20%"
 
 
 def run(options: Demo) -> None:
-    """Reconstruct, compare, report, design."""
+    """Reconstruct, design, compare, report."""
     console, began = Console(quiet=options.quiet), time.monotonic()
     prior = pipeline.load_prior(DEMO_PRIOR)
     micrograph = find_reference(DEMO_PRIOR, prior, None)
@@ -47,20 +47,22 @@ def run(options: Demo) -> None:
         sampling=sampling,
         together=options.together,
     )
-    console.remark("3. evaluation: sections of the volume against the micrograph")
-    report = write_report(folder, console, volumes, micrograph, title="jaxmicro demo: fuel-cell electrode")
-    if report is not None and not options.quiet:
-        console.result(summary(report))
+    more = {}
     if exact("diffusivity", volumes[0].labels, volumes[0].phases, 0, 0) > 0:
         _design(folder, console, prior, options, shape=shape, seed=options.seed, sampling=sampling)
+        more["design"] = folder.file("figures/design_000.png").read_bytes()
     else:
-        console.remark("4. no design: the pores of so small a volume conduct nothing along z")
+        console.remark("3. no design: the pores of so small a volume conduct nothing along z")
+    console.remark("4. evaluation: sections of the reconstructed volume against the micrograph")
+    report = write_report(folder, console, volumes, micrograph, title="jaxmicro demo: fuel-cell electrode", more=more)
+    if report is not None and not options.quiet:
+        console.result(summary(report))
     console.remark(f"done in {duration(time.monotonic() - began)}; open {folder.path / 'report.html'}")
 
 
 def _design(folder: RunFolder, console: Console, prior: Prior, options: Demo, **settings: Any) -> None:
     """The first volume again, steered to a target, and what both conduct."""
-    console.remark(f"4. design: {TARGET}, at the same volume fractions")
+    console.remark(f"3. design: {TARGET}, at the same volume fractions")
     target = parse_target(TARGET, phases=prior.config.phases, names=NAMES)
     design_into(
         folder, console, prior, [target], count=1, formats=("tif", "vti"), names=NAMES,
@@ -74,4 +76,3 @@ def _design(folder: RunFolder, console: Console, prior: Prior, options: Demo, **
         along = [exact("diffusivity", volume.labels, volume.phases, 0, axis) for axis in range(3)]
         rows.append([name, *(f"{value:.4f}" for value in along), f"{volume.volume_fractions[0]:.4f}"])
     console.result(aligned(rows))
-    console.remark(f"picture: {folder.path / 'figures' / 'design_000.png'}")

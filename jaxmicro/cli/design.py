@@ -29,6 +29,8 @@ def run(options: Design) -> None:
         raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
     if len(set(options.names)) != len(options.names):
         raise UserError(f"--names {' '.join(options.names)}: two phases have the same name")
+    if any(name.isdecimal() for name in options.names):
+        raise UserError(f"--names {' '.join(options.names)}: a number is the label of a phase, not its name; use words")
     prior = pipeline.load_prior(options.source)
     if options.names and len(options.names) != prior.config.phases:
         raise UserError(f"--names has {len(options.names)} names; the prior has {prior.config.phases} phases")
@@ -154,7 +156,10 @@ def _title(records: list[dict[str, Any]]) -> str:
 
 
 def _line(number: int, found: pipeline.Design, names: Sequence[str]) -> str:
-    reached = ", ".join(f"{t.called(names)} {v:.4g}" for t, v in zip(found.targets, found.achieved, strict=True))
+    reached = ", ".join(
+        f"{t.called(names)} {v:.4g}" + " % off" * (t.quantity == "two_point")
+        for t, v in zip(found.targets, found.achieved, strict=True)
+    )
     state = "all targets met" if found.met else "not all targets met: the nearest round is kept; more rounds may help"
     return f"volume {number + 1}: {reached} ({found.rounds} round{'s' * (found.rounds > 1)}, {state})"
 
@@ -172,7 +177,8 @@ def _table(records: list[dict[str, Any]]) -> str:
                 if correlation
                 else f"{'' if target['relation'] == '=' else target['relation']}{target['value']:.4g}"
             )
-            numbers = [f"{before:.4g}", f"{achieved:.4g}", f"{off:.2f}"]
+            unit = " %" * correlation
+            numbers = [f"{before:.4g}{unit}", f"{achieved:.4g}{unit}", f"{off:.2f}"]
             rows.append([str(number), target["name"], wanted, *numbers, "yes" if abs(off) <= allowed else "no"])
     return aligned(rows)
 

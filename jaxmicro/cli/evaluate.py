@@ -1,6 +1,6 @@
 """`jaxmicro evaluate`: volumes against their micrograph."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxmicro import pipeline
@@ -56,8 +56,9 @@ def write_report(
     true_volume: Microstructure | None = None,
     r_max: int = 32,
     seed: int = 0,
+    more: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any] | None:
-    """evaluation.json, figures and report.html; without a reference pictures of the volumes only."""
+    """evaluation.json, figures (and `more`) and report.html; without a reference pictures of the volumes only."""
     if reference is None:
         console.remark("no micrograph to compare with: give one with --reference for a report")
         folder.write_figures(figures.of_volumes(volumes))
@@ -65,8 +66,8 @@ def write_report(
     console.remark(f"comparing with {reference.source or 'the micrograph'} ...")
     report = pipeline.evaluate(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed)
     folder.write_json("evaluation.json", report)
-    pictures = {**figures.of_volumes(volumes, reference), **figures.of_evaluation(report)}
-    folder.write_figures(pictures)
+    pictures = {**figures.of_volumes(volumes, reference), **figures.of_evaluation(report), **(more or {})}
+    folder.write_figures({name: png for name, png in pictures.items() if name not in (more or {})})
     page = folder.write("report.html", report_html(report, pictures, title=title, config=folder.config()))
     folder.log("evaluated", report=str(page))
     for warning in warnings(report):

@@ -25,7 +25,8 @@ def phases(structure: Microstructure) -> bytes:
     """An image of phases; of a volume its planes."""
     if structure.labels.ndim == 3:
         return viz.png(_planes(structure))
-    return viz.png(viz.sample_grid(structure.labels[None], structure.phases, columns=1, title=structure.source or None))
+    image = structure.labels[None]
+    return viz.png(viz.sample_grid(image, structure.phases, width=6.0, title=structure.source or None))
 
 
 def segmentation(grey: np.ndarray, structure: Microstructure) -> bytes:

@@ -36,6 +36,10 @@ _CAPTIONS = {
         "reflections, "
         "beside the same for the micrograph's own separate parts.",
     ),
+    "design": (
+        "A volume designed from the first",
+        "Middle planes of the reconstruction and of the design, and what was asked for.",
+    ),
     "training": ("Training", "Loss against training step."),
 }
 _GLOSSARY = (

@@ -190,9 +190,10 @@ def read_targets(
     if fractions is not None and wanted is not None:
         for phase in correlated:
             if abs(wanted[phase] - fractions[phase]) > 1e-6:
+                asked = " and ".join(_text(wish) for wish in numbers if wish.quantity == "volume_fraction")
                 raise UserError(
-                    f"two_point.{phase}=micrograph and another volume fraction of phase {phase} exclude each other; "
-                    "leave out one, or the volume_fraction that changes it"
+                    f"two_point.{phase}=micrograph and {asked} exclude each other: with it phase {phase} fills "
+                    f"{wanted[phase]:.4g} of the volume, in the micrograph {fractions[phase]:.4g}; leave one out"
                 )
     if not periodic and correlated:
         raise UserError("two_point can be a target of periodic volumes only; leave out --no-periodic")
@@ -477,7 +478,8 @@ class _Work:
         at_once = (self.config.harmonise + 1) * 4  # progress is shown in between
         while start < stop:
             if self.progress is not None:
-                self.progress(f"{title}, volume {self.number + 1} of {self.volumes}", start, stop, "")
+                total = self.config.evaluations
+                self.progress(f"{title}, volume {self.number + 1} of {self.volumes}", start, total, "")
             end = min(start + at_once, stop)
             state = jax.block_until_ready(
                 _sampled(

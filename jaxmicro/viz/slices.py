@@ -154,12 +154,12 @@ def concentration_panel(
 
 @rc_context(STYLE)
 def sample_grid(
-    images: Integer[np.ndarray, "n h w"], phases: int, *, columns: int = 8, title: str | None = None
+    images: Integer[np.ndarray, "n h w"], phases: int, *, columns: int = 8, width: float = 1.3, title: str | None = None
 ) -> Figure:
-    """Many small images of phases side by side, such as samples during training."""
+    """Many small images of phases side by side, such as samples during training; `width` of each in inches."""
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = new_figure(1.3 * columns, 1.3 * rows * images.shape[1] / images.shape[2] + (0.4 if title else 0.1))
+    figure = new_figure(width * columns, width * rows * images.shape[1] / images.shape[2] + (0.4 if title else 0.1))
     grid = figure.subplots(rows, columns, squeeze=False)
     for ax in grid.ravel()[len(images) :]:
         ax.set_axis_off()
