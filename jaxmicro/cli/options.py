@@ -259,8 +259,8 @@ class Export(ImageOptions):
 class Demo(RunOptions, Sampling):
     """Reconstruct a fuel-cell electrode in 3D, design one whose pores conduct better, and compare with the micrograph.
 
-    With the bundled micrograph and prior. The design is the same volume with 20 % more diffusivity along z. Takes about
-    two minutes on two processor cores and writes a folder with the volumes, pictures and report.html.
+    With the bundled micrograph and prior. The design is the same volume with 20 % more diffusivity along z. Takes two
+    to three minutes on two processor cores and writes a folder with the volumes, pictures and report.html.
     """
 
     size: Annotated[tuple[int, ...], arg(metavar="N | Z Y X")] = (64,)
