@@ -94,14 +94,14 @@ def design_into(
     """Make the designs that the folder does not hold yet.
 
     Args:
-        stems: of the files of what a design starts from and of what it comes to; an empty one is not written.
+        stems: of the files of what a design starts from and of what it comes to.
         options: go to `pipeline.design`.
     """
     files = [folder.path / f"design_{number:03d}.json" for number in range(count)]
 
     def keep(number: int, found: pipeline.Design) -> None:
         for stem, volume in zip(stems, (found.reconstruction, found.volume), strict=True):
-            for ending in formats if stem else ():
+            for ending in formats:
                 write(folder.path / f"{stem}_{number:03d}.{ending}", volume)
         folder.write_figures({f"design_{number:03d}": figures.design(found, names)})
         folder.write_json(files[number].name, _record(found, names))  # last: it says that the rest is there

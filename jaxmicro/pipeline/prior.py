@@ -126,9 +126,15 @@ def untuned(prior: Prior) -> Prior:
     material = prior.material
     if material is None or material.wanted_covariance is None or material.wanted_segments is None:
         return prior
-    held = {"held_covariance": material.wanted_covariance, "held_lineal_path": material.wanted_segments}
-    known = dataclasses.replace(material, **{name: rounded(curves) for name, curves in held.items()})
-    return dataclasses.replace(prior, material=known)
+    return holding(prior, material.wanted_covariance, material.wanted_segments)
+
+
+def holding(prior: Prior, covariance: np.ndarray, lineal_path: np.ndarray) -> Prior:
+    """The prior with volumes held to a covariance "p r" and a lineal path "p k"; of k = 0, the path is unknown."""
+    assert prior.material is not None
+    path = rounded(lineal_path) if lineal_path.size else ()
+    material = dataclasses.replace(prior.material, held_covariance=rounded(covariance), held_lineal_path=path)
+    return dataclasses.replace(prior, material=material)
 
 
 def rounded(curves: np.ndarray) -> tuple[tuple[float, ...], ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmicro.errors import UserError
 from jaxmicro.phases import one_hot
-from jaxmicro.pipeline.prior import Prior, Progress, rounded
+from jaxmicro.pipeline.prior import Prior, Progress, holding
 from jaxmicro.pipeline.volumes import reconstruct
 from jaxmicro.reconstruct import plane_covariance, segment_lags, segments_inside
 
@@ -46,7 +46,7 @@ def tune_correlation(prior: Prior, *, progress: Progress | None = None) -> Prior
     aims, off = wanted, []
     for number, gain in enumerate(GAINS):
         volumes = reconstruct(
-            _holding(prior, aims),
+            holding(prior, *aims),
             shape=(edge,) * 3,
             volumes=VOLUMES,
             seed=SEED + number,
@@ -57,7 +57,7 @@ def tune_correlation(prior: Prior, *, progress: Progress | None = None) -> Prior
         off.append(float(np.sqrt(np.mean((excess.covariance / wanted.covariance[:, :1]) ** 2))))
         aims = _Aims(aims.covariance - gain * excess.covariance, np.maximum(aims.path - gain * excess.path, 0.0))
     record = {**prior.record, "tuning": off}
-    return dataclasses.replace(_holding(prior, aims if off[-1] < off[0] else wanted), record=record)
+    return dataclasses.replace(holding(prior, *(aims if off[-1] < off[0] else wanted)), record=record)
 
 
 class _Aims(NamedTuple):
@@ -75,16 +75,6 @@ def _excess(labels: np.ndarray, wanted: _Aims, phases: int) -> _Aims:
     path, lags = np.zeros_like(wanted.path), min(wanted.path.shape[1], len(segment_lags(half)))
     path[:, :lags] = np.asarray(segments_inside(fractions, lags=lags))[:, :lags] - wanted.path[:, :lags]
     return _Aims(covariance, path)
-
-
-def _holding(prior: Prior, aims: _Aims) -> Prior:
-    assert prior.material is not None
-    material = dataclasses.replace(
-        prior.material,
-        held_covariance=rounded(aims.covariance),
-        held_lineal_path=rounded(aims.path) if aims.path.size else (),
-    )
-    return dataclasses.replace(prior, material=material)
 
 
 def _tell(progress: Progress, prefix: str, stage: str, done: int, total: int, note: str) -> None:

@@ -51,7 +51,7 @@ def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: 
     return (along(0) + along(1) + along(2)) / 3
 
 
-INTERFACE = 0.03
+INTERFACE = 0.03  # also where `match_lineal_path` switches it on and off
 
 
 class Weights(NamedTuple):
