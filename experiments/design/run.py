@@ -28,6 +28,7 @@ COLUMNS = {
     "case": "Case", "target": "Number", "volumes": "n", "wanted": "Wanted", "before": "Reconstruction",
     "achieved": "Design", "off": "Mean off (%)", "worst": "Worst volume off (%)", "s2_before": "S2 error before (%)",
     "s2": "S2 error (%)", "lineal_path": "Lineal path error (%)", "surface_area": "Surface area (ratio)",
+    "d_reconstruction": "D_eff z y x, before", "d_volume": "after",
     "tau_reconstruction": "Tortuosity factor z y x, before", "tau_volume": "after",
     "rounds": "Rounds", "seconds": "s / volume",
 }  # fmt: skip
@@ -106,6 +107,7 @@ def designed(prior: Prior, image: Microstructure, folder: Path, name: str, confi
             prior, case.targets, micrograph=image, shape=config.shape, volumes=config.volumes, seed=config.seed,
             method="sds" if case.method == "sds" else "guided", tolerance=config.tolerance, rounds=config.rounds,
             sampling=config.sampling, distillation=config.distillation, skip=done, on_design=keep,
+            keep=config.out / f"untargeted_{case.material}",
         )  # fmt: skip
     return [_read(folder, number) for number in range(config.volumes)]
 
@@ -153,11 +155,9 @@ def report_rows(
         if "diffusivity" in target.quantity or target.quantity == "tortuosity":
             for kind in ("reconstruction", "volume"):
                 labels = [getattr(design, kind).labels for design in designs]
-                factors = [
-                    np.mean([exact("tortuosity", each, image.phases, target.phase, axis) for each in labels])
-                    for axis in range(3)
-                ]
-                row[f"tau_{kind}"] = " ".join(f"{factor:.2f}" for factor in factors)
+                for column, quantity in (("d", "diffusivity"), ("tau", "tortuosity")):
+                    each = [[exact(quantity, v, image.phases, target.phase, axis) for v in labels] for axis in range(3)]
+                    row[f"{column}_{kind}"] = " ".join(f"{np.mean(values):.3g}" for values in each)
         rows.append(row)
     return rows
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from jaxmicro.guidance import DistillationConfig, Target, Wish
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
 from jaxmicro.types import Microstructure
+
+UNTARGETED = "unfinished"  # folder of volumes without targets, while designs are made of them
 
 
 def run(options: Design) -> None:
@@ -113,9 +116,11 @@ def design_into(
         volumes=count,
         skip=[number for number, file in enumerate(files) if file.exists()],
         on_design=keep,
+        keep=folder.path / UNTARGETED,
         progress=console.progress,
         **options,
     )
+    shutil.rmtree(folder.path / UNTARGETED, ignore_errors=True)
 
 
 def _report(folder: RunFolder, console: Console, options: Design, reference) -> None:

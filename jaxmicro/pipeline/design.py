@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import json
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -20,18 +22,23 @@ from jaxmicro.guidance import (
     Wish,
     distill,
     exact,
+    measured,
+    misfit,
     parse_target,
     steer,
 )
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
-from jaxmicro.pipeline.prior import Prior, Progress, untuned
+from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, untuned
 from jaxmicro.pipeline.volumes import (
+    Unfinished,
     as_microstructure,
     default_sampling,
     held_fractions,
+    load_unfinished,
     reconstruct,
     sampling_config,
+    save_unfinished,
     statistics_to_hold,
     volume_keys,
 )
@@ -45,12 +52,17 @@ from jaxmicro.reconstruct import (
     plane_covariance,
     polish,
     sampling_times,
+    segment_lags,
+    segments_inside,
 )
 from jaxmicro.types import Microstructure
 
 GUIDED = (-4.0, 0.7)  # log SNRs between which predictions are steered: before nothing is known, after all is decided
 CROP = 64  # edge of the crops of a micrograph whose largest and smallest numbers are known as max and min
 POLISHED, UNPOLISHED = 0.003, 0.01  # error rate of S2 that counts as met, by how the volume is finished
+TRANSPORT = ("diffusivity", "tortuosity", "slice_diffusivity")  # what moving interfaces can change
+MOVING = 16.0  # weight of the misfit of transport, among those of the statistics, where interfaces are moved
+PASSES, PUSH = 6, 1.05  # times that interfaces are moved and measured, at most; correction of an aim after each
 FARTHEST = 4.0  # factor between what is aimed at and what is wanted
 
 
@@ -95,17 +107,20 @@ def design(
     distillation: DistillationConfig | None = None,
     skip: Sequence[int] = (),
     on_design: Callable[[int, Design], None] | None = None,
+    keep: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Design]:
     """Volumes of a material whose numbers are those asked for.
 
-    "guided" steers the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits, the
-    two-point correlation and the volume fractions are held, unless they are themselves targets; the lineal path is
-    given up where something is steered, for what conducts better or has more interface has another one. A volume to
-    the correlation alone is finished by `reconstruct.polish`. "sds" distils a reconstructed volume
-    (P-MicroLad section 3.4). What comes out is measured exactly, and what was missed is added to what is aimed at in
-    the next round, until all targets are met or the rounds are over; the best round is returned.
-    Volume i depends on (seed, i) only.
+    "guided" does what is needed and no more. Where the volume fractions stay, the interfaces of the reconstruction are
+    moved (`reconstruct.polish`) along the gradient of the misfits of diffusivities, S2 and lineal path. What that does
+    not reach, and other quantities, steer the multi-plane sampling: the predicted clean volume is moved along the
+    gradient of the misfits, while two-point correlation and volume fractions are held, unless they are themselves
+    targets; the lineal path is given up there, for what conducts better or has more interface has another one.
+    Interfaces of what was sampled are moved, too, if no target is about how much of them there is.
+    "sds" distils a reconstructed volume (P-MicroLad section 3.4). What comes out is measured exactly, and what was
+    missed is added to what is aimed at in the next round, until all targets are met or the rounds are over; the best
+    round is returned. Volume i depends on (seed, i) only.
 
     Args:
         targets: as `guidance.parse_target` reads them: "diffusivity.0.z=+20%", "volume_fraction.pore>=0.3".
@@ -117,6 +132,8 @@ def design(
         sampling, distillation: everything else about the two methods.
         skip: numbers of volumes not to make, because they exist already.
         on_design: called with the number and the design as soon as each is ready.
+        keep: folder for volumes without targets, which take half of the time: they are there for other targets of the
+            same prior, seed and sampling, and after an interruption.
     Raises:
         UserError: a target that cannot be read, or cannot be met by any medium, or contradicts another.
     """
@@ -139,6 +156,7 @@ def design(
             method,
             tolerance,
             distillation or DistillationConfig(),
+            keep,
             progress,
         )
         found = work.run(known, rounds)
@@ -198,7 +216,8 @@ def read_targets(
     if not periodic and correlated:
         raise UserError("two_point can be a target of periodic volumes only; leave out --no-periodic")
     if correlated:
-        allowed = POLISHED if _polishable(found, prior) else UNPOLISHED
+        alone = all(wish.quantity in ("two_point", "volume_fraction") for wish in found)
+        allowed = POLISHED if alone and _finishable(found, prior, periodic=periodic) else UNPOLISHED
         found = [dataclasses.replace(w, tolerance=allowed) if w.quantity == "two_point" else w for w in found]
     if method == "sds":
         if any(wish.quantity == "two_point" for wish in found):
@@ -210,10 +229,11 @@ def read_targets(
     return found
 
 
-def _polishable(targets: Sequence[Target | Wish], prior: Prior) -> bool:
-    """Whether the volume can be finished by `reconstruct.polish`: nothing else depends on where its interfaces are."""
+def _finishable(targets: Sequence[Target | Wish], prior: Prior, *, periodic: bool) -> bool:
+    """Whether the interfaces of a volume can be moved to what is wanted: no target is about how many of them it has."""
     known = prior.material is not None and prior.material.wanted_segments is not None
-    return known and all(target.quantity in ("two_point", "volume_fraction") for target in targets)
+    quantities = {target.quantity for target in targets} - {"volume_fraction"}
+    return known and periodic and bool(quantities) and quantities <= {"two_point", *TRANSPORT}
 
 
 def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tolerance: float) -> Target | Wish:
@@ -353,6 +373,7 @@ class _Work:
     method: str
     tolerance: float
     distillation: DistillationConfig
+    keep: Path | None
     progress: Progress | None
 
     def run(self, wishes: Sequence[Target | Wish], rounds: int) -> Design:
@@ -365,8 +386,6 @@ class _Work:
         wanted = wanted_fractions(targets, fractions)
         held = statistics_to_hold(self.prior, self.config, [wanted])
         held = jax.tree.map(lambda leaf: leaf[0], held)
-        # of correlations the reconstruction is the first round: it is held to the same
-        first = all(t.quantity == "two_point" for t in targets) and held.covariance is not None
         if held.covariance is None and any(target.quantity == "two_point" for target in targets):
             assert self.prior.material is not None  # `_resolved` has seen to it
             held = held._replace(covariance=jnp.asarray(self.prior.material.wanted_covariance, jnp.float32))
@@ -375,36 +394,37 @@ class _Work:
         steered = tuple(t for t in targets if t.quantity not in held_alone)
         if steered:  # what conducts better, or has more interface, has another lineal path
             held = held._replace(lineal_path=None)
-        goals = np.array([t.value for t in steered])
-        aims = _Aims(goals.copy(), None if held.covariance is None else np.asarray(held.covariance, float))
+        finish = None
+        if self.method == "guided" and _finishable(targets, self.prior, periodic=self.config.periodic):
+            finish = self._statistics(targets, wanted, fractions)
+        # at the same fractions the reconstruction itself is tried first; what does not cross sections needs new ones
+        tried = finish is not None and _same(wanted, fractions)
+        tried = tried and all(t.quantity != "slice_diffusivity" for t in targets)
+        covariance = None if held.covariance is None else np.asarray(held.covariance, float)
+        aims = _Aims(np.array([t.value for t in steered]), covariance)
         best: tuple[float, np.ndarray, list[float]] | None = None
         history: list[tuple[np.ndarray, np.ndarray]] = []
         done = 0
         for done in range(1, rounds + 1):
-            sampled = reconstruction
-            if done > 1 or not first:
-                sampled = self._made(start, reconstruction, held, steered, aims, done, rounds)
-            labels = sampled
-            if (
-                wanted is not None
-                and any(t.quantity == "two_point" for t in targets)
-                and _polishable(targets, self.prior)
-            ):
-                labels = self._polished(sampled, wanted)
-            achieved = self._measured(targets, labels)
-            miss = max(_miss(t, v) for t, v in zip(targets, achieved, strict=True))
+            again = not tried or done > 1
+            sampled = self._made(start, reconstruction, held, steered, aims, done, rounds) if again else reconstruction
+            labels, achieved = sampled, self._measured(targets, sampled)
+            found = _of(steered, targets, achieved)
+            if finish is not None:
+                labels, achieved = self._finished(sampled, achieved, targets, finish)
+            miss = _worst(targets, achieved)
             if best is None or miss < best[0]:
                 best = (miss, labels, achieved)
             if miss <= 1 or done == rounds:
                 break
-            found = np.array([v for t, v in zip(targets, achieved, strict=True) if t in steered])
-            history.append(
-                (np.log(aims.values), np.log(np.clip(found, 1e-6, 1e6)))
-            )  # what conducts nothing counts, too
             covariance = self._covariance(aims.covariance, targets, sampled)
             if not steered and covariance is aims.covariance:
                 break  # held exactly: another round would be the same
-            aims = _Aims(_next(steered, history), covariance)
+            values = aims.values
+            if again:
+                history.append((np.log(values), np.log(np.clip(found, 1e-6, 1e6))))  # what conducts nothing counts, too
+                values = _next(steered, history)
+            aims = _Aims(values, covariance)
         assert best is not None
         _, labels, achieved = best
         return Design(
@@ -416,13 +436,50 @@ class _Work:
             done,
         )
 
-    def _polished(self, labels: np.ndarray, fractions: tuple[float, ...]) -> np.ndarray:
-        """A volume with S2 and lineal path of the micrograph itself, not what leads there while sampling."""
-        own = statistics_to_hold(untuned(self.prior), self.config, [fractions])
-        if own.lineal_path is None or own.covariance is None:
-            return labels
-        held = jnp.asarray(fractions, jnp.float32)
-        return np.asarray(_polish(jnp.asarray(labels), held, own.lineal_path[0], own.covariance[0]))
+    def _statistics(self, targets: Sequence[Target], wanted, fractions) -> Held | None:
+        """What volumes are held to while their interfaces are moved: fractions, S2 and lineal path of the micrograph,
+        not what leads there while sampling; at other fractions, where nobody knows these, None, unless asked for.
+        """
+        if wanted is None:
+            return None
+        own = jax.tree.map(lambda leaf: leaf[0], statistics_to_hold(untuned(self.prior), self.config, [wanted]))
+        if _same(wanted, fractions) or any(t.quantity == "two_point" for t in targets):
+            return own
+        return own._replace(lineal_path=None, covariance=None)
+
+    def _finished(
+        self, labels: np.ndarray, achieved: list[float], targets: Sequence[Target], held: Held
+    ) -> tuple[np.ndarray, list[float]]:
+        """A volume with its interfaces moved until it has what is wanted, and its numbers."""
+        if held.lineal_path is None:  # it keeps its own
+            own = one_hot(jnp.asarray(labels), self.prior.config.phases)
+            reach = min(self.shape) // 2
+            path = segments_inside(own, lags=len(segment_lags(reach)))
+            held = held._replace(lineal_path=path, covariance=plane_covariance(own, r_max=reach))
+        moved = tuple(t for t in targets if t.quantity in TRANSPORT)
+        wanted = np.array([t.value for t in moved])
+        best = _worst(targets, achieved), labels, achieved
+        push = np.ones(len(moved))
+        for number in range(PASSES):
+            if self.progress is not None:
+                title = f"moving interfaces, volume {self.number + 1} of {self.volumes}"
+                self.progress(title, number, PASSES, "")
+            # gradients are of conductors that leak, and elements: aimed at is what they make of the wanted number
+            own = np.asarray(_measured(jnp.asarray(labels), targets=_valueless(moved), phases=self.prior.config.phases))
+            found = np.maximum(_of(moved, targets, achieved), 1e-12)
+            aims = wanted * np.clip(own / found, 1 / FARTHEST, FARTHEST) * push
+            labels = np.asarray(
+                _polish(jnp.asarray(labels), held, jnp.asarray(aims, jnp.float32), targets=_valueless(moved))
+            )
+            achieved = self._measured(targets, labels)
+            miss = _worst(targets, achieved)
+            if miss < max(best[0], 1):  # of volumes that meet their targets the one with the better statistics
+                best = miss, labels, achieved
+            if not moved or miss < 0.5:
+                break
+            push = push * np.clip(np.sqrt(wanted / np.maximum(_of(moved, targets, achieved), 1e-12)), 1 / PUSH, PUSH)
+            push = np.clip(push, *_sides(moved, 2.0))
+        return best[1:]
 
     def _covariance(self, aim: np.ndarray | None, targets: Sequence[Target], labels: np.ndarray) -> np.ndarray | None:
         """What is held, less what a volume has too much of it, for phases whose correlation is a target."""
@@ -498,14 +555,28 @@ class _Work:
                 sampling=self.config, progress=self.progress,
             )  # fmt: skip
             return None, made[0].labels
-        key = volume_keys(self.seed, [self.number])[0]
         held = jax.tree.map(lambda leaf: leaf[0], statistics_to_hold(self.prior, self.config, [fractions]))
-        state = _noise(key, sampling=self.config, channels=self.prior.config.channels)
-        run = functools.partial(self._stretch, title="reconstructing", held=held, targets=())
-        none = jnp.zeros(0)
-        start = run(state, 0, self._first, none)
-        end = run(start, self._first, self.config.evaluations, none)
+        start = self._kept(self._first, held)
+        end = self._kept(self.config.evaluations, held, start)
         return start, np.asarray(labels_of(end))[self.config.middle]
+
+    def _kept(self, stop: int, held: Held, start: SamplingState | None = None) -> SamplingState:
+        """The sampling without targets after `stop` evaluations: as it is kept, or from `start`, or from noise."""
+        path = None if self.keep is None else self.keep / f"untargeted_{self.number:03d}_{stop}.npz"
+        work = [dataclasses.asdict(self.config), self.seed, self.number, self.prior.config.to_dict()]
+        identity = json.dumps([*work, fingerprint([self.prior.params, held])])
+        found = load_unfinished(path, identity)
+        if found is not None:
+            return found.states
+        key = volume_keys(self.seed, [self.number])[0]
+        done, state = (self._first, start) if start is not None else (0, None)
+        if state is None:
+            state = _noise(key, sampling=self.config, channels=self.prior.config.channels)
+        state = self._stretch(state, done, stop, jnp.zeros(0), title="reconstructing", held=held, targets=())
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_unfinished(path, identity, Unfinished(stop, state))
+        return state
 
     @property
     def _first(self) -> int:
@@ -518,7 +589,7 @@ class _Work:
         if aims.covariance is not None and held.covariance is not None:
             held = held._replace(covariance=jnp.asarray(aims.covariance, jnp.float32))
         title = f"round {done} of at most {rounds}"
-        steered = tuple(dataclasses.replace(t, value=1.0) for t in steered)  # the aims count: one program for all
+        steered = _valueless(steered)
         if self.method == "guided":
             end = self._stretch(
                 start, self._first, self.config.evaluations, values, title=title, held=held, targets=steered
@@ -544,9 +615,23 @@ def _next(targets: Sequence[Target], history: Sequence[tuple[np.ndarray, np.ndar
         moved = aimed - history[-2][0]
         far = np.abs(moved) > 1e-3
         slope[far] = np.clip((found - history[-2][1])[far] / moved[far], 0.3, 1.5)
-    low = np.array([1.0 if target.relation == ">=" else 1 / FARTHEST for target in targets])
-    high = np.array([1.0 if target.relation == "<=" else FARTHEST for target in targets])
-    return goals * np.clip(np.exp(aimed + (np.log(goals) - found) / slope) / goals, low, high)
+    return goals * np.clip(np.exp(aimed + (np.log(goals) - found) / slope) / goals, *_sides(targets, FARTHEST))
+
+
+def _sides(targets: Sequence[Target], farthest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest factor of what is aimed at on what is wanted; of a bound it stays on its side."""
+    low = np.array([1.0 if target.relation == ">=" else 1 / farthest for target in targets])
+    return low, np.array([1.0 if target.relation == "<=" else farthest for target in targets])
+
+
+def _valueless(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Targets whose values are aims that are given apart: one program for all values."""
+    return tuple(dataclasses.replace(target, value=1.0) for target in targets)
+
+
+def _of(some: Sequence[Target], targets: Sequence[Target], numbers: Sequence[float]) -> np.ndarray:
+    """The numbers that belong to some of the targets."""
+    return np.array([number for target, number in zip(targets, numbers, strict=True) if target in some])
 
 
 @functools.partial(jax.jit, static_argnames=("prior", "sampling", "targets"))
@@ -566,7 +651,17 @@ def _sampled(
     return advance(model, state, start, stop, config=sampling, key=key, held=held, guide=guide if targets else None)
 
 
-_polish = jax.jit(polish)
+@functools.partial(jax.jit, static_argnames="targets")
+def _polish(labels, held: Held, aims, *, targets):
+    """Interfaces moved towards S2 and lineal path, and to the aims if there are any."""
+    assert held.fractions is not None and held.lineal_path is not None and held.covariance is not None
+    also = (lambda fractions: MOVING * misfit(fractions, targets, aims)) if targets else None
+    return polish(labels, held.fractions, held.lineal_path, held.covariance, also=also)
+
+
+@functools.partial(jax.jit, static_argnames=("targets", "phases"))
+def _measured(labels, *, targets, phases: int):
+    return measured(one_hot(labels, phases), targets) if targets else jnp.zeros(0)
 
 
 @functools.partial(jax.jit, static_argnames=("sampling", "channels"))
@@ -586,6 +681,14 @@ def _miss(target: Target, achieved: float) -> float:
     if target.quantity == "two_point":
         return achieved / (100 * target.tolerance)
     return abs(target.deviation(achieved)) / target.tolerance
+
+
+def _same(fractions: Sequence[float] | None, others: Sequence[float] | None) -> bool:
+    return fractions is not None and others is not None and bool(np.allclose(fractions, others, atol=1e-6))
+
+
+def _worst(targets: Sequence[Target], achieved: Sequence[float]) -> float:
+    return max(_miss(t, v) for t, v in zip(targets, achieved, strict=True))
 
 
 def _contradict(a: Target, b: Target) -> bool:

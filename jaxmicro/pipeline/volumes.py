@@ -238,7 +238,7 @@ def _pure_noise(keys, *, sampling: SamplingConfig, channels: int) -> SamplingSta
     return jax.vmap(lambda key: init_state(sampling, channels, key=key))(keys)
 
 
-class _Unfinished(NamedTuple):
+class Unfinished(NamedTuple):
     """Volumes in the middle of their sampling."""
 
     done: int  # evaluations
@@ -267,9 +267,9 @@ def _sample(
             fingerprint([prior.params, held]),
         ]
     )  # fmt: skip
-    now = _load_unfinished(checkpoint, identity)
+    now = load_unfinished(checkpoint, identity)
     if now is None:
-        now = _Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.channels))
+        now = Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.channels))
     saved = time.monotonic()
     try:
         while now.done < config.evaluations:
@@ -278,13 +278,13 @@ def _sample(
             states = _advance(
                 prior.params, now.states, keys, while_sampling, now.done, stop, prior=prior.config, sampling=config
             )
-            now = _Unfinished(stop, jax.block_until_ready(states))
+            now = Unfinished(stop, jax.block_until_ready(states))
             if checkpoint is not None and time.monotonic() - saved > 60:
-                _save_unfinished(checkpoint, identity, now)
+                save_unfinished(checkpoint, identity, now)
                 saved = time.monotonic()
     except KeyboardInterrupt:
         if checkpoint is not None:
-            _save_unfinished(checkpoint, identity, now)
+            save_unfinished(checkpoint, identity, now)
         raise
     report(config.evaluations, config.evaluations)
     if prior.config.space == "pixel":
@@ -351,7 +351,7 @@ def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence
     return Held(target, roughness, covariance, path)
 
 
-def _save_unfinished(path: Path, identity: str, now: _Unfinished) -> None:
+def save_unfinished(path: Path, identity: str, now: Unfinished) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
@@ -361,8 +361,8 @@ def _save_unfinished(path: Path, identity: str, now: _Unfinished) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _load_unfinished(path: Path | None, identity: str) -> _Unfinished | None:
-    """What `_save_unfinished` wrote for the same work; None if there is nothing of use."""
+def load_unfinished(path: Path | None, identity: str) -> Unfinished | None:
+    """What `save_unfinished` wrote for the same work; None if there is nothing of use."""
     if path is None or not path.is_file():
         return None
     try:
@@ -370,6 +370,6 @@ def _load_unfinished(path: Path | None, identity: str) -> _Unfinished | None:
             if str(data["identity"]) != identity:
                 return None
             states = SamplingState(**{name: jnp.asarray(data[name]) for name in SamplingState._fields})
-            return _Unfinished(int(data["done"]), states)
+            return Unfinished(int(data["done"]), states)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None

@@ -5,6 +5,8 @@ the finished volume the voxels along interfaces are made undecided again, the mo
 another phase, and moved along the gradient of the misfit of S2, lineal path and interface.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +31,7 @@ def polish(
     *,
     weights: Weights = WEIGHTS,
     steps: int = 40,
+    also: Callable[[Float[Array, "z y x p"]], Float[Array, ""]] | None = None,
 ) -> UInt8[Array, "z y x"]:
     """A periodic volume whose S2, lineal path and interface are nearer to what is wanted.
 
@@ -39,13 +42,18 @@ def polish(
         covariance: wanted S2(r) - phi^2 of each phase in planes, r = 0, 1, ... voxels.
         weights: of the parts of the misfit. Asked for much more interface than there is, a volume gets it as specks.
         steps: gradients taken. A fraction of a percent of the voxels changes in each of the first, then fewer.
+        also: another misfit of phase fractions, added to that of the statistics.
     """
-    misfit = statistics_misfit(path, covariance, shape=labels.shape, weights=weights)
-    if misfit is None:
+    known = statistics_misfit(path, covariance, shape=labels.shape, weights=weights)
+    parts = [part for part in (known, also) if part is not None]
+    if not parts:
         return labels
 
+    def misfit(x: Float[Array, "z y x p"]) -> Float[Array, ""]:
+        return sum((part(x) for part in parts), jnp.zeros(()))
+
     def step(_, x0_hat: Float[Array, "z y x p"]) -> Float[Array, "z y x p"]:
-        return calibrate_fractions(moved_to_lower(misfit, x0_hat), fractions)
+        return calibrate_fractions(moved_to_lower(misfit, x0_hat, each=True), fractions)
 
     x0_hat = jax.lax.fori_loop(0, steps, step, 2 * _softened(one_hot(labels, len(fractions))) - 1)
     return labels_of_fractions((1 + x0_hat) / 2, fractions)
