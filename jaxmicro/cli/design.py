@@ -17,7 +17,7 @@ from jaxmicro.cli.options import Design
 from jaxmicro.cli.reconstruct import find_reference, sampling_of
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import DistillationConfig, Target, Wish
+from jaxmicro.guidance import CURVES, DistillationConfig, Target, Wish
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
 from jaxmicro.types import Microstructure
@@ -50,6 +50,7 @@ def run(options: Design) -> None:
         prior,
         micrograph=reference,
         names=options.names,
+        each_slice=options.each_slice,
         shape=shape,
         method=options.method,
         periodic=options.periodic,
@@ -162,7 +163,7 @@ def _title(records: list[dict[str, Any]]) -> str:
 
 def _line(number: int, found: pipeline.Design, names: Sequence[str]) -> str:
     reached = ", ".join(
-        f"{t.called(names)} {v:.4g}" + " % off" * (t.quantity == "two_point")
+        f"{t.called(names)} {v:.4g}" + " % off" * (t.quantity in CURVES)
         for t, v in zip(found.targets, found.achieved, strict=True)
     )
     state = "all targets met" if found.met else "not all targets met: the nearest round is kept; more rounds may help"
@@ -173,16 +174,16 @@ def _table(records: list[dict[str, Any]]) -> str:
     rows = [["volume", "target", "wanted", "before", "achieved", "off [%]", "met"]]
     for number, record in enumerate(records):
         for target in record["targets"]:
-            correlation = target["quantity"] == "two_point"
+            curve = target["quantity"] in CURVES
             before, achieved = (_from_json(target[when]) for when in ("before", "achieved"))
-            off = achieved if correlation else 100 * _from_json(target["deviation"])
+            off = achieved if curve else 100 * _from_json(target["deviation"])
             allowed = 100 * target["tolerance"]
             wanted = (
                 "micrograph"
-                if correlation
+                if curve
                 else f"{'' if target['relation'] == '=' else target['relation']}{target['value']:.4g}"
             )
-            unit = " %" * correlation
+            unit = " %" * curve
             numbers = [f"{before:.4g}{unit}", f"{achieved:.4g}{unit}", f"{off:.2f}"]
             rows.append([str(number), target["name"], wanted, *numbers, "yes" if abs(off) <= allowed else "no"])
     return aligned(rows)

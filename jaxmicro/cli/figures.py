@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxmicro import viz
+from jaxmicro.guidance import CURVES
 from jaxmicro.io import read_raster
 from jaxmicro.pipeline import Design
 from jaxmicro.types import Microstructure
@@ -73,7 +74,7 @@ def design(found: Design, names: Sequence[str] = ()) -> bytes:
         found.reconstruction.labels,
         found.volume.labels,
         [
-            (target.called(names) + ", error (%)" * (target.quantity == "two_point"), before, target.value, achieved)
+            (target.called(names) + ", error (%)" * (target.quantity in CURVES), before, target.value, achieved)
             for target, before, achieved in numbers
         ],
         phases=found.volume.phases,

@@ -1,12 +1,13 @@
 """Guidance: targets for descriptors and properties, and one gradient of one loss towards them."""
 
-from jaxmicro.guidance.exact import exact
+from jaxmicro.guidance.exact import exact, exact_of_planes
 from jaxmicro.guidance.loss import measured, misfit, steer
-from jaxmicro.guidance.quantities import LEAK, QUANTITIES, Quantity
+from jaxmicro.guidance.quantities import LEAK, QUANTITIES, Quantity, of_each_plane
 from jaxmicro.guidance.sds import DistillationConfig, distill, score_loss, total_loss
-from jaxmicro.guidance.targets import Target, Wish, parse_target
+from jaxmicro.guidance.targets import CURVES, Target, Wish, parse_target
 
 __all__ = [
+    "CURVES",
     "LEAK",
     "QUANTITIES",
     "DistillationConfig",
@@ -15,8 +16,10 @@ __all__ = [
     "Wish",
     "distill",
     "exact",
+    "exact_of_planes",
     "measured",
     "misfit",
+    "of_each_plane",
     "parse_target",
     "score_loss",
     "steer",

@@ -3,6 +3,7 @@
 The same numbers as `measure` reports, in double precision; not differentiable, on the host.
 """
 
+import functools
 import math
 
 import jax
@@ -30,13 +31,27 @@ def exact(quantity: str, labels: Labels, phases: int, phase: int, axis: int | No
         return float(np.mean(labels == phase)) / conducts if conducts else math.inf
     if quantity == "slice_diffusivity":
         planes = [labels[None]] if labels.ndim == 2 else [np.moveaxis(labels, a, 0) for a in range(3)]
-        return float(np.mean([_plane_diffusivities(stack == phase).mean() for stack in planes]))
+        return float(np.mean([exact_of_planes(quantity, stack, phases, phase).mean() for stack in planes]))
     found = QUANTITIES[quantity]
     if labels.ndim == 2:
         if found.of_plane is None:
             raise ValueError(f"{quantity} exists in 3D only")
         return float(found.of_plane(one_hot(jnp.asarray(labels), phases), phase))
     return float(found.measure(one_hot(jnp.asarray(labels), phases), phase, axis))
+
+
+def exact_of_planes(quantity: str, planes: Labels, phases: int, phase: int) -> np.ndarray:
+    """A quantity that planes have, of each plane of labels "n h w"."""
+    if quantity == "slice_diffusivity":
+        return _plane_diffusivities(planes == phase)
+    return np.asarray(_of_planes(jnp.asarray(planes), quantity, phases, phase))
+
+
+@functools.partial(jax.jit, static_argnames=("quantity", "phases", "phase"))
+def _of_planes(planes, quantity: str, phases: int, phase: int):
+    of_plane = QUANTITIES[quantity].of_plane
+    assert of_plane is not None, quantity
+    return jax.lax.map(lambda plane: of_plane(one_hot(plane, phases), phase), planes)
 
 
 def _diffusivity(phase: np.ndarray, axis: int) -> float:

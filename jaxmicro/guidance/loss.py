@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmicro.guidance.quantities import QUANTITIES
+from jaxmicro.guidance.quantities import QUANTITIES, of_each_plane
 from jaxmicro.guidance.targets import Target
 from jaxmicro.polyak import moved_to_lower
 
@@ -16,15 +16,23 @@ def measured(fractions: Float[Array, "z y x p"], targets: Sequence[Target]) -> F
 
 
 def misfit(fractions: Float[Array, "z y x p"], targets: Sequence[Target], aims: Float[Array, " m"]) -> Float[Array, ""]:
-    """Weighted sum of the squared relative deviations from the aims; a bound counts where it is violated.
+    """Weighted sum of the squared relative deviations from the aims; a bound counts where it is violated. Where each
+    section should have the number, the mean over the sections.
 
     Args:
         aims: a number for each target: its value, or what is aimed at in order to arrive there.
     """
-    off = measured(fractions, targets) / aims - 1
-    sides = jnp.array([{"=": 0.0, ">=": -1.0, "<=": 1.0}[t.relation] for t in targets])
-    off = jnp.where(sides * off < 0, 0.0, off)
-    return jnp.sum(jnp.array([t.weight for t in targets]) * off**2)
+    value = jnp.zeros(())
+    for target, aim in zip(targets, aims, strict=True):
+        numbers = of_each_plane if target.each else _of_whole
+        off = numbers(target.quantity, fractions, target.phase, target.axis) / aim - 1
+        side = {"=": 0, ">=": -1, "<=": 1}[target.relation]
+        value += target.weight * jnp.mean(jnp.where(side * off < 0, 0.0, off) ** 2)
+    return value
+
+
+def _of_whole(quantity: str, fractions: Float[Array, "z y x p"], phase: int, axis: int | None) -> Float[Array, ""]:
+    return QUANTITIES[quantity].measure(fractions, phase, axis)
 
 
 def steer(

@@ -45,12 +45,27 @@ def _over_planes(of_plane: Callable[[Float[Array, "h w p"], int], Float[Array, "
     """Mean over the planes of a volume that are normal to one axis, or to each of the three."""
 
     def measure(fractions: Float[Array, "z y x p"], phase: int, axis: int | None) -> Float[Array, ""]:
-        along = range(3) if axis is None else [axis]
-        # mapped, not batched: solves of many planes at once would all run as long as the slowest
-        means = [jnp.mean(jax.lax.map(lambda plane: of_plane(plane, phase), take_planes(fractions, a))) for a in along]
-        return jnp.mean(jnp.stack(means))
+        return jnp.mean(jnp.stack([jnp.mean(each) for each in _of_planes(of_plane, fractions, phase, axis)]))
 
     return measure
+
+
+def _of_planes(of_plane, fractions: Float[Array, "z y x p"], phase: int, axis: int | None) -> list[Float[Array, " n"]]:
+    """A number of each plane normal to one axis, or to each of the three."""
+    # mapped, not batched: solves of many planes at once would all run as long as the slowest
+    return [
+        jax.lax.map(lambda plane: of_plane(plane, phase), take_planes(fractions, a))
+        for a in (range(3) if axis is None else [axis])
+    ]
+
+
+def of_each_plane(
+    quantity: str, fractions: Float[Array, "z y x p"], phase: int, axis: int | None = None
+) -> Float[Array, " n"]:
+    """A quantity that planes have of each plane normal to one axis, or to z, then y, then x."""
+    of_plane = QUANTITIES[quantity].of_plane
+    assert of_plane is not None, quantity
+    return jnp.concatenate(_of_planes(of_plane, fractions, phase, axis))
 
 
 def _volume_fraction(fractions: Float[Array, "*grid p"], phase: int, axis: int | None = None) -> Float[Array, ""]:

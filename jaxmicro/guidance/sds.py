@@ -1,6 +1,6 @@
 """Score distillation: slices moved to where the prior finds them likely and the targets are met (P-MicroLad 3.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -14,6 +14,7 @@ from jaxmicro.noise import alpha, diffuse, sigma
 from jaxmicro.phases import hardened
 from jaxmicro.planes import Codec, PlaneModel, put_planes, take_planes
 
+Misfit = Callable[[Float[Array, "z y x p"]], Float[Array, ""]]
 SOFTNESS = 0.02  # of the fractions that are encoded: what is wholly decided has no derivative
 
 
@@ -78,12 +79,12 @@ def total_loss(
     key: jax.Array,
     *,
     config: DistillationConfig,
+    also: Misfit | None = None,
 ) -> Float[Array, ""]:
     """w SDS(x) + sum of misfits of the decoded volume: what a step of the distillation differentiates, once."""
-    volume = put_planes(_fractions(codec, x), axis)
-    return config.weight * score_loss(model, x, log_snr, key, jacobian=config.jacobian) + misfit(
-        hardened(volume), targets, aims
-    )
+    volume = hardened(put_planes(_fractions(codec, x), axis))
+    off = misfit(volume, targets, aims) + (0.0 if also is None else also(volume))
+    return config.weight * score_loss(model, x, log_snr, key, jacobian=config.jacobian) + off
 
 
 def distill(
@@ -95,6 +96,7 @@ def distill(
     *,
     config: DistillationConfig,
     key: jax.Array,
+    also: Misfit | None = None,
 ) -> Float[Array, "z y x p"]:
     """A volume moved towards its aims by Adam on its encoded planes, axis after axis (P-MicroLad eqs. 37 to 45).
 
@@ -104,6 +106,7 @@ def distill(
         model, codec: the 2D prior and its space.
         fractions: the volume to start from.
         aims: a number for each target.
+        also: another misfit of phase fractions, added to those of the targets.
     """
     optimiser = optax.adam(config.learning_rate)
     length = min(config.turn, config.steps)
@@ -116,7 +119,7 @@ def distill(
                 level_key, noise_key = jax.random.split(jax.random.fold_in(key, number * length + i))
                 log_snr = jax.random.uniform(level_key, (), minval=low, maxval=high)
                 gradient = jax.grad(total_loss, argnums=2)(
-                    model, codec, x, axis, targets, aims, log_snr, noise_key, config=config
+                    model, codec, x, axis, targets, aims, log_snr, noise_key, config=config, also=also
                 )
                 change, state = optimiser.update(gradient, state)
                 return (optax.apply_updates(x, change), state), None

@@ -11,6 +11,7 @@ from jaxmicro.guidance.quantities import QUANTITIES
 
 Relation = Literal["=", ">=", "<="]
 AXES = "zyx"
+CURVES = ("two_point", "lineal_path")  # functions of the distance, which can be those of the micrograph
 _FORM = "QUANTITY.PHASE[.AXIS]=VALUE, with >= or <= instead of = for a bound"
 _VALUE = re.compile(
     r"(?P<sign>[+-])(?P<percent>\d+(\.\d+)?)%|((?P<factor>\d+(\.\d+)?)\*)?(?P<word>max|min|micrograph)|(?P<number>.+)"
@@ -22,13 +23,14 @@ class Target:
     """One number that a volume should have.
 
     Attributes:
-        quantity: name in `QUANTITIES`, or "two_point": the correlation of the micrograph.
+        quantity: name in `QUANTITIES`, or in `CURVES`: that of the micrograph.
         phase: label, 0..P-1.
         axis: 0, 1, 2 for z, y, x; None where the quantity has no direction, or for the mean over all.
         relation: "=" to hit the value, ">=" or "<=" to be on one side of it.
-        value: wanted number; NaN for "two_point", whose target is a curve.
-        tolerance: relative deviation from the value that counts as met; of "two_point" the error rate of the curve.
+        value: wanted number; NaN for a curve.
+        tolerance: relative deviation from the value that counts as met; of a curve its error rate.
         weight: of its misfit among those of other targets.
+        each: whether each section should have the number, not only their mean.
     """
 
     quantity: str
@@ -38,6 +40,7 @@ class Target:
     relation: Relation = "="
     tolerance: float = 0.02
     weight: float = 1.0
+    each: bool = False
 
     @property
     def name(self) -> str:
@@ -92,7 +95,7 @@ def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Wish:
         raise UserError(f"target {text!r} cannot be read; expected {_FORM}")
     left, relation, right = found.groups()
     quantity, *rest = left.split(".")
-    known = [*QUANTITIES, "two_point"]
+    known = [*QUANTITIES, *CURVES]
     if quantity not in known:
         raise UserError(f"target {text!r}: no quantity {quantity!r}; there are {', '.join(known)}")
     if not rest:
@@ -106,9 +109,9 @@ def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Wish:
             raise UserError(f"target {text!r}: no axis {'.'.join(rest[1:])!r}; there are z, y, x")
         axis = AXES.index(rest[1])
     kind, value = _value(text, right)
-    if quantity == "two_point" and (kind, relation, value) != ("micrograph", "=", 1.0):
+    if quantity in CURVES and (kind, relation, value) != ("micrograph", "=", 1.0):
         raise UserError(
-            f"target {text!r}: two_point can only be that of the micrograph: two_point.{rest[0]}=micrograph"
+            f"target {text!r}: {quantity} can only be that of the micrograph: {quantity}.{rest[0]}=micrograph"
         )
     if kind in ("max", "min", "micrograph") and quantity in QUANTITIES and QUANTITIES[quantity].of_plane is None:
         raise UserError(f"target {text!r}: a micrograph has no {quantity} in 3D; give a number, or a change as +20%")

@@ -13,15 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import models
+from jaxmicro.descriptors import lineal_path
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate
 from jaxmicro.guidance import (
+    CURVES,
     QUANTITIES,
     DistillationConfig,
     Target,
     Wish,
     distill,
     exact,
+    exact_of_planes,
     measured,
     misfit,
     parse_target,
@@ -46,6 +49,7 @@ from jaxmicro.reconstruct import (
     Held,
     SamplingConfig,
     SamplingState,
+    Weights,
     advance,
     init_state,
     labels_of,
@@ -54,6 +58,7 @@ from jaxmicro.reconstruct import (
     sampling_times,
     segment_lags,
     segments_inside,
+    statistics_misfit,
 )
 from jaxmicro.types import Microstructure
 
@@ -62,6 +67,7 @@ CROP = 64  # edge of the crops of a micrograph whose largest and smallest number
 POLISHED, UNPOLISHED = 0.003, 0.01  # error rate of S2 that counts as met, by how the volume is finished
 TRANSPORT = ("diffusivity", "tortuosity", "slice_diffusivity")  # what moving interfaces can change
 MOVING = 16.0  # weight of the misfit of transport, among those of the statistics, where interfaces are moved
+CURVED = 32.0  # weight of S2 among the misfits of a distillation
 PASSES, PUSH = 6, 1.05  # times that interfaces are moved and measured, at most; correction of an aim after each
 FARTHEST = 4.0  # factor between what is aimed at and what is wanted
 
@@ -74,7 +80,7 @@ class Design(NamedTuple):
         reconstruction: the volume of the same random numbers without targets.
         targets: as numbers.
         before, achieved: numbers of the reconstruction and of the design, measured exactly, one for each target; for
-            "two_point" the error rate of the correlation in percent.
+            a curve its error rate in percent.
         rounds: volumes that were made and measured. For correlations alone the reconstruction is the first.
     """
 
@@ -97,6 +103,7 @@ def design(
     *,
     micrograph: Microstructure | None = None,
     names: Sequence[str] = (),
+    each_slice: bool = False,
     shape: Sequence[int] = (64, 64, 64),
     volumes: int = 1,
     seed: int = 0,
@@ -126,6 +133,8 @@ def design(
         targets: as `guidance.parse_target` reads them: "diffusivity.0.z=+20%", "volume_fraction.pore>=0.3".
         micrograph: what max, min and micrograph refer to; needed for these only.
         names: of the phases, by label.
+        each_slice: each section should have the numbers that sections have, not only the mean over them; of the
+            distribution the narrower, the stranger.
         method: "guided", or "sds" (score distillation).
         tolerance: relative deviation that counts as met.
         rounds: volumes sampled at most for each design.
@@ -141,8 +150,8 @@ def design(
         raise UserError(f"rounds is {rounds} and volumes {volumes}; both must be at least 1")
     config = sampling_config(prior, shape=shape, sampling=sampling or default_sampling(prior.config))
     known = read_targets(
-        targets, prior, micrograph=micrograph, names=names, shape=shape, method=method, periodic=config.periodic,
-        tolerance=tolerance,
+        targets, prior, micrograph=micrograph, names=names, each_slice=each_slice, shape=shape, method=method,
+        periodic=config.periodic, tolerance=tolerance,
     )  # fmt: skip
     made = []
     for number in [n for n in range(volumes) if n not in set(skip)]:
@@ -172,6 +181,7 @@ def read_targets(
     *,
     micrograph: Microstructure | None = None,
     names: Sequence[str] = (),
+    each_slice: bool = False,
     shape: Sequence[int] = (64, 64, 64),
     method: Literal["guided", "sds"] = "guided",
     periodic: bool = True,
@@ -201,27 +211,32 @@ def read_targets(
         )
         for wish in targets
     ]
+    if each_slice:
+        found = [_of_each(wish) for wish in found]
+        if not any(isinstance(wish, Target) and wish.each for wish in found):
+            sections = ", ".join(name for name, quantity in QUANTITIES.items() if quantity.of_plane is not None)
+            raise UserError(f"each slice can only have what slices have: {sections}; no target is about these")
     fractions = held_fractions(prior, "micrograph")
     numbers = [wish for wish in found if isinstance(wish, Target)]
     wanted = wanted_fractions(numbers, fractions)  # refuses what does not go together
-    correlated = [wish.phase for wish in found if wish.quantity == "two_point"]
+    curves = [wish for wish in found if wish.quantity in CURVES]
     if fractions is not None and wanted is not None:
-        for phase in correlated:
-            if abs(wanted[phase] - fractions[phase]) > 1e-6:
+        for curve in curves:
+            if abs(wanted[curve.phase] - fractions[curve.phase]) > 1e-6:
                 asked = " and ".join(_text(wish) for wish in numbers if wish.quantity == "volume_fraction")
                 raise UserError(
-                    f"two_point.{phase}=micrograph and {asked} exclude each other: with it phase {phase} fills "
-                    f"{wanted[phase]:.4g} of the volume, in the micrograph {fractions[phase]:.4g}; leave one out"
+                    f"{curve.quantity}.{curve.phase}=micrograph and {asked} exclude each other: with it phase "
+                    f"{curve.phase} fills {wanted[curve.phase]:.4g} of the volume, in the micrograph "
+                    f"{fractions[curve.phase]:.4g}; leave one out"
                 )
-    if not periodic and correlated:
-        raise UserError("two_point can be a target of periodic volumes only; leave out --no-periodic")
-    if correlated:
-        alone = all(wish.quantity in ("two_point", "volume_fraction") for wish in found)
-        allowed = POLISHED if alone and _finishable(found, prior, periodic=periodic) else UNPOLISHED
-        found = [dataclasses.replace(w, tolerance=allowed) if w.quantity == "two_point" else w for w in found]
+    if not periodic and curves:
+        raise UserError(f"{curves[0].quantity} can be a target of periodic volumes only; leave out --no-periodic")
+    if curves:
+        alone = method == "guided" and all(wish.quantity in (*CURVES, "volume_fraction") for wish in found)
+        polished = alone and _finishable(found, prior, periodic=periodic)
+        allowed = {"two_point": POLISHED if polished else UNPOLISHED, "lineal_path": UNPOLISHED}
+        found = [dataclasses.replace(w, tolerance=allowed[w.quantity]) if w in curves else w for w in found]
     if method == "sds":
-        if any(wish.quantity == "two_point" for wish in found):
-            raise UserError("two_point is held by --method guided only; sds takes the other quantities")
         if any(edge % prior.config.factor for edge in shape):
             raise UserError(f"--method sds needs edges that are multiples of {prior.config.factor}")
         fractions = None  # not held
@@ -233,7 +248,13 @@ def _finishable(targets: Sequence[Target | Wish], prior: Prior, *, periodic: boo
     """Whether the interfaces of a volume can be moved to what is wanted: no target is about how many of them it has."""
     known = prior.material is not None and prior.material.wanted_segments is not None
     quantities = {target.quantity for target in targets} - {"volume_fraction"}
-    return known and periodic and bool(quantities) and quantities <= {"two_point", *TRANSPORT}
+    return known and periodic and bool(quantities) and quantities <= {*CURVES, *TRANSPORT}
+
+
+def _of_each(wish: Target | Wish) -> Target | Wish:
+    """The target for each section, if sections have such a number."""
+    sections = wish.quantity in QUANTITIES and QUANTITIES[wish.quantity].of_plane is not None
+    return dataclasses.replace(wish, each=True) if sections and isinstance(wish, Target) else wish
 
 
 def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tolerance: float) -> Target | Wish:
@@ -242,9 +263,14 @@ def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tole
     target = functools.partial(
         Target, wish.quantity, wish.phase, axis=wish.axis, relation=wish.relation, tolerance=tolerance
     )
-    if wish.quantity == "two_point":
-        if prior.material is None or prior.material.wanted_covariance is None:
-            raise UserError("two_point needs a prior that knows its micrograph; train it on one")
+    if wish.quantity in CURVES:
+        material = prior.material
+        if (
+            material is None
+            or material.wanted_covariance is None
+            or not (material.lineal_path or wish.quantity == "two_point")
+        ):
+            raise UserError(f"{wish.quantity} needs a prior that knows its micrograph; train it on one")
         return target(math.nan)
     if wish.quantity == "relative_surface_area" and prior.config.phases == 2:
         raise UserError("of two phases each has half of the interface: relative_surface_area cannot be a target")
@@ -273,7 +299,7 @@ def crop_numbers(micrograph: Microstructure, quantity: str, phase: int, *, edge:
     height, width = planes.shape[1:]
     steps = [range(0, n - edge + 1, max(edge // 2, 1)) for n in (height, width)]
     crops = [plane[y : y + edge, x : x + edge] for plane in planes for y in steps[0] for x in steps[1]]
-    return np.array([exact(quantity, crop, micrograph.phases, phase) for crop in crops])
+    return exact_of_planes(quantity, np.stack(crops), micrograph.phases, phase)
 
 
 def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] | None) -> None:
@@ -384,15 +410,17 @@ class _Work:
         check_feasible(targets, fractions if self.method == "guided" else None)
         before = self._measured(targets, reconstruction)
         wanted = wanted_fractions(targets, fractions)
-        held = statistics_to_hold(self.prior, self.config, [wanted])
+        prior = self.prior if self.method == "guided" else untuned(self.prior)  # tuned is what leads there by sampling
+        held = statistics_to_hold(prior, self.config, [wanted])
         held = jax.tree.map(lambda leaf: leaf[0], held)
-        if held.covariance is None and any(target.quantity == "two_point" for target in targets):
+        curves = tuple(t for t in targets if t.quantity in CURVES)
+        if held.covariance is None and curves:
             assert self.prior.material is not None  # `_resolved` has seen to it
             held = held._replace(covariance=jnp.asarray(self.prior.material.wanted_covariance, jnp.float32))
-        # correlation and fractions are held by the sampling, not steered; distillation has the gradient only
-        held_alone = ("two_point", "volume_fraction") if self.method == "guided" else ("two_point",)
-        steered = tuple(t for t in targets if t.quantity not in held_alone)
-        if steered:  # what conducts better, or has more interface, has another lineal path
+        # curves and fractions are held by the sampling, not steered; distillation has the gradient only
+        alone = "volume_fraction" if self.method == "guided" else ""
+        steered = tuple(t for t in targets if t not in curves and (t.quantity != alone or t.each))
+        if steered and self.method == "guided":  # what conducts better, or has more interface, has another lineal path
             held = held._replace(lineal_path=None)
         finish = None
         if self.method == "guided" and _finishable(targets, self.prior, periodic=self.config.periodic):
@@ -407,7 +435,9 @@ class _Work:
         done = 0
         for done in range(1, rounds + 1):
             again = not tried or done > 1
-            sampled = self._made(start, reconstruction, held, steered, aims, done, rounds) if again else reconstruction
+            sampled = reconstruction
+            if again:
+                sampled = self._made(start, reconstruction, held, steered, curves, aims, done, rounds)
             labels, achieved = sampled, self._measured(targets, sampled)
             found = _of(steered, targets, achieved)
             if finish is not None:
@@ -443,7 +473,7 @@ class _Work:
         if wanted is None:
             return None
         own = jax.tree.map(lambda leaf: leaf[0], statistics_to_hold(untuned(self.prior), self.config, [wanted]))
-        if _same(wanted, fractions) or any(t.quantity == "two_point" for t in targets):
+        if _same(wanted, fractions) or any(t.quantity in CURVES for t in targets):
             return own
         return own._replace(lineal_path=None, covariance=None)
 
@@ -500,22 +530,30 @@ class _Work:
         return np.asarray(found) - wanted[:, : reach + 1]
 
     def _measured(self, targets: Sequence[Target], labels: np.ndarray) -> list[float]:
-        phases = self.prior.config.phases
+        phases, curves = self.prior.config.phases, {"two_point": self._two_point, "lineal_path": self._lineal_path}
         return [
-            self._two_point_error(labels, t.phase)
-            if t.quantity == "two_point"
+            error_rate(*curves[t.quantity](labels, t.phase))
+            if t.quantity in curves
             else exact(t.quantity, labels, phases, t.phase, t.axis)
             for t in targets
         ]
 
-    def _two_point_error(self, labels: np.ndarray, phase: int) -> float:
-        """Error rate of S2 in planes, percent."""
+    def _two_point(self, labels: np.ndarray, phase: int) -> tuple[np.ndarray, np.ndarray]:
+        """S2 in planes of the volume and of the micrograph."""
         assert self.prior.material is not None
         wanted = np.asarray(self.prior.material.wanted_covariance)[phase]
         phi = self.prior.material.volume_fractions[phase]
         excess = self._excess(labels)[phase]
         own = wanted[: len(excess)] + excess + float(np.mean(labels == phase)) ** 2
-        return error_rate(own, wanted[: len(excess)] + phi**2)
+        return own, wanted[: len(excess)] + phi**2
+
+    def _lineal_path(self, labels: np.ndarray, phase: int) -> tuple[np.ndarray, np.ndarray]:
+        """The same of L, the mean over the axes."""
+        assert self.prior.material is not None
+        wanted = np.asarray(self.prior.material.lineal_path[phase])[: min(self.shape) // 2 + 1]
+        inside, r_max = jnp.asarray(labels == phase), len(wanted) - 1
+        each = [lineal_path(inside, axis=axis, r_max=r_max, periodic=self.config.periodic) for axis in range(3)]
+        return np.mean(each, axis=0), wanted
 
     def _after(self, wish: Target | Wish, labels: np.ndarray) -> Target:
         """A change of what the reconstruction has, as a number."""
@@ -584,7 +622,7 @@ class _Work:
         times = np.asarray(sampling_times(self.config))
         return min(int(np.searchsorted(times, GUIDED[0])), self.config.steps - 1) * (self.config.harmonise + 1)
 
-    def _made(self, start, reconstruction, held: Held, steered, aims: _Aims, done: int, rounds: int):
+    def _made(self, start, reconstruction, held: Held, steered, curves, aims: _Aims, done: int, rounds: int):
         values = jnp.asarray(aims.values, jnp.float32)
         if aims.covariance is not None and held.covariance is not None:
             held = held._replace(covariance=jnp.asarray(aims.covariance, jnp.float32))
@@ -599,8 +637,8 @@ class _Work:
             self.progress(f"{title}, volume {self.number + 1} of {self.volumes}", 0, 1, "distilling")
         key = jax.random.fold_in(volume_keys(self.seed, [self.number])[0], self.config.evaluations + 1)
         found = _distilled(
-            self.prior.params, jnp.asarray(reconstruction), values, key,
-            prior=self.prior.config, targets=steered, config=self.distillation,
+            self.prior.params, jnp.asarray(reconstruction), values, key, held,
+            prior=self.prior.config, targets=steered, curves=curves, config=self.distillation,
         )  # fmt: skip
         return np.asarray(found)
 
@@ -669,16 +707,40 @@ def _noise(key, *, sampling: SamplingConfig, channels: int) -> SamplingState:
     return init_state(sampling, channels, key=key)
 
 
-@functools.partial(jax.jit, static_argnames=("prior", "targets", "config"))
-def _distilled(params, labels, aims, key, *, prior: PriorConfig, targets, config: DistillationConfig):
+@functools.partial(jax.jit, static_argnames=("prior", "targets", "curves", "config"))
+def _distilled(
+    params, labels, aims, key, held: Held, *, prior: PriorConfig, targets, curves, config: DistillationConfig
+):
     model, codec = models.plane_model(prior, params), models.codec(prior, params)
-    found = distill(model, codec, one_hot(labels, prior.phases), targets, aims, config=config, key=key)
+    fractions = one_hot(labels, prior.phases)
+    also = _towards_curves(held, curves, labels.shape) if curves else None
+    found = distill(model, codec, fractions, targets, aims, config=config, key=key, also=also)
     return jnp.argmax(found, axis=-1).astype(jnp.uint8)
 
 
+def _towards_curves(held: Held, curves: Sequence[Target], shape: tuple[int, ...]):
+    """Misfit of phase fractions from the curves of the micrograph, and from the volume fractions these belong to."""
+    wanted = held.fractions
+    assert wanted is not None and held.covariance is not None
+    path = wanted[:, None] * jnp.ones(2) if held.lineal_path is None else held.lineal_path
+    phases = sorted({target.phase for target in curves})
+    asked = jnp.isin(jnp.arange(len(path)), jnp.asarray(phases))
+    two_point, lineal = (any(t.quantity == name for t in curves) for name in CURVES)
+    weights = Weights(path=1.0 if lineal else None, interface=None, two_point=CURVED)
+    curve = statistics_misfit(
+        jnp.where(asked[:, None], path, jnp.nan), held.covariance if two_point else None, shape=shape, weights=weights
+    )
+
+    def misfit(fractions):
+        off = jnp.mean(fractions, axis=(0, 1, 2)) / wanted - 1
+        return jnp.sum(jnp.where(asked, off, 0.0) ** 2) + (0.0 if curve is None else curve(fractions))
+
+    return misfit
+
+
 def _miss(target: Target, achieved: float) -> float:
-    """Deviation over tolerance; of the correlation the error rate, in percent, over it."""
-    if target.quantity == "two_point":
+    """Deviation over tolerance; of a curve its error rate, in percent, over it."""
+    if target.quantity in CURVES:
         return achieved / (100 * target.tolerance)
     return abs(target.deviation(achieved)) / target.tolerance
 

@@ -15,7 +15,7 @@ from jaxmicro.reconstruct.multiplane import (
 from jaxmicro.reconstruct.polish import polish
 from jaxmicro.reconstruct.refine import decode_volume, interpolate, labels_of_fractions, refine
 from jaxmicro.reconstruct.roughness import boundary_density, expected_boundary_density
-from jaxmicro.reconstruct.segments import Weights, match_lineal_path, segment_lags, segments_inside
+from jaxmicro.reconstruct.segments import Weights, match_lineal_path, segment_lags, segments_inside, statistics_misfit
 from jaxmicro.reconstruct.tiles import blend_weights, evidence_tiled, tile_starts
 
 __all__ = [
@@ -43,5 +43,6 @@ __all__ = [
     "sampling_times",
     "segment_lags",
     "segments_inside",
+    "statistics_misfit",
     "tile_starts",
 ]

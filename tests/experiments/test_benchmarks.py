@@ -43,4 +43,4 @@ def test_the_solvers_in_the_loop_agree(capsys: pytest.CaptureFixture):
 def test_guidance_of_slices_is_compared_with_a_plain_loop(capsys: pytest.CaptureFixture):
     guidance.main(["--network", "default", "--slices", "4", "--edge", "16", "--repeats", "1"])
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| default")]
-    assert len(table) == 3
+    assert len(table) == 4
