@@ -18,7 +18,7 @@ from experiments.materials import micrograph
 from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import evaluate, pipeline, viz
-from jaxmicro.guidance import exact
+from jaxmicro.guidance import QUANTITIES, exact, exact_of_planes
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Design, Prior
 from jaxmicro.types import Microstructure
@@ -78,6 +78,10 @@ def run(
             phases=image.phases, voxel_size=image.voxel_size, unit=image.unit,
         )  # fmt: skip
         (figures / f"{folder.name}.png").write_bytes(viz.png(panel, dpi=100))
+        panels = distributions(designs, image, config)
+        if panels:
+            figure = viz.section_distributions(panels)
+            (figures / f"{folder.name}_sections.png").write_bytes(viz.png(figure, dpi=100))
 
 
 def designed(prior: Prior, image: Microstructure, folder: Path, name: str, config: DesignConfig) -> list[Design]:
@@ -110,6 +114,26 @@ def designed(prior: Prior, image: Microstructure, folder: Path, name: str, confi
             keep=config.out / f"untargeted_{case.material}",
         )  # fmt: skip
     return [_read(folder, number) for number in range(config.volumes)]
+
+
+def distributions(designs: Sequence[Design], image: Microstructure, config: DesignConfig) -> list[tuple]:
+    """What `viz.section_distributions` shows: numbers of all sections that targets are about (Figs. 5 to 7, c)."""
+    panels = []
+    for i, target in enumerate(designs[0].targets):
+        if target.quantity not in QUANTITIES or QUANTITIES[target.quantity].of_plane is None:
+            continue
+        before, after = (
+            np.concatenate([
+                exact_of_planes(target.quantity, np.moveaxis(volume.labels, axis, 0), image.phases, target.phase)
+                for volume in volumes for axis in range(3)
+            ])
+            for volumes in ([d.reconstruction for d in designs], [d.volume for d in designs])
+        )  # fmt: skip
+        edge = min(*config.shape, *image.shape)
+        crops = pipeline.crop_numbers(image, target.quantity, target.phase, edge=edge)
+        wanted = float(np.mean([design.targets[i].value for design in designs]))
+        panels.append((target.name, crops, before, after, wanted))
+    return panels
 
 
 def report_rows(

@@ -9,7 +9,14 @@ from jaxmicro.viz.curves import (
 )
 from jaxmicro.viz.maps import slice_map
 from jaxmicro.viz.rendering import cube_image, surface_image, volume_rendering
-from jaxmicro.viz.slices import concentration_panel, design_panel, sample_grid, segmentation_check, slice_panel
+from jaxmicro.viz.slices import (
+    concentration_panel,
+    design_panel,
+    sample_grid,
+    section_distributions,
+    segmentation_check,
+    slice_panel,
+)
 from jaxmicro.viz.style import paint, phase_colours, pixels, png
 from jaxmicro.viz.training import training_curves
 
@@ -26,6 +33,7 @@ __all__ = [
     "pixels",
     "png",
     "sample_grid",
+    "section_distributions",
     "segmentation_check",
     "slice_map",
     "slice_panel",

@@ -114,6 +114,35 @@ def design_panel(
 
 
 @rc_context(STYLE)
+def section_distributions(
+    panels: Sequence[tuple[str, Shaped[np.ndarray, " c"], Shaped[np.ndarray, " n"], Shaped[np.ndarray, " n"], float]],
+) -> Figure:
+    """How a number is distributed over sections before and after a design, and over crops of the micrograph.
+
+    Args:
+        panels: name of the number, its values in crops of the micrograph, in sections of the reconstructions, in
+            sections of the designs, and the wanted mean.
+    Returns:
+        a figure with one panel for each number.
+    """
+    figure = new_figure(3.6 * len(panels) + 0.4, 2.9)
+    for ax, (name, crops, before, after, wanted) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        every = np.concatenate([crops, before, after, [wanted]])
+        bins = np.linspace(every.min(), every.max(), 41)
+        groups = [("crops of the micrograph", crops, "0.75"), ("reconstructions", before, "tab:blue"),
+                  ("designs", after, INK)]  # fmt: skip
+        for label, values, colour in groups:
+            filled = label.startswith("crops")
+            ax.hist(values, bins, density=True, histtype="stepfilled" if filled else "step", color=colour, label=label)
+        ax.axvline(wanted, color="crimson", linewidth=1.2, label=f"wanted mean {wanted:.3g}")
+        ax.set(xlabel=name, yticks=[], ylabel="density")
+        ax.legend(frameon=False, fontsize="x-small")
+    return figure
+
+
+@rc_context(STYLE)
 def concentration_panel(
     fields: Mapping[str, Shaped[np.ndarray, "*grid"]],
     phase: Shaped[np.ndarray, "*grid"],
