@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,10 +18,11 @@ from jaxmicro.cli.run_folder import to_json
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import phase_covariance
 from jaxmicro.guidance import Target, exact
+from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
 from jaxmicro.pipeline.design import _next, check_feasible, wanted_fractions
 from jaxmicro.pipeline.prior import material_of, untuned
-from jaxmicro.reconstruct import SamplingConfig
+from jaxmicro.reconstruct import SamplingConfig, plane_covariance
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior
 
@@ -44,6 +46,13 @@ def prior(micrograph: Microstructure) -> Prior:
         held_covariance=tuple(tuple(covariance[p, p].tolist()) for p in range(2)),
     )
     return dataclasses.replace(tiny, material=known)
+
+
+@pytest.fixture(scope="module")
+def knows(micrograph: Microstructure) -> Prior:
+    """An untrained network that knows all curves of the micrograph."""
+    tiny = dataclasses.replace(tiny_prior(), material=material_of(micrograph))
+    return untuned(pipeline.remember_statistics(tiny, micrograph.labels[None, :16, :16], [micrograph.labels]))
 
 
 def made(prior: Prior, *targets: str, **options) -> pipeline.Design:
@@ -72,9 +81,7 @@ def test_a_correlation_asked_for_is_reported_as_its_error_rate(prior: Prior):
     assert found.rounds > 1  # the first is the reconstruction
 
 
-def test_a_volume_to_the_correlation_is_finished_by_moving_its_interfaces(micrograph: Microstructure):
-    tiny = dataclasses.replace(tiny_prior(), material=material_of(micrograph))
-    knows = untuned(pipeline.remember_statistics(tiny, micrograph.labels[None, :16, :16], [micrograph.labels]))
+def test_a_volume_to_the_correlation_is_finished_by_moving_its_interfaces(micrograph: Microstructure, knows: Prior):
     found = made(knows, "two_point.0=micrograph", "two_point.1=micrograph", rounds=1)
     assert max(found.achieved) < max(found.before) / 3
     assert found.volume.volume_fractions == pytest.approx(micrograph.volume_fractions, abs=2e-3)
@@ -83,6 +90,58 @@ def test_a_volume_to_the_correlation_is_finished_by_moving_its_interfaces(microg
     assert isinstance(steered[0], Target) and steered[0].tolerance == 0.01  # the other target moves its interfaces
     with pytest.raises(UserError, match="exclude each other"):
         pipeline.read_targets(["two_point.0=micrograph", "volume_fraction.1=0.7"], knows, shape=SHAPE)
+
+
+@pytest.mark.parametrize("factor", ["+20%", "-20%"])
+def test_interfaces_of_the_reconstruction_are_moved_to_a_diffusivity_and_its_statistics_stay(
+    factor: str, micrograph: Microstructure, knows: Prior
+):
+    found = made(knows, f"diffusivity.1.z={factor}", rounds=3)
+    assert abs(found.targets[0].deviation(found.achieved[0])) <= 0.02
+    assert found.achieved[0] == exact("diffusivity", found.volume.labels, 2, 1, 0)
+    assert found.volume.volume_fractions == pytest.approx(micrograph.volume_fractions, abs=2e-3)
+    assert knows.material is not None and knows.material.wanted_covariance is not None
+    off = {
+        kind: np.abs(plane_covariance(one_hot(jnp.asarray(volume.labels), 2), r_max=8)
+                     - knows.material.wanted_covariance[:, :9]).mean()
+        for kind, volume in (("before", found.reconstruction), ("after", found.volume))
+    }  # fmt: skip
+    assert off["after"] < off["before"]
+
+
+def test_lineal_path_and_correlation_are_brought_nearer_together(knows: Prior):
+    found = made(knows, "two_point.1=micrograph", "lineal_path.1=micrograph", rounds=1)
+    assert np.all(np.array(found.achieved) < np.array(found.before) / 2), (found.before, found.achieved)
+
+
+def test_a_volume_without_targets_is_made_once_for_all_targets_and_after_an_interruption(
+    knows: Prior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    module = importlib.import_module("jaxmicro.pipeline.design")
+    first = made(knows, "diffusivity.1.z=+10%", rounds=1, keep=tmp_path / "kept")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_sampled", lambda *_, **__: pytest.fail("sampled again"))
+        again = made(knows, "diffusivity.1.z=+10%", rounds=1, keep=tmp_path / "kept")
+        assert again.volume == first.volume and again.reconstruction == first.reconstruction
+        made(knows, "two_point.0=micrograph", rounds=1, keep=tmp_path / "kept")
+    other = made(knows, "two_point.0=micrograph", rounds=1, keep=tmp_path / "kept", seed=1)
+    assert other.reconstruction != first.reconstruction
+
+
+def test_each_section_gets_the_number_not_only_their_mean(knows: Prior):
+    spread = {}
+    for each in (False, True):
+        found = made(knows, "volume_fraction.1=0.5", rounds=1, each_slice=each)
+        assert found.achieved[0] == pytest.approx(0.5, abs=0.02)
+        spread[each] = np.std([np.moveaxis(found.volume.labels, axis, 0).mean((1, 2)) for axis in range(3)])
+    assert spread[True] < 0.7 * spread[False]
+    with pytest.raises(UserError, match="no target is about these"):
+        pipeline.read_targets(["diffusivity.1.z=0.1"], knows, shape=SHAPE, each_slice=True)
+
+
+def test_distillation_brings_the_correlation_nearer(knows: Prior):
+    found = made(knows, "two_point.1=micrograph", method="sds", rounds=2)
+    assert found.achieved[0] < found.before[0]
 
 
 def test_a_tortuosity_is_brought_nearer_to_its_target(prior: Prior):
@@ -259,6 +318,8 @@ def test_a_phase_that_conducts_nothing_has_an_infinite_tortuosity_in_table_title
         (["--target", "diffusivity.0.z=0.9"], "Wiener bound"),
         (["--target", "volume_fraction.0=1.5"], "no volume fractions of 2 phases"),
         (["--target", "two_point.0=micrograph", "--method", "sds"], "needs a prior that knows its micrograph"),
+        (["--target", "lineal_path.0=0.3"], "lineal_path.0=micrograph"),
+        (["--target", "diffusivity.0.z=0.1", "--each-slice"], "what slices have"),
         (["--target", "volume_fraction.0=max"], "--reference"),
         (["--target", "volume_fraction.0=0.4", "--names", "a"], "--names has 1 names"),
         (["--target", "volume_fraction.0=0.4", "--tolerance", 0], "tolerance is 0 %"),
