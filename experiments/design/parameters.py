@@ -6,8 +6,9 @@ slices of an axis, so that 48 of ours are 3072 of theirs. A turn is a third of t
 """
 
 import argparse
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -20,12 +21,13 @@ from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import models, pipeline
 from jaxmicro.guidance import DistillationConfig, Target, distill, exact
+from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
 from jaxmicro.types import Microstructure
 
 HERE = Path(__file__).parent
-QUANTITIES = {"volume_fraction": 5.0, "relative_surface_area": 5.0, "slice_diffusivity": 10.0}  # the larger weight
+NUMBERS = ("volume_fraction", "relative_surface_area", "slice_diffusivity")
 PAPER = {  # absolute errors after 500, 1000, 2000 and 3000 slice-steps, by quantity, weight and learning rate
     ("volume_fraction", 1.0, 0.1): (0.06262, 0.04244, 0.03507, 0.01118),
     ("volume_fraction", 1.0, 0.05): (0.09939, 0.09382, 0.06882, 0.03741),
@@ -54,11 +56,14 @@ COLUMNS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """All of the tables, or one quantity."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("quantities", nargs="*", choices=[*QUANTITIES, []], default=list(QUANTITIES))
+    parser.add_argument("quantities", nargs="*", metavar="QUANTITY", help=f"default: all of {', '.join(NUMBERS)}")
     options = parser.parse_args(arguments)
+    unknown = [name for name in options.quantities if name not in NUMBERS]
+    if unknown:
+        parser.error(f"no quantity {', '.join(unknown)}; there are {', '.join(NUMBERS)}")
     results = HERE / "parameters.csv"
     image = micrograph("sofc")
-    run(find_prior("sofc"), image, results, quantities=options.quantities, shape=(64, 64, 64), steps=STEPS)
+    run(find_prior("sofc"), image, results, quantities=options.quantities or NUMBERS, shape=(64, 64, 64), steps=STEPS)
     write_table(HERE / "README.md", "parameters", markdown_table(read_rows(results), COLUMNS))
 
 
@@ -83,9 +88,11 @@ def run(
             for count, theirs in zip(steps, errors, strict=False):
                 # the paper's weight is that of the number, ours that of the prior against it
                 config = DistillationConfig(steps=count, turn=count // 3, learning_rate=rate, weight=1 / weight)
-                distil = compiled(prior, labels, Target(quantity, 0, 1.0), config)
+                inputs = prior.params, jnp.asarray(labels), jnp.array([wanted])
+                settings = {"prior": prior.config, "target": Target(quantity, 0, 1.0), "config": config}
+                program = distilled.lower(*inputs, **settings).compile()
                 began = time.monotonic()
-                found = np.asarray(jax.block_until_ready(distil(jnp.array([wanted]))))
+                found = np.asarray(jax.block_until_ready(program(*inputs)))
                 seconds = time.monotonic() - began
                 achieved = exact(quantity, found, image.phases, 0)
                 row = {
@@ -98,18 +105,13 @@ def run(
                 replace_rows(results, [row], key=["quantity", "weight", "rate", "slice_steps"])
 
 
-def compiled(
-    prior: Prior, labels: np.ndarray, target: Target, config: DistillationConfig
-) -> Callable[[jax.Array], jax.Array]:
-    """The distillation of a volume towards an aim, compiled before it is timed."""
-
-    def distilled(aims: jax.Array) -> jax.Array:
-        model, codec = models.plane_model(prior.config, prior.params), models.codec(prior.config, prior.params)
-        fractions = one_hot(jnp.asarray(labels), prior.config.phases)
-        found = distill(model, codec, fractions, [target], aims, config=config, key=jax.random.key(0))
-        return jnp.argmax(found, axis=-1).astype(jnp.uint8)
-
-    return jax.jit(distilled).lower(jnp.zeros(1)).compile()
+@functools.partial(jax.jit, static_argnames=("prior", "target", "config"))
+def distilled(params, labels, aims, *, prior: PriorConfig, target: Target, config: DistillationConfig) -> jax.Array:
+    """Labels of the distillation of a volume towards an aim."""
+    model, codec = models.plane_model(prior, params), models.codec(prior, params)
+    fractions = one_hot(labels, prior.phases)
+    found = distill(model, codec, fractions, [target], aims, config=config, key=jax.random.key(0))
+    return jnp.argmax(found, axis=-1).astype(jnp.uint8)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Volumes that are there are not made again. The table and the figures show whatev
 import argparse
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from experiments.materials import micrograph
 from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import evaluate, pipeline, viz
-from jaxmicro.guidance import QUANTITIES, exact, exact_of_planes
+from jaxmicro.guidance import CURVES, QUANTITIES, exact, exact_of_planes
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Design, Prior
 from jaxmicro.types import Microstructure
@@ -66,7 +67,7 @@ def run(
         case = CASES[name]
         image = micrograph(case.material)
         prior = find_prior(case.material, image)
-        folder = config.out / name.replace(" ", "_").replace("=", "_")
+        folder = config.out / re.sub(r"[ =*]", "_", name)
         designs = designed(prior, image, folder, name, config)
         rows = report_rows(designs, image, name, config, _seconds(folder))
         replace_rows(results, rows, key=["case", "target"])
@@ -158,7 +159,7 @@ def report_rows(
     for i, target in enumerate(designs[0].targets):
         achieved = np.array([design.achieved[i] for design in designs])
         wanted = np.array([design.targets[i].value for design in designs])
-        curve = target.quantity == "two_point"
+        curve = target.quantity in CURVES
         row = {
             "case": name,
             "target": target.name,
@@ -179,9 +180,13 @@ def report_rows(
         if "diffusivity" in target.quantity or target.quantity == "tortuosity":
             for kind in ("reconstruction", "volume"):
                 labels = [getattr(design, kind).labels for design in designs]
-                for column, quantity in (("d", "diffusivity"), ("tau", "tortuosity")):
-                    each = [[exact(quantity, v, image.phases, target.phase, axis) for v in labels] for axis in range(3)]
-                    row[f"{column}_{kind}"] = " ".join(f"{np.mean(values):.3g}" for values in each)
+                d = np.array([
+                    [exact("diffusivity", volume, image.phases, target.phase, axis) for axis in range(3)]
+                    for volume in labels
+                ])  # fmt: skip
+                fractions = np.array([[np.mean(volume == target.phase)] for volume in labels])
+                row[f"d_{kind}"] = " ".join(f"{value:.3g}" for value in d.mean(axis=0))
+                row[f"tau_{kind}"] = " ".join(f"{value:.3g}" for value in (fractions / d).mean(axis=0))
         rows.append(row)
     return rows
 

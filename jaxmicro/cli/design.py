@@ -22,7 +22,7 @@ from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
 from jaxmicro.types import Microstructure
 
-UNTARGETED = "unfinished"  # folder of volumes without targets, while designs are made of them
+UNTARGETED = "unfinished"  # folder of the volume without targets, while a design is made of it
 
 
 def run(options: Design) -> None:
@@ -109,7 +109,8 @@ def design_into(
                 write(folder.path / f"{stem}_{number:03d}.{ending}", volume)
         folder.write_figures({f"design_{number:03d}": figures.design(found, names)})
         folder.write_json(files[number].name, _record(found, names))  # last: it says that the rest is there
-        console.remark(_line(number, found, names))
+        shutil.rmtree(folder.path / UNTARGETED, ignore_errors=True)
+        console.remark(_line(number, found, names, rounds=options.get("rounds")))
 
     pipeline.design(
         prior,
@@ -121,7 +122,6 @@ def design_into(
         progress=console.progress,
         **options,
     )
-    shutil.rmtree(folder.path / UNTARGETED, ignore_errors=True)
 
 
 def _report(folder: RunFolder, console: Console, options: Design, reference) -> None:
@@ -161,12 +161,14 @@ def _title(records: list[dict[str, Any]]) -> str:
     return "Designed: " + ", ".join(parts)
 
 
-def _line(number: int, found: pipeline.Design, names: Sequence[str]) -> str:
+def _line(number: int, found: pipeline.Design, names: Sequence[str], *, rounds: int | None = None) -> str:
     reached = ", ".join(
         f"{t.called(names)} {v:.4g}" + " % off" * (t.quantity in CURVES)
         for t, v in zip(found.targets, found.achieved, strict=True)
     )
-    state = "all targets met" if found.met else "not all targets met: the nearest round is kept; more rounds may help"
+    state = "all targets met" if found.met else "not all targets met: the nearest round is kept"
+    if not found.met and found.rounds == rounds:
+        state += "; more rounds may help"
     return f"volume {number + 1}: {reached} ({found.rounds} round{'s' * (found.rounds > 1)}, {state})"
 
 

@@ -42,6 +42,8 @@ def exact(quantity: str, labels: Labels, phases: int, phase: int, axis: int | No
 
 def exact_of_planes(quantity: str, planes: Labels, phases: int, phase: int) -> np.ndarray:
     """A quantity that planes have, of each plane of labels "n h w"."""
+    if QUANTITIES[quantity].of_plane is None:
+        raise ValueError(f"{quantity} exists in 3D only")
     if quantity == "slice_diffusivity":
         return _plane_diffusivities(planes == phase)
     return np.asarray(_of_planes(jnp.asarray(planes), quantity, phases, phase))

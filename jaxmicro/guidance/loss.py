@@ -12,7 +12,7 @@ from jaxmicro.polyak import moved_to_lower
 
 def measured(fractions: Float[Array, "z y x p"], targets: Sequence[Target]) -> Float[Array, " m"]:
     """The numbers of a volume that the targets are about."""
-    return jnp.stack([QUANTITIES[t.quantity].measure(fractions, t.phase, t.axis) for t in targets])
+    return jnp.stack([_of_whole(t.quantity, fractions, t.phase, t.axis) for t in targets])
 
 
 def misfit(fractions: Float[Array, "z y x p"], targets: Sequence[Target], aims: Float[Array, " m"]) -> Float[Array, ""]:

@@ -11,7 +11,7 @@ Progress goes to a function `progress(stage, done, total, note)`; without one, n
 
 from jaxmicro.guidance import Target
 from jaxmicro.io import read, write
-from jaxmicro.pipeline.design import Design, check_feasible, crop_numbers, design, read_targets
+from jaxmicro.pipeline.design import Design, design
 from jaxmicro.pipeline.numbers import check_r_max, evaluate, measure
 from jaxmicro.pipeline.prior import (
     Material,
@@ -25,6 +25,7 @@ from jaxmicro.pipeline.prior import (
     remember_statistics,
     save_prior,
 )
+from jaxmicro.pipeline.targets import check_feasible, crop_numbers, read_targets
 from jaxmicro.pipeline.training import (
     AUTOENCODER,
     AUTOENCODER_FINE_TUNING,

@@ -16,32 +16,20 @@ from jaxmicro import models
 from jaxmicro.descriptors import lineal_path
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate
-from jaxmicro.guidance import (
-    CURVES,
-    QUANTITIES,
-    DistillationConfig,
-    Target,
-    Wish,
-    distill,
-    exact,
-    exact_of_planes,
-    measured,
-    misfit,
-    parse_target,
-    steer,
-)
+from jaxmicro.guidance import CURVES, DistillationConfig, Target, Wish, distill, exact, steer
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
+from jaxmicro.pipeline.interfaces import FARTHEST, move_interfaces, sides, some_of, valueless
 from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, untuned
+from jaxmicro.pipeline.targets import check_feasible, finishable, miss, read_targets, wanted_fractions, worst
 from jaxmicro.pipeline.volumes import (
-    Unfinished,
     as_microstructure,
     default_sampling,
     held_fractions,
-    load_unfinished,
+    load_arrays,
     reconstruct,
     sampling_config,
-    save_unfinished,
+    save_arrays,
     statistics_to_hold,
     volume_keys,
 )
@@ -54,22 +42,13 @@ from jaxmicro.reconstruct import (
     init_state,
     labels_of,
     plane_covariance,
-    polish,
     sampling_times,
-    segment_lags,
-    segments_inside,
     statistics_misfit,
 )
 from jaxmicro.types import Microstructure
 
 GUIDED = (-4.0, 0.7)  # log SNRs between which predictions are steered: before nothing is known, after all is decided
-CROP = 64  # edge of the crops of a micrograph whose largest and smallest numbers are known as max and min
-POLISHED, UNPOLISHED = 0.003, 0.01  # error rate of S2 that counts as met, by how the volume is finished
-TRANSPORT = ("diffusivity", "tortuosity", "slice_diffusivity")  # what moving interfaces can change
-MOVING = 16.0  # weight of the misfit of transport, among those of the statistics, where interfaces are moved
 CURVED = 32.0  # weight of S2 among the misfits of a distillation
-PASSES, PUSH = 6, 1.05  # times that interfaces are moved and measured, at most; correction of an aim after each
-FARTHEST = 4.0  # factor between what is aimed at and what is wanted
 
 
 class Design(NamedTuple):
@@ -94,7 +73,7 @@ class Design(NamedTuple):
     @property
     def met(self) -> bool:
         """Whether all targets are met within their tolerance."""
-        return all(_miss(t, v) <= 1 for t, v in zip(self.targets, self.achieved, strict=True))
+        return all(miss(t, v) <= 1 for t, v in zip(self.targets, self.achieved, strict=True))
 
 
 def design(
@@ -175,210 +154,6 @@ def design(
     return made
 
 
-def read_targets(
-    targets: Sequence[str | Target | Wish],
-    prior: Prior,
-    *,
-    micrograph: Microstructure | None = None,
-    names: Sequence[str] = (),
-    each_slice: bool = False,
-    shape: Sequence[int] = (64, 64, 64),
-    method: Literal["guided", "sds"] = "guided",
-    periodic: bool = True,
-    tolerance: float = 0.02,
-) -> list[Target | Wish]:
-    """Targets as numbers; a change of what exists in 3D only stays a wish until the reconstruction is there.
-
-    Arguments as `design`.
-
-    Raises:
-        UserError: a target cannot be read, or met by any medium, or contradicts another; the micrograph is needed and
-            not given; the method cannot do it.
-    """
-    if prior.config.space != "pixel" and method == "guided":
-        raise UserError("a latent prior can be designed by score distillation only: --method sds")
-    if not targets:
-        raise UserError("no target given; say for example diffusivity.0.z=+20%")
-    if not 0 < tolerance < 1:
-        raise UserError(f"the tolerance is {100 * tolerance:g} %; expected more than 0 and less than 100")
-    found = [
-        _resolved(
-            parse_target(wish, phases=prior.config.phases, names=names) if isinstance(wish, str) else wish,
-            prior,
-            micrograph,
-            shape,
-            tolerance,
-        )
-        for wish in targets
-    ]
-    if each_slice:
-        found = [_of_each(wish) for wish in found]
-        if not any(isinstance(wish, Target) and wish.each for wish in found):
-            sections = ", ".join(name for name, quantity in QUANTITIES.items() if quantity.of_plane is not None)
-            raise UserError(f"each slice can only have what slices have: {sections}; no target is about these")
-    fractions = held_fractions(prior, "micrograph")
-    numbers = [wish for wish in found if isinstance(wish, Target)]
-    wanted = wanted_fractions(numbers, fractions)  # refuses what does not go together
-    curves = [wish for wish in found if wish.quantity in CURVES]
-    if fractions is not None and wanted is not None:
-        for curve in curves:
-            if abs(wanted[curve.phase] - fractions[curve.phase]) > 1e-6:
-                asked = " and ".join(_text(wish) for wish in numbers if wish.quantity == "volume_fraction")
-                raise UserError(
-                    f"{curve.quantity}.{curve.phase}=micrograph and {asked} exclude each other: with it phase "
-                    f"{curve.phase} fills {wanted[curve.phase]:.4g} of the volume, in the micrograph "
-                    f"{fractions[curve.phase]:.4g}; leave one out"
-                )
-    if not periodic and curves:
-        raise UserError(f"{curves[0].quantity} can be a target of periodic volumes only; leave out --no-periodic")
-    if curves:
-        alone = method == "guided" and all(wish.quantity in (*CURVES, "volume_fraction") for wish in found)
-        polished = alone and _finishable(found, prior, periodic=periodic)
-        allowed = {"two_point": POLISHED if polished else UNPOLISHED, "lineal_path": UNPOLISHED}
-        found = [dataclasses.replace(w, tolerance=allowed[w.quantity]) if w in curves else w for w in found]
-    if method == "sds":
-        if any(edge % prior.config.factor for edge in shape):
-            raise UserError(f"--method sds needs edges that are multiples of {prior.config.factor}")
-        fractions = None  # not held
-    check_feasible(found, fractions)
-    return found
-
-
-def _finishable(targets: Sequence[Target | Wish], prior: Prior, *, periodic: bool) -> bool:
-    """Whether the interfaces of a volume can be moved to what is wanted: no target is about how many of them it has."""
-    known = prior.material is not None and prior.material.wanted_segments is not None
-    quantities = {target.quantity for target in targets} - {"volume_fraction"}
-    return known and periodic and bool(quantities) and quantities <= {*CURVES, *TRANSPORT}
-
-
-def _of_each(wish: Target | Wish) -> Target | Wish:
-    """The target for each section, if sections have such a number."""
-    sections = wish.quantity in QUANTITIES and QUANTITIES[wish.quantity].of_plane is not None
-    return dataclasses.replace(wish, each=True) if sections and isinstance(wish, Target) else wish
-
-
-def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tolerance: float) -> Target | Wish:
-    if isinstance(wish, Target):
-        return wish
-    target = functools.partial(
-        Target, wish.quantity, wish.phase, axis=wish.axis, relation=wish.relation, tolerance=tolerance
-    )
-    if wish.quantity in CURVES:
-        material = prior.material
-        if (
-            material is None
-            or material.wanted_covariance is None
-            or not (material.lineal_path or wish.quantity == "two_point")
-        ):
-            raise UserError(f"{wish.quantity} needs a prior that knows its micrograph; train it on one")
-        return target(math.nan)
-    if wish.quantity == "relative_surface_area" and prior.config.phases == 2:
-        raise UserError("of two phases each has half of the interface: relative_surface_area cannot be a target")
-    if wish.kind == "number":
-        return target(wish.value)
-    if wish.kind == "change" and QUANTITIES[wish.quantity].of_plane is None:
-        return wish
-    if wish.quantity == "volume_fraction" and wish.kind in ("change", "micrograph") and prior.material is not None:
-        return target(wish.value * prior.material.volume_fractions[wish.phase])
-    if micrograph is None:
-        raise UserError(f"{wish.quantity}.{wish.phase}={wish.kind} needs the micrograph; name it with --reference")
-    if micrograph.phases != prior.config.phases:
-        raise UserError(
-            f"the micrograph has {micrograph.phases} phases, the prior {prior.config.phases}; give the one it knows"
-        )
-    numbers = crop_numbers(micrograph, wish.quantity, wish.phase, edge=min(CROP, *shape, *micrograph.shape))
-    value = {"max": np.max, "min": np.min, "micrograph": np.mean, "change": np.mean}[wish.kind](numbers)
-    if not value > 0:
-        raise UserError(f"{wish.quantity}.{wish.phase}={wish.kind} is 0 in crops of the micrograph: give a number")
-    return target(float(wish.value * value))
-
-
-def crop_numbers(micrograph: Microstructure, quantity: str, phase: int, *, edge: int) -> np.ndarray:
-    """A quantity of square crops of a micrograph (or of the planes of a volume), half an edge apart."""
-    planes = micrograph.labels[None] if micrograph.labels.ndim == 2 else micrograph.labels
-    height, width = planes.shape[1:]
-    steps = [range(0, n - edge + 1, max(edge // 2, 1)) for n in (height, width)]
-    crops = [plane[y : y + edge, x : x + edge] for plane in planes for y in steps[0] for x in steps[1]]
-    return exact_of_planes(quantity, np.stack(crops), micrograph.phases, phase)
-
-
-def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] | None) -> None:
-    """Refuses targets that no medium has.
-
-    Args:
-        fractions: volume fractions that are held where no target says otherwise; None: free.
-    Raises:
-        UserError: with the bound that is violated.
-    """
-    numbers = [t for t in targets if isinstance(t, Target)]
-    asked = None if fractions is None else wanted_fractions(numbers, fractions)
-    comparable = [t if asked is None else _as_diffusivity(t, asked[t.phase]) for t in numbers]
-    for i, (a, x) in enumerate(zip(numbers, comparable, strict=True)):
-        for b, y in zip(numbers[i + 1 :], comparable[i + 1 :], strict=True):
-            if (x.quantity, x.phase, x.axis) == (y.quantity, y.phase, y.axis) and _contradict(x, y):
-                raise UserError(f"targets {_text(a)} and {_text(b)} contradict each other; leave one out")
-    for target in numbers:
-        phi = None if asked is None else asked[target.phase]
-        if target.quantity == "tortuosity" and target.relation != ">=":
-            # as below: layers along one direction, the isotropic optimum for the mean of all
-            lowest, name = 1.0, "Wiener"
-            if target.axis is None and phi is not None:
-                lowest, name = (3 - phi) / 2, "Hashin-Shtrikman"
-            if target.value < lowest:
-                raise UserError(
-                    f"target {_text(target)} is below the {name} bound {lowest:.4g} of tortuosity factors; ask for more"
-                )
-        if target.relation == "<=" or math.isnan(target.value):
-            continue
-        if target.quantity == "relative_surface_area" and target.value > 0.5:
-            raise UserError(f"target {_text(target)}: the share of one phase in the interface is at most 0.5")
-        if "diffusivity" in target.quantity and phi is not None:
-            # one direction: layers along it, and slices may differ in their fraction; the mean over the directions of a
-            # volume: no medium is above the isotropic optimum
-            mean = target.axis is None and target.quantity == "diffusivity"
-            bound, name = (2 * phi / (3 - phi), "Hashin-Shtrikman") if mean else (phi, "Wiener")
-            if target.value > bound:
-                raise UserError(
-                    f"target {_text(target)} is above the {name} bound {bound:.4g} of a phase that fills {phi:.4g} of "
-                    f"the volume; ask for less, or for more of the phase: volume_fraction.{target.phase}=..."
-                )
-
-
-def _as_diffusivity(target: Target, phi: float) -> Target:
-    """A tortuosity factor as the diffusivity that it is at a volume fraction phi; other targets as they are."""
-    if target.quantity != "tortuosity":
-        return target
-    relation = {"=": "=", ">=": "<=", "<=": ">="}[target.relation]
-    return dataclasses.replace(target, quantity="diffusivity", value=phi / target.value, relation=relation)
-
-
-def wanted_fractions(targets: Sequence[Target], fractions: Sequence[float] | None) -> tuple[float, ...] | None:
-    """The volume fractions to hold: within what targets ask for, else in proportion to what they were.
-
-    Raises:
-        UserError: no fractions that sum to 1 do it, or there are none to begin with.
-    """
-    asked = [target for target in targets if target.quantity == "volume_fraction"]
-    if fractions is None:
-        if asked:
-            raise UserError("a general prior holds no volume fractions; train it on a micrograph to ask for others")
-        return None
-    low, high = np.zeros(len(fractions)), np.ones(len(fractions))
-    for target in asked:
-        if target.relation in ("=", ">="):
-            low[target.phase] = max(low[target.phase], target.value)
-        if target.relation in ("=", "<="):
-            high[target.phase] = min(high[target.phase], target.value)
-    if low.sum() > 1 + 1e-6 or high.sum() < 1 - 1e-6 or np.any(low >= 1) or np.any(low > high):
-        given = ", ".join(_text(target) for target in asked)
-        raise UserError(f"no volume fractions of {len(fractions)} phases that sum to 1 meet {given}")
-    base, scales = np.asarray(fractions), np.array([0.0, 1 / min(fractions)])
-    for _ in range(60):  # the common factor at which the fractions, cut at their bounds, sum to 1
-        scale = scales.mean()
-        scales[int(np.clip(scale * base, low, high).sum() > 1)] = scale
-    return tuple(np.clip(scales.mean() * base, low, high).tolist())
-
-
 class _Aims(NamedTuple):
     """What is aimed at in order to arrive at the targets."""
 
@@ -404,57 +179,53 @@ class _Work:
 
     def run(self, wishes: Sequence[Target | Wish], rounds: int) -> Design:
         """Reconstruct, aim, measure, aim better; the best round."""
-        fractions = held_fractions(self.prior, "micrograph")
+        fractions, guided = held_fractions(self.prior, "micrograph"), self.method == "guided"
         start, reconstruction = self._reconstruction(fractions)
         targets = [self._after(wish, reconstruction) for wish in wishes]
-        check_feasible(targets, fractions if self.method == "guided" else None)
+        check_feasible(targets, fractions if guided else None)
         before = self._measured(targets, reconstruction)
         wanted = wanted_fractions(targets, fractions)
-        prior = self.prior if self.method == "guided" else untuned(self.prior)  # tuned is what leads there by sampling
-        held = statistics_to_hold(prior, self.config, [wanted])
-        held = jax.tree.map(lambda leaf: leaf[0], held)
         curves = tuple(t for t in targets if t.quantity in CURVES)
-        if held.covariance is None and curves:
-            assert self.prior.material is not None  # `_resolved` has seen to it
-            held = held._replace(covariance=jnp.asarray(self.prior.material.wanted_covariance, jnp.float32))
         # curves and fractions are held by the sampling, not steered; distillation has the gradient only
-        alone = "volume_fraction" if self.method == "guided" else ""
-        steered = tuple(t for t in targets if t not in curves and (t.quantity != alone or t.each))
-        if steered and self.method == "guided":  # what conducts better, or has more interface, has another lineal path
-            held = held._replace(lineal_path=None)
+        steered = tuple(
+            t for t in targets if t not in curves and not (guided and t.quantity == "volume_fraction" and not t.each)
+        )
+        held = self._held_while_made(wanted, curves, given_up=bool(steered))
         finish = None
-        if self.method == "guided" and _finishable(targets, self.prior, periodic=self.config.periodic):
-            finish = self._statistics(targets, wanted, fractions)
-        # at the same fractions the reconstruction itself is tried first; what does not cross sections needs new ones
-        tried = finish is not None and _same(wanted, fractions)
-        tried = tried and all(t.quantity != "slice_diffusivity" for t in targets)
+        if guided and finishable(targets, self.prior, periodic=self.config.periodic):
+            finish = self._held_at_the_end(wanted, known=_same(wanted, fractions) or bool(curves))
+        # at the same fractions the reconstruction is the first round, if moving its interfaces or nothing at all is
+        # left to do; what does not cross sections needs new ones
+        as_it_is = guided and _same(wanted, fractions) and all(t.quantity != "slice_diffusivity" for t in targets)
+        as_it_is = as_it_is and (finish is not None or all(t.quantity == "two_point" for t in targets))
         covariance = None if held.covariance is None else np.asarray(held.covariance, float)
         aims = _Aims(np.array([t.value for t in steered]), covariance)
         best: tuple[float, np.ndarray, list[float]] | None = None
         history: list[tuple[np.ndarray, np.ndarray]] = []
         done = 0
         for done in range(1, rounds + 1):
-            again = not tried or done > 1
-            sampled = reconstruction
-            if again:
+            if done == 1 and as_it_is:
+                sampled, achieved = reconstruction, before
+            else:
                 sampled = self._made(start, reconstruction, held, steered, curves, aims, done, rounds)
-            labels, achieved = sampled, self._measured(targets, sampled)
-            found = _of(steered, targets, achieved)
-            if finish is not None:
-                labels, achieved = self._finished(sampled, achieved, targets, finish)
-            miss = _worst(targets, achieved)
-            if best is None or miss < best[0]:
-                best = (miss, labels, achieved)
-            if miss <= 1 or done == rounds:
+                achieved = self._measured(targets, sampled)
+                reached = np.log(np.clip(some_of(steered, targets, achieved), 1e-6, 1e6))  # nothing conducted, too
+                history.append((np.log(aims.values), reached))
+            labels = sampled
+            if finish is not None and (curves or sampled is not reconstruction or worst(targets, achieved) > 1):
+                labels, achieved = move_interfaces(
+                    sampled, achieved, targets, finish, report=self._report("moving interfaces"),
+                    measure=functools.partial(self._measured, targets),
+                )  # fmt: skip
+            off = worst(targets, achieved)
+            if best is None or off < best[0]:
+                best = (off, labels, achieved)
+            if off <= 1 or done == rounds:
                 break
             covariance = self._covariance(aims.covariance, targets, sampled)
             if not steered and covariance is aims.covariance:
                 break  # held exactly: another round would be the same
-            values = aims.values
-            if again:
-                history.append((np.log(values), np.log(np.clip(found, 1e-6, 1e6))))  # what conducts nothing counts, too
-                values = _next(steered, history)
-            aims = _Aims(values, covariance)
+            aims = _Aims(_next(steered, history) if history else aims.values, covariance)
         assert best is not None
         _, labels, achieved = best
         return Design(
@@ -466,50 +237,36 @@ class _Work:
             done,
         )
 
-    def _statistics(self, targets: Sequence[Target], wanted, fractions) -> Held | None:
+    def _held(self, prior: Prior, fractions: tuple[float, ...] | None) -> Held:
+        return jax.tree.map(lambda leaf: leaf[0], statistics_to_hold(prior, self.config, [fractions]))
+
+    def _held_while_made(self, wanted, curves: Sequence[Target], *, given_up: bool) -> Held:
+        """What the sampling is held to, or the distillation drawn to.
+
+        Args:
+            given_up: whether lineal paths that nobody asked for are: what conducts better, or has more interface, has
+                another one.
+        """
+        guided = self.method == "guided"
+        # what the prior is tuned to is what leads there by sampling
+        held = self._held(self.prior if guided else untuned(self.prior), wanted)
+        if held.covariance is None and curves:
+            assert self.prior.material is not None  # `read_targets` has seen to it
+            held = held._replace(covariance=jnp.asarray(self.prior.material.wanted_covariance, jnp.float32))
+        if not given_up or not guided or held.lineal_path is None:
+            return held
+        asked = [t.phase for t in curves if t.quantity == "lineal_path"]
+        of_these = np.isin(np.arange(len(held.lineal_path)), asked)[:, None]
+        return held._replace(lineal_path=jnp.where(of_these, held.lineal_path, jnp.nan) if asked else None)
+
+    def _held_at_the_end(self, wanted, *, known: bool) -> Held | None:
         """What volumes are held to while their interfaces are moved: fractions, S2 and lineal path of the micrograph,
-        not what leads there while sampling; at other fractions, where nobody knows these, None, unless asked for.
+        not what leads there while sampling; where these are not known, at other fractions, None.
         """
         if wanted is None:
             return None
-        own = jax.tree.map(lambda leaf: leaf[0], statistics_to_hold(untuned(self.prior), self.config, [wanted]))
-        if _same(wanted, fractions) or any(t.quantity in CURVES for t in targets):
-            return own
-        return own._replace(lineal_path=None, covariance=None)
-
-    def _finished(
-        self, labels: np.ndarray, achieved: list[float], targets: Sequence[Target], held: Held
-    ) -> tuple[np.ndarray, list[float]]:
-        """A volume with its interfaces moved until it has what is wanted, and its numbers."""
-        if held.lineal_path is None:  # it keeps its own
-            own = one_hot(jnp.asarray(labels), self.prior.config.phases)
-            reach = min(self.shape) // 2
-            path = segments_inside(own, lags=len(segment_lags(reach)))
-            held = held._replace(lineal_path=path, covariance=plane_covariance(own, r_max=reach))
-        moved = tuple(t for t in targets if t.quantity in TRANSPORT)
-        wanted = np.array([t.value for t in moved])
-        best = _worst(targets, achieved), labels, achieved
-        push = np.ones(len(moved))
-        for number in range(PASSES):
-            if self.progress is not None:
-                title = f"moving interfaces, volume {self.number + 1} of {self.volumes}"
-                self.progress(title, number, PASSES, "")
-            # gradients are of conductors that leak, and elements: aimed at is what they make of the wanted number
-            own = np.asarray(_measured(jnp.asarray(labels), targets=_valueless(moved), phases=self.prior.config.phases))
-            found = np.maximum(_of(moved, targets, achieved), 1e-12)
-            aims = wanted * np.clip(own / found, 1 / FARTHEST, FARTHEST) * push
-            labels = np.asarray(
-                _polish(jnp.asarray(labels), held, jnp.asarray(aims, jnp.float32), targets=_valueless(moved))
-            )
-            achieved = self._measured(targets, labels)
-            miss = _worst(targets, achieved)
-            if miss < max(best[0], 1):  # of volumes that meet their targets the one with the better statistics
-                best = miss, labels, achieved
-            if not moved or miss < 0.5:
-                break
-            push = push * np.clip(np.sqrt(wanted / np.maximum(_of(moved, targets, achieved), 1e-12)), 1 / PUSH, PUSH)
-            push = np.clip(push, *_sides(moved, 2.0))
-        return best[1:]
+        own = self._held(untuned(self.prior), wanted)
+        return own if known else own._replace(lineal_path=None, covariance=None)
 
     def _covariance(self, aim: np.ndarray | None, targets: Sequence[Target], labels: np.ndarray) -> np.ndarray | None:
         """What is held, less what a volume has too much of it, for phases whose correlation is a target."""
@@ -571,10 +328,9 @@ class _Work:
         state, start, stop, aims = arguments
         key = volume_keys(self.seed, [self.number])[0]
         at_once = (self.config.harmonise + 1) * 4  # progress is shown in between
+        report = self._report(title)
         while start < stop:
-            if self.progress is not None:
-                total = self.config.evaluations
-                self.progress(f"{title}, volume {self.number + 1} of {self.volumes}", start, total, "")
+            report(start, self.config.evaluations)
             end = min(start + at_once, stop)
             state = jax.block_until_ready(
                 _sampled(
@@ -586,35 +342,42 @@ class _Work:
         return state
 
     def _reconstruction(self, fractions) -> tuple[SamplingState | None, np.ndarray]:
-        """The state at which guidance begins, and the volume without targets."""
+        """The state at which guidance begins (of a distillation None), and the volume without targets."""
+        held = self._held(self.prior, fractions)
+        path, identity = None, ""
+        if self.keep is not None:
+            path = self.keep / f"untargeted_{self.method}_{self.number:03d}.npz"
+            work = [dataclasses.asdict(self.config), self.shape, self.seed, self.number, self.prior.config.to_dict()]
+            identity = json.dumps([*work, fingerprint([self.prior.params, held])])
+            known = load_arrays(path, identity)
+            if known is not None:
+                labels = known.pop("labels")
+                return SamplingState(**jax.tree.map(jnp.asarray, known)) if known else None, labels
+        start = None
         if self.method == "sds":
             made = reconstruct(
                 self.prior, shape=self.shape, seed=self.seed, volumes=self.number + 1, skip=range(self.number),
                 sampling=self.config, progress=self.progress,
             )  # fmt: skip
-            return None, made[0].labels
-        held = jax.tree.map(lambda leaf: leaf[0], statistics_to_hold(self.prior, self.config, [fractions]))
-        start = self._kept(self._first, held)
-        end = self._kept(self.config.evaluations, held, start)
-        return start, np.asarray(labels_of(end))[self.config.middle]
-
-    def _kept(self, stop: int, held: Held, start: SamplingState | None = None) -> SamplingState:
-        """The sampling without targets after `stop` evaluations: as it is kept, or from `start`, or from noise."""
-        path = None if self.keep is None else self.keep / f"untargeted_{self.number:03d}_{stop}.npz"
-        work = [dataclasses.asdict(self.config), self.seed, self.number, self.prior.config.to_dict()]
-        identity = json.dumps([*work, fingerprint([self.prior.params, held])])
-        found = load_unfinished(path, identity)
-        if found is not None:
-            return found.states
-        key = volume_keys(self.seed, [self.number])[0]
-        done, state = (self._first, start) if start is not None else (0, None)
-        if state is None:
-            state = _noise(key, sampling=self.config, channels=self.prior.config.channels)
-        state = self._stretch(state, done, stop, jnp.zeros(0), title="reconstructing", held=held, targets=())
+            labels = made[0].labels
+        else:
+            noise = _noise(
+                volume_keys(self.seed, [self.number])[0], sampling=self.config, channels=self.prior.config.channels
+            )
+            run = functools.partial(self._stretch, title="reconstructing", held=held, targets=())
+            start = run(noise, 0, self._first, jnp.zeros(0))
+            end = run(start, self._first, self.config.evaluations, jnp.zeros(0))
+            labels = np.asarray(labels_of(end))[self.config.middle]
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_unfinished(path, identity, Unfinished(stop, state))
-        return state
+            save_arrays(path, identity, labels=labels, **({} if start is None else start._asdict()))
+        return start, labels
+
+    def _report(self, stage: str) -> Callable[[int, int], None]:
+        if self.progress is None:
+            return lambda done, total: None
+        progress, title = self.progress, f"{stage}, volume {self.number + 1} of {self.volumes}"
+        return lambda done, total: progress(title, done, total, "")
 
     @property
     def _first(self) -> int:
@@ -627,18 +390,17 @@ class _Work:
         if aims.covariance is not None and held.covariance is not None:
             held = held._replace(covariance=jnp.asarray(aims.covariance, jnp.float32))
         title = f"round {done} of at most {rounds}"
-        steered = _valueless(steered)
+        steered = valueless(steered)
         if self.method == "guided":
             end = self._stretch(
                 start, self._first, self.config.evaluations, values, title=title, held=held, targets=steered
             )
             return np.asarray(labels_of(end))[self.config.middle]
-        if self.progress is not None:
-            self.progress(f"{title}, volume {self.number + 1} of {self.volumes}", 0, 1, "distilling")
+        self._report(f"{title}, distilling")(0, 1)
         key = jax.random.fold_in(volume_keys(self.seed, [self.number])[0], self.config.evaluations + 1)
         found = _distilled(
             self.prior.params, jnp.asarray(reconstruction), values, key, held,
-            prior=self.prior.config, targets=steered, curves=curves, config=self.distillation,
+            prior=self.prior.config, targets=steered, curves=valueless(curves), config=self.distillation,
         )  # fmt: skip
         return np.asarray(found)
 
@@ -653,23 +415,7 @@ def _next(targets: Sequence[Target], history: Sequence[tuple[np.ndarray, np.ndar
         moved = aimed - history[-2][0]
         far = np.abs(moved) > 1e-3
         slope[far] = np.clip((found - history[-2][1])[far] / moved[far], 0.3, 1.5)
-    return goals * np.clip(np.exp(aimed + (np.log(goals) - found) / slope) / goals, *_sides(targets, FARTHEST))
-
-
-def _sides(targets: Sequence[Target], farthest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest factor of what is aimed at on what is wanted; of a bound it stays on its side."""
-    low = np.array([1.0 if target.relation == ">=" else 1 / farthest for target in targets])
-    return low, np.array([1.0 if target.relation == "<=" else farthest for target in targets])
-
-
-def _valueless(targets: Sequence[Target]) -> tuple[Target, ...]:
-    """Targets whose values are aims that are given apart: one program for all values."""
-    return tuple(dataclasses.replace(target, value=1.0) for target in targets)
-
-
-def _of(some: Sequence[Target], targets: Sequence[Target], numbers: Sequence[float]) -> np.ndarray:
-    """The numbers that belong to some of the targets."""
-    return np.array([number for target, number in zip(targets, numbers, strict=True) if target in some])
+    return goals * np.clip(np.exp(aimed + (np.log(goals) - found) / slope) / goals, *sides(targets, FARTHEST))
 
 
 @functools.partial(jax.jit, static_argnames=("prior", "sampling", "targets"))
@@ -687,19 +433,6 @@ def _sampled(
 
     model = models.plane_model(prior, params)
     return advance(model, state, start, stop, config=sampling, key=key, held=held, guide=guide if targets else None)
-
-
-@functools.partial(jax.jit, static_argnames="targets")
-def _polish(labels, held: Held, aims, *, targets):
-    """Interfaces moved towards S2 and lineal path, and to the aims if there are any."""
-    assert held.fractions is not None and held.lineal_path is not None and held.covariance is not None
-    also = (lambda fractions: MOVING * misfit(fractions, targets, aims)) if targets else None
-    return polish(labels, held.fractions, held.lineal_path, held.covariance, also=also)
-
-
-@functools.partial(jax.jit, static_argnames=("targets", "phases"))
-def _measured(labels, *, targets, phases: int):
-    return measured(one_hot(labels, phases), targets) if targets else jnp.zeros(0)
 
 
 @functools.partial(jax.jit, static_argnames=("sampling", "channels"))
@@ -723,41 +456,29 @@ def _towards_curves(held: Held, curves: Sequence[Target], shape: tuple[int, ...]
     wanted = held.fractions
     assert wanted is not None and held.covariance is not None
     path = wanted[:, None] * jnp.ones(2) if held.lineal_path is None else held.lineal_path
-    phases = sorted({target.phase for target in curves})
-    asked = jnp.isin(jnp.arange(len(path)), jnp.asarray(phases))
-    two_point, lineal = (any(t.quantity == name for t in curves) for name in CURVES)
-    weights = Weights(path=1.0 if lineal else None, interface=None, two_point=CURVED)
-    curve = statistics_misfit(
-        jnp.where(asked[:, None], path, jnp.nan), held.covariance if two_point else None, shape=shape, weights=weights
-    )
 
-    def misfit(fractions):
-        off = jnp.mean(fractions, axis=(0, 1, 2)) / wanted - 1
-        return jnp.sum(jnp.where(asked, off, 0.0) ** 2) + (0.0 if curve is None else curve(fractions))
+    def asked(name: str) -> jax.Array:
+        phases = sorted({target.phase for target in curves if name in ("", target.quantity)})
+        return jnp.isin(jnp.arange(len(path)), jnp.asarray(phases, int))
 
-    return misfit
+    weights = {
+        "two_point": Weights(path=None, interface=None, two_point=CURVED),
+        "lineal_path": Weights(interface=None),
+    }
+    parts = [
+        statistics_misfit(
+            jnp.where(asked(name)[:, None], path, jnp.nan), held.covariance if name == "two_point" else None,
+            shape=shape, weights=weights[name],
+        )
+        for name in CURVES
+    ]  # fmt: skip
 
+    def off(fractions):
+        of_fractions = jnp.where(asked(""), jnp.mean(fractions, axis=(0, 1, 2)) / wanted - 1, 0.0)
+        return jnp.sum(of_fractions**2) + sum(part(fractions) for part in parts if part is not None)
 
-def _miss(target: Target, achieved: float) -> float:
-    """Deviation over tolerance; of a curve its error rate, in percent, over it."""
-    if target.quantity in CURVES:
-        return achieved / (100 * target.tolerance)
-    return abs(target.deviation(achieved)) / target.tolerance
+    return off
 
 
 def _same(fractions: Sequence[float] | None, others: Sequence[float] | None) -> bool:
     return fractions is not None and others is not None and bool(np.allclose(fractions, others, atol=1e-6))
-
-
-def _worst(targets: Sequence[Target], achieved: Sequence[float]) -> float:
-    return max(_miss(t, v) for t, v in zip(targets, achieved, strict=True))
-
-
-def _contradict(a: Target, b: Target) -> bool:
-    low = max((t.value for t in (a, b) if t.relation in ("=", ">=")), default=-math.inf)
-    high = min((t.value for t in (a, b) if t.relation in ("=", "<=")), default=math.inf)
-    return low > high
-
-
-def _text(target: Target) -> str:
-    return f"{target.name}{target.relation}{target.value:.4g}"

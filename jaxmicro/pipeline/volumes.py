@@ -238,7 +238,7 @@ def _pure_noise(keys, *, sampling: SamplingConfig, channels: int) -> SamplingSta
     return jax.vmap(lambda key: init_state(sampling, channels, key=key))(keys)
 
 
-class Unfinished(NamedTuple):
+class _Unfinished(NamedTuple):
     """Volumes in the middle of their sampling."""
 
     done: int  # evaluations
@@ -267,9 +267,11 @@ def _sample(
             fingerprint([prior.params, held]),
         ]
     )  # fmt: skip
-    now = load_unfinished(checkpoint, identity)
-    if now is None:
-        now = Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.channels))
+    known = load_arrays(checkpoint, identity)
+    if known is None:
+        now = _Unfinished(0, _pure_noise(keys, sampling=config, channels=prior.config.channels))
+    else:
+        now = _Unfinished(int(known.pop("done")), SamplingState(**jax.tree.map(jnp.asarray, known)))
     saved = time.monotonic()
     try:
         while now.done < config.evaluations:
@@ -278,13 +280,13 @@ def _sample(
             states = _advance(
                 prior.params, now.states, keys, while_sampling, now.done, stop, prior=prior.config, sampling=config
             )
-            now = Unfinished(stop, jax.block_until_ready(states))
+            now = _Unfinished(stop, jax.block_until_ready(states))
             if checkpoint is not None and time.monotonic() - saved > 60:
-                save_unfinished(checkpoint, identity, now)
+                save_arrays(checkpoint, identity, done=now.done, **now.states._asdict())
                 saved = time.monotonic()
     except KeyboardInterrupt:
         if checkpoint is not None:
-            save_unfinished(checkpoint, identity, now)
+            save_arrays(checkpoint, identity, done=now.done, **now.states._asdict())
         raise
     report(config.evaluations, config.evaluations)
     if prior.config.space == "pixel":
@@ -351,25 +353,24 @@ def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence
     return Held(target, roughness, covariance, path)
 
 
-def save_unfinished(path: Path, identity: str, now: Unfinished) -> None:
-    partial = path.with_name(path.name + ".partial")
+def save_arrays(path: Path, identity: str, **arrays) -> None:
+    """Keep arrays for `load_arrays`; the file is there whole, or not at all."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, identity=np.array(identity), done=now.done, **now.states._asdict())
+            np.savez(file, identity=np.array(identity), **arrays)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def load_unfinished(path: Path | None, identity: str) -> Unfinished | None:
-    """What `save_unfinished` wrote for the same work; None if there is nothing of use."""
+def load_arrays(path: Path | None, identity: str) -> dict[str, np.ndarray] | None:
+    """What `save_arrays` wrote for the same identity; None if there is nothing of use."""
     if path is None or not path.is_file():
         return None
     try:
         with np.load(path, allow_pickle=False) as data:
-            if str(data["identity"]) != identity:
-                return None
-            states = SamplingState(**{name: jnp.asarray(data[name]) for name in SamplingState._fields})
-            return Unfinished(int(data["done"]), states)
+            found = dict(data)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
+    return found if str(found.pop("identity", "")) == identity else None

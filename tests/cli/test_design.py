@@ -20,8 +20,9 @@ from jaxmicro.evaluate import phase_covariance
 from jaxmicro.guidance import Target, exact
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
-from jaxmicro.pipeline.design import _next, check_feasible, wanted_fractions
+from jaxmicro.pipeline.design import _next
 from jaxmicro.pipeline.prior import material_of, untuned
+from jaxmicro.pipeline.targets import check_feasible, wanted_fractions
 from jaxmicro.reconstruct import SamplingConfig, plane_covariance
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior

@@ -1,0 +1,95 @@
+"""Move the interfaces of a finished volume until its numbers are those wanted."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmicro.guidance import Target, measured, misfit
+from jaxmicro.phases import one_hot
+from jaxmicro.pipeline.targets import TRANSPORT, worst
+from jaxmicro.reconstruct import Held, plane_covariance, polish, segment_lags, segments_inside
+
+WEIGHT = 16.0  # of the misfit of transport, among those of the statistics
+PASSES, PUSH = 6, 1.05  # times that interfaces are moved and measured, at most; correction of an aim after each
+FARTHEST = 4.0  # factor between what is aimed at and what is wanted
+
+
+def move_interfaces(
+    labels: np.ndarray,
+    achieved: list[float],
+    targets: Sequence[Target],
+    held: Held,
+    *,
+    measure: Callable[[np.ndarray], list[float]],
+    report: Callable[[int, int], None],
+) -> tuple[np.ndarray, list[float]]:
+    """A periodic volume with its interfaces moved until it has what is wanted, and its numbers.
+
+    What it has is measured exactly after each pass of `reconstruct.polish`, and what was missed is added to the aims.
+    Each pass also brings S2 and lineal path nearer, so that of two volumes that meet their targets the moved one is
+    taken.
+
+    Args:
+        labels: "z y x".
+        achieved: its numbers, one for each target.
+        held: fractions, and S2 and lineal path to keep; None for its own.
+        measure: labels -> numbers.
+        report: called with the passes made and their largest number.
+    """
+    phases = len(jnp.asarray(held.fractions))
+    if held.lineal_path is None or held.covariance is None:
+        own, reach = one_hot(jnp.asarray(labels), phases), min(labels.shape) // 2
+        path = segments_inside(own, lags=len(segment_lags(reach)))
+        held = held._replace(lineal_path=path, covariance=plane_covariance(own, r_max=reach))
+    moved = tuple(target for target in targets if target.quantity in TRANSPORT)
+    wanted, push = np.array([target.value for target in moved]), np.ones(len(moved))
+    best = worst(targets, achieved), labels, achieved
+    for number in range(PASSES):
+        report(number, PASSES)
+        # gradients are of conductors that leak, and elements: aimed at is what they make of the wanted number
+        own = np.asarray(_measured(jnp.asarray(labels), targets=valueless(moved), phases=phases))
+        found = np.maximum(some_of(moved, targets, achieved), 1e-12)
+        aims = jnp.asarray(wanted * np.clip(own / found, 1 / FARTHEST, FARTHEST) * push, jnp.float32)
+        labels = np.asarray(_polish(jnp.asarray(labels), held, aims, targets=valueless(moved)))
+        achieved = measure(labels)
+        miss = worst(targets, achieved)
+        if miss < best[0] or (number == 0 and miss <= 1):
+            best = miss, labels, achieved
+        if not moved or miss < 0.5:
+            break
+        short = np.sqrt(wanted / np.maximum(some_of(moved, targets, achieved), 1e-12))
+        push = np.clip(push * np.clip(short, 1 / PUSH, PUSH), *sides(moved, 2.0))
+    return best[1:]
+
+
+def sides(targets: Sequence[Target], farthest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest factor of what is aimed at on what is wanted; of a bound it stays on its side."""
+    low = np.array([1.0 if target.relation == ">=" else 1 / farthest for target in targets])
+    return low, np.array([1.0 if target.relation == "<=" else farthest for target in targets])
+
+
+def valueless(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Targets whose values are aims that are given apart: one program for all values."""
+    return tuple(dataclasses.replace(target, value=1.0, tolerance=1.0) for target in targets)
+
+
+def some_of(some: Sequence[Target], targets: Sequence[Target], numbers: Sequence[float]) -> np.ndarray:
+    """The numbers that belong to some of the targets."""
+    return np.array([number for target, number in zip(targets, numbers, strict=True) if target in some])
+
+
+@functools.partial(jax.jit, static_argnames="targets")
+def _polish(labels, held: Held, aims, *, targets):
+    """Interfaces moved towards S2 and lineal path, and to the aims if there are any."""
+    assert held.fractions is not None and held.lineal_path is not None and held.covariance is not None
+    also = (lambda fractions: WEIGHT * misfit(fractions, targets, aims)) if targets else None
+    return polish(labels, held.fractions, held.lineal_path, held.covariance, also=also)
+
+
+@functools.partial(jax.jit, static_argnames=("targets", "phases"))
+def _measured(labels, *, targets, phases: int):
+    return measured(one_hot(labels, phases), targets) if targets else jnp.zeros(0)
