@@ -30,7 +30,7 @@ CASES = {
     **_of_phases("volume_fraction.PHASE=max"),
     **_of_phases("relative_surface_area.PHASE=max"),
     # the best conducting crop is also rich in its phase: no medium of the mean fraction conducts as well in slices, and
-    # twice that (Fig. C.7) takes still more of it. With the fractions at which volumes of the prior conduct about so well
+    # twice that (Fig. C.7) takes still more of it: the fractions at which volumes of the prior conduct about so well
     **{
         f"slice_diffusivity.{phase}={value}": Case(
             material="sofc", targets=(f"slice_diffusivity.{phase}={value}", f"volume_fraction.{phase}={fraction}")

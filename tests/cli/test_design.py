@@ -23,6 +23,7 @@ from jaxmicro.pipeline import Prior
 from jaxmicro.pipeline.design import _next
 from jaxmicro.pipeline.prior import material_of, untuned
 from jaxmicro.pipeline.targets import check_feasible, wanted_fractions
+from jaxmicro.pipeline.volumes import sampling_config, statistics_to_hold
 from jaxmicro.reconstruct import SamplingConfig, plane_covariance
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior
@@ -97,7 +98,11 @@ def test_a_volume_to_the_correlation_is_finished_by_moving_its_interfaces(microg
 def test_interfaces_of_the_reconstruction_are_moved_to_a_diffusivity_and_its_statistics_stay(
     factor: str, micrograph: Microstructure, knows: Prior
 ):
-    found = made(knows, f"diffusivity.1.z={factor}", rounds=3)
+    found = made(knows, f"diffusivity.1.z={factor}", rounds=1)
+    if factor == "+20%":
+        assert np.mean(found.volume.labels != found.reconstruction.labels) < 0.3  # of noise, half would differ
+    else:  # noise has few throats to close: steered, and its interfaces moved after that
+        found = made(knows, f"diffusivity.1.z={factor}", rounds=3)
     assert abs(found.targets[0].deviation(found.achieved[0])) <= 0.02
     assert found.achieved[0] == exact("diffusivity", found.volume.labels, 2, 1, 0)
     assert found.volume.volume_fractions == pytest.approx(micrograph.volume_fractions, abs=2e-3)
@@ -142,7 +147,56 @@ def test_each_section_gets_the_number_not_only_their_mean(knows: Prior):
 
 def test_distillation_brings_the_correlation_nearer(knows: Prior):
     found = made(knows, "two_point.1=micrograph", method="sds", rounds=2)
-    assert found.achieved[0] < found.before[0]
+    without = made(knows, "volume_fraction.1=micrograph", method="sds", rounds=1)
+    assert knows.material is not None and knows.material.wanted_covariance is not None
+    off = [
+        np.abs(plane_covariance(one_hot(jnp.asarray(design.volume.labels), 2), r_max=8)[1]
+               - knows.material.wanted_covariance[1, :9]).mean()
+        for design in (found, without)
+    ]  # fmt: skip
+    assert off[0] < off[1] / 2 and found.achieved[0] < found.before[0]
+
+
+def test_a_lineal_path_is_drawn_to_its_own_phase_only(knows: Prior):
+    """The misfit of a distillation: each curve has the phases that were asked for."""
+    module = importlib.import_module("jaxmicro.pipeline.design")
+    held = jax.tree.map(
+        lambda leaf: leaf[0], statistics_to_hold(knows, sampling_config(knows, shape=SHAPE), [(0.5, 0.5)])
+    )
+    half = jnp.zeros((*SHAPE, 2)).at[:8, ..., 0].set(1.0).at[8:, ..., 1].set(1.0)  # fractions as wanted, curves not
+
+    def off(*curves: tuple[str, int]) -> float:
+        targets = [Target(quantity, phase, np.nan) for quantity, phase in curves]
+        return float(module._towards_curves(held, targets, SHAPE)(half))
+
+    both = off(("two_point", 0), ("lineal_path", 1))
+    assert both == pytest.approx(off(("two_point", 0)) + off(("lineal_path", 1)), rel=1e-4)
+    assert both < 0.7 * off(("two_point", 0), ("two_point", 1), ("lineal_path", 0), ("lineal_path", 1))
+
+
+def test_targets_that_moving_interfaces_would_not_serve_steer_the_sampling(
+    knows: Prior, monkeypatch: pytest.MonkeyPatch
+):
+    """A fraction of each section beside a diffusivity; and beside a surface area the lineal path asked for is held."""
+    found = made(knows, "volume_fraction.1=0.5", "diffusivity.1.z=+10%", rounds=1, each_slice=True)
+    sections = [np.std([np.moveaxis(v.labels, axis, 0).mean((1, 2)) for axis in range(3)])
+                for v in (found.reconstruction, found.volume)]  # fmt: skip
+    assert sections[1] < 0.7 * sections[0]
+    module = importlib.import_module("jaxmicro.pipeline.design")
+    inside, paths = module._sampled, []
+
+    def watched(*arguments, targets, **options):
+        paths.extend([arguments[3].lineal_path] if targets else [])
+        return inside(*arguments, targets=targets, **options)
+
+    monkeypatch.setattr(module, "_sampled", watched)
+    made(knows, "lineal_path.1=micrograph", "surface_area.1=+1%", rounds=1)
+    assert np.isfinite(paths[0][1]).all() and np.isnan(paths[0][0]).all()
+
+
+def test_a_bound_that_the_reconstruction_keeps_leaves_it_as_it_is(knows: Prior):
+    found = made(knows, "diffusivity.1.z>=0.001", rounds=2)
+    assert found.volume == found.reconstruction and found.rounds == 1 and found.met
 
 
 def test_a_tortuosity_is_brought_nearer_to_its_target(prior: Prior):
@@ -166,7 +220,7 @@ def test_a_design_depends_on_its_number_only(prior: Prior):
 
 
 def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
-    prior: Prior, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    prior: Prior, knows: Prior, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     """The second design of the same shape and kind of targets, with other numbers, compiles nothing; and the steps
     between two reports of progress run under a guard against transfers."""
@@ -181,16 +235,18 @@ def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
 
     monkeypatch.setattr(module, "_sampled", guarded)
 
-    def compiled(target: str) -> int:
+    def compiled(program: str, prior: Prior, target: str, tolerance: float) -> int:
         caplog.clear()
         with jax.log_compiles():
-            made(prior, target, rounds=2)
+            made(prior, target, rounds=2, tolerance=tolerance)
         texts = [record.getMessage() for record in caplog.records]
-        return len([text for text in texts if "Compiling" in text and "_sampled" in text])
+        return len([text for text in texts if "Compiling" in text and program in text])
 
     jax.clear_caches()
-    assert compiled("diffusivity.1.z=+10%") == 2  # with guidance and without
-    assert compiled("diffusivity.1.z=+12%") == 0
+    assert compiled("_sampled", prior, "diffusivity.1.z=+10%", 0.02) == 2  # with guidance and without
+    assert compiled("_sampled", prior, "diffusivity.1.z=+12%", 0.01) == 0
+    assert compiled("_polish", knows, "diffusivity.1.z=+10%", 0.02) == 1
+    assert compiled("_polish", knows, "diffusivity.1.z=+12%", 0.01) == 0
 
 
 def test_aims_move_by_what_was_missed_over_the_slope():

@@ -5,7 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmicro.guidance import LEAK, QUANTITIES, Target, exact, measured, misfit, steer
+from jaxmicro.guidance import (
+    LEAK,
+    QUANTITIES,
+    Target,
+    exact,
+    exact_of_planes,
+    measured,
+    misfit,
+    of_each_plane,
+    steer,
+)
 from jaxmicro.phases import hardened, one_hot
 from tests.media import level_cut
 
@@ -63,6 +73,27 @@ def test_the_gradient_of_a_misfit_is_that_of_central_differences(target: Target)
         expected = float(loss(h) - loss(-h)) / (2 * h)
         allowed = 2e-2 if target.quantity in SOLVED else 1e-4  # solved to 1e-4 only
         assert float(jax.grad(loss)(0.0)) == pytest.approx(expected, rel=allowed)
+
+
+def test_each_section_counts_for_itself_and_the_mean_over_them_is_the_number():
+    fractions = soft()
+    each = np.asarray(of_each_plane("volume_fraction", fractions, 1, 0))
+    np.testing.assert_allclose(each, fractions[..., 1].mean((1, 2)), rtol=1e-5)
+    whole, sections = (
+        float(misfit(fractions, [Target("volume_fraction", 1, 1.0, axis=0, each=apart)], jnp.array([0.4])))
+        for apart in (False, True)
+    )
+    assert whole == pytest.approx((each.mean() / 0.4 - 1) ** 2, rel=1e-4)
+    assert sections == pytest.approx(np.mean((each / 0.4 - 1) ** 2), rel=1e-4)
+    below = Target("volume_fraction", 1, 1.0, axis=0, relation="<=", each=True)
+    kept = np.maximum(each / 0.4 - 1, 0)
+    assert float(misfit(fractions, [below], jnp.array([0.4]))) == pytest.approx(np.mean(kept**2), rel=1e-4)
+
+
+@pytest.mark.parametrize("quantity", ["volume_fraction", "relative_surface_area", "slice_diffusivity"])
+def test_numbers_of_a_stack_of_planes_are_those_of_single_planes(quantity: str):
+    found = exact_of_planes(quantity, LABELS, 2, 1)
+    np.testing.assert_allclose(found, [exact(quantity, plane, 2, 1) for plane in LABELS], rtol=1e-5)
 
 
 def test_hardened_fractions_are_labels_with_the_derivative_of_soft_ones():
