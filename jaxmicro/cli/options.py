@@ -170,12 +170,13 @@ class Design(RunOptions, Sampling):
     """Move interfaces and steer the sampling (guided), or distil a reconstructed volume as MicroLad does (sds)."""
     each_slice: bool = False
     """Each section should have the numbers that sections have (volume_fraction, relative_surface_area,
-    slice_diffusivity), not only the mean over them."""
+    slice_diffusivity), not only the mean over them. What is reported as achieved is the mean."""
     tolerance: float = 2.0
     """Deviation from a target that counts as met, in percent of it. Of a curve an error rate of 1 % does; of two_point
     alone one of 0.3 %."""
     rounds: int = 4
-    """Largest number of volumes to sample for each design."""
+    """Largest number of volumes to make and measure for each design. The first may be the unguided one with its
+    interfaces moved; the others are sampled."""
     size: Annotated[tuple[int, ...], arg(metavar="N | Z Y X")] = (64,)
     """Edge of a cube, or three edges z y x, in voxels."""
     volumes: int = 1

@@ -60,7 +60,7 @@ class Design(NamedTuple):
         targets: as numbers.
         before, achieved: numbers of the reconstruction and of the design, measured exactly, one for each target; for
             a curve its error rate in percent.
-        rounds: volumes that were made and measured. For correlations alone the reconstruction is the first.
+        rounds: volumes that were made and measured; where its interfaces are moved, the reconstruction is the first.
     """
 
     volume: Microstructure
@@ -98,12 +98,14 @@ def design(
 ) -> list[Design]:
     """Volumes of a material whose numbers are those asked for.
 
-    "guided" does what is needed and no more. Where the volume fractions stay, the interfaces of the reconstruction are
-    moved (`reconstruct.polish`) along the gradient of the misfits of diffusivities, S2 and lineal path. What that does
-    not reach, and other quantities, steer the multi-plane sampling: the predicted clean volume is moved along the
-    gradient of the misfits, while two-point correlation and volume fractions are held, unless they are themselves
-    targets; the lineal path is given up there, for what conducts better or has more interface has another one.
-    Interfaces of what was sampled are moved, too, if no target is about how much of them there is.
+    "guided" does what is needed and no more. Where the volume fractions stay, the volume is periodic and the prior knows
+    the curves of its micrograph, the interfaces of the reconstruction are moved (`reconstruct.polish`) along the
+    gradient of the misfits of diffusivities, S2 and lineal path. What that does not reach, and other quantities, steer
+    the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits, while two-point
+    correlation and volume fractions are held, unless they are themselves targets; the lineal path is given up there,
+    unless it is one, for what conducts better or has more interface has another one. Interfaces of what was sampled are
+    moved, too, if no target is about how many of them there are.
+
     "sds" distils a reconstructed volume (P-MicroLad section 3.4). What comes out is measured exactly, and what was
     missed is added to what is aimed at in the next round, until all targets are met or the rounds are over; the best
     round is returned. Volume i depends on (seed, i) only.
@@ -116,7 +118,7 @@ def design(
             distribution the narrower, the stranger.
         method: "guided", or "sds" (score distillation).
         tolerance: relative deviation that counts as met.
-        rounds: volumes sampled at most for each design.
+        rounds: volumes made and measured at most for each design; the first may be the reconstruction itself.
         sampling, distillation: everything else about the two methods.
         skip: numbers of volumes not to make, because they exist already.
         on_design: called with the number and the design as soon as each is ready.
