@@ -2,6 +2,7 @@
 
     python -m benchmarks.guidance --write                  # default network (pixel) and the paper's sizes (latent)
     python -m benchmarks.guidance --network default --slices 16
+    python -m benchmarks.guidance --volumes --write        # whole designs of 64^3 instead: time and memory
 
 A slice-step is one gradient of score loss and misfit of one slice of 64 x 64 and one update by Adam (P-MicroLad 3.4).
 Side by side in one run, same network and quantity: ours (`guidance.total_loss` on all slices of an axis, one compiled
@@ -21,18 +22,21 @@ import numpy as np
 import optax
 from scipy import ndimage
 
+from benchmarks.reconstruction import peak_memory
 from benchmarks.solver_in_the_loop import dense_diffusivity
 from experiments.machine import describe
 from experiments.tables import markdown_table, write_table
-from jaxmicro import models
+from jaxmicro import models, pipeline
 from jaxmicro.descriptors import radial_two_point
 from jaxmicro.guidance import LEAK, QUANTITIES, DistillationConfig, Target, score_loss, total_loss
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import hardened, one_hot
+from jaxmicro.pipeline import load_prior
 
 HERE = Path(__file__).parent
 NETWORKS = {"default": lambda: PriorConfig(phases=3), "paper": lambda: models.latent_paper(3)}
 NUMBERS = ("volume_fraction", "relative_surface_area", "two_point", "slice_diffusivity")
+DESIGNS = ("diffusivity.0.z=+30%", "volume_fraction.0=+20%", "surface_area.0=+10%")
 R_MAX = 32  # of the correlation; voxels
 LEVEL = 0.0  # log SNR of the score loss
 STEPS = 2  # of each call
@@ -46,7 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--edge", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--volumes", action="store_true", help="time whole designs of volumes with the bundled prior")
     options = parser.parse_args(arguments)
+    if options.volumes:
+        table = f"{describe()['device']}.\n\n" + designed(options.edge)
+        print(table)
+        if options.write:
+            write_table(HERE / "README.md", "designs", table)
+        return
     rows = []
     for network in options.network:
         for quantity in NUMBERS:
@@ -127,6 +138,27 @@ def compared(network: str, quantity: str, slices: int, edge: int, repeats: int) 
         "Plain loop": f"{b:.3g}",
         "Times": f"{a / b:.3g}",
     }
+
+
+def designed(edge: int) -> str:
+    """A volume designed to each of `DESIGNS`: seconds of the first, which compiles, and of the median of others."""
+    prior = load_prior("sofc")
+    rows = []
+    for target in DESIGNS:
+        times, numbers = [], []
+        for seed in range(4):
+            began = time.perf_counter()
+            (found,) = pipeline.design(prior, [target], shape=(edge,) * 3, seed=seed)
+            times.append(time.perf_counter() - began)
+            numbers.append(100 * abs(found.targets[0].deviation(found.achieved[0])))
+            print(target, f"{times[-1]:.1f} s", f"{numbers[-1]:.2f} % off", flush=True)
+        rows.append({
+            "Target": target, "Edge": edge, "First, with compilation (s)": f"{times[0]:.1f}",
+            "Others, median (s)": f"{np.median(times[1:]):.1f}", "Longest (s)": f"{max(times[1:]):.1f}",
+            "Largest deviation (%)": f"{max(numbers):.2f}",
+            "Peak memory of the process so far (MB)": f"{peak_memory() / 1e6:.0f}",
+        })  # fmt: skip
+    return markdown_table(rows, {column: column for column in rows[0]})
 
 
 def two_point(phase: jax.Array) -> jax.Array:

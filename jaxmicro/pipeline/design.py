@@ -98,8 +98,8 @@ def design(
 ) -> list[Design]:
     """Volumes of a material whose numbers are those asked for.
 
-    "guided" does what is needed and no more. Where the volume fractions stay, the volume is periodic and the prior knows
-    the curves of its micrograph, the interfaces of the reconstruction are moved (`reconstruct.polish`) along the
+    "guided" does what is needed and no more. Where the volume fractions stay, the volume is periodic and the prior
+    knows the curves of its micrograph, the interfaces of the reconstruction are moved (`reconstruct.polish`) along the
     gradient of the misfits of diffusivities, S2 and lineal path. What that does not reach, and other quantities, steer
     the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits, while two-point
     correlation and volume fractions are held, unless they are themselves targets; the lineal path is given up there,
