@@ -11,9 +11,11 @@ import numpy as np
 from jaxmicro.guidance import Target, measured, misfit
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline.targets import TRANSPORT, worst
-from jaxmicro.reconstruct import Held, plane_covariance, polish, segment_lags, segments_inside
+from jaxmicro.reconstruct import Held, Weights, plane_covariance, polish, segment_lags, segments_inside
 
 WEIGHT = 16.0  # of the misfit of transport, among those of the statistics
+GIVING = Weights(path=0.1, interface=0.01, two_point=32.0)  # of these: what conducts better has another lineal path
+STEPS = 40  # of a pass towards transport; more passes, with better aims, do more than longer ones
 PASSES, PUSH = 6, 1.05  # times that interfaces are moved and measured, at most; correction of an aim after each
 FARTHEST = 4.0  # factor between what is aimed at and what is wanted
 
@@ -86,8 +88,11 @@ def some_of(some: Sequence[Target], targets: Sequence[Target], numbers: Sequence
 def _polish(labels, held: Held, aims, *, targets):
     """Interfaces moved towards S2 and lineal path, and to the aims if there are any."""
     assert held.fractions is not None and held.lineal_path is not None and held.covariance is not None
-    also = (lambda fractions: WEIGHT * misfit(fractions, targets, aims)) if targets else None
-    return polish(labels, held.fractions, held.lineal_path, held.covariance, also=also)
+    wanted = held.fractions, held.lineal_path, held.covariance
+    if not targets:
+        return polish(labels, *wanted)
+    also = lambda fractions: WEIGHT * misfit(fractions, targets, aims)  # noqa: E731
+    return polish(labels, *wanted, weights=GIVING, steps=STEPS, also=also)
 
 
 @functools.partial(jax.jit, static_argnames=("targets", "phases"))

@@ -18,7 +18,7 @@ from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.refine import labels_of_fractions
 from jaxmicro.reconstruct.segments import Weights, statistics_misfit
 
-WEIGHTS = Weights(path=0.1, interface=0.01, two_point=32.0)
+WEIGHTS = Weights(path=1.0, interface=0.01, two_point=32.0)
 SHARPNESS, MARGIN = 12.0, 0.05  # logits per share of the surroundings; least lead of the phase that a voxel has
 SURROUNDINGS = 1.0  # deviation of the Gaussian that weighs them, voxels
 
@@ -30,7 +30,7 @@ def polish(
     covariance: Float[Array, "p r"],
     *,
     weights: Weights = WEIGHTS,
-    steps: int = 40,
+    steps: int = 60,
     also: Callable[[Float[Array, "z y x p"]], Float[Array, ""]] | None = None,
 ) -> UInt8[Array, "z y x"]:
     """A periodic volume whose S2, lineal path and interface are nearer to what is wanted.
