@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console, aligned
@@ -17,7 +19,7 @@ from jaxmicro.cli.options import Design
 from jaxmicro.cli.reconstruct import find_reference, sampling_of
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import CURVES, DistillationConfig, Target, Wish
+from jaxmicro.guidance import CURVES, DistillationConfig, Target, Wish, exact_of_planes
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
 from jaxmicro.types import Microstructure
@@ -133,7 +135,9 @@ def _report(folder: RunFolder, console: Console, options: Design, reference) -> 
     if options.no_report:
         return
     volumes = [read(folder.path / f"volume_{n:03d}.{options.formats[0]}") for n in range(options.volumes)]
-    report = write_report(folder, console, volumes, reference, title=_title(records))
+    stems = [f"design_{n:03d}" for n in range(options.volumes)]
+    pictures = {stem: folder.file(f"figures/{stem}.png").read_bytes() for stem in stems}
+    report = write_report(folder, console, volumes, reference, title=_title(records), more=pictures)
     if report is not None and not options.quiet:
         console.result(summary(report))
     console.remark(f"{options.volumes} design{'s' * (options.volumes > 1)} in {folder.path}")
@@ -142,18 +146,33 @@ def _report(folder: RunFolder, console: Console, options: Design, reference) -> 
 def _record(found: pipeline.Design, names: Sequence[str]) -> dict[str, Any]:
     targets = [
         {**dataclasses.asdict(target), "name": target.called(names), "before": before, "achieved": achieved,
+         "met": pipeline.miss(target, achieved) <= 1, **_sections(found, target),
          "deviation": None if math.isnan(target.value) else target.deviation(achieved)}
         for target, before, achieved in zip(found.targets, found.before, found.achieved, strict=True)
     ]  # fmt: skip
     return {"targets": targets, "rounds": found.rounds, "met": found.met}
 
 
+def _sections(found: pipeline.Design, target: Target) -> dict[str, Any]:
+    """The range over sections, where each of them should have the number."""
+    if not target.each:
+        return {}
+    labels = found.volume.labels
+    each = [
+        exact_of_planes(target.quantity, np.moveaxis(labels, axis, 0), found.volume.phases, target.phase)
+        for axis in range(3)
+    ]
+    return {"sections": {"smallest": min(map(np.min, each)), "largest": max(map(np.max, each))}}
+
+
 def _title(records: list[dict[str, Any]]) -> str:
     """What was asked for and what the volumes have on average."""
     parts = []
     for number, target in enumerate(records[0]["targets"]):
-        achieved = sum(_from_json(record["targets"][number]["achieved"]) for record in records) / len(records)
-        wanted = target["value"]  # NaN is null in JSON
+        each = [record["targets"][number] for record in records]
+        achieved = sum(_from_json(one["achieved"]) for one in each) / len(each)
+        # NaN is null in JSON; a change is one of what each volume had
+        wanted = None if target["value"] is None else sum(one["value"] for one in each) / len(each)
         asked = (
             "" if wanted is None else f" (wanted {'' if target['relation'] == '=' else target['relation']}{wanted:.4g})"
         )
@@ -163,13 +182,18 @@ def _title(records: list[dict[str, Any]]) -> str:
 
 def _line(number: int, found: pipeline.Design, names: Sequence[str], *, rounds: int | None = None) -> str:
     reached = ", ".join(
-        f"{t.called(names)} {v:.4g}" + " % off" * (t.quantity in CURVES)
+        f"{t.called(names)} {v:.4g}" + " % off" * (t.quantity in CURVES) + _range(_sections(found, t))
         for t, v in zip(found.targets, found.achieved, strict=True)
     )
     state = "all targets met" if found.met else "not all targets met: the nearest round is kept"
     if not found.met and found.rounds == rounds:
         state += "; more rounds may help"
     return f"volume {number + 1}: {reached} ({found.rounds} round{'s' * (found.rounds > 1)}, {state})"
+
+
+def _range(sections: dict[str, Any]) -> str:
+    """In words."""
+    return "".join(f" (sections {s['smallest']:.4g} to {s['largest']:.4g})" for s in sections.values())
 
 
 def _table(records: list[dict[str, Any]]) -> str:
@@ -179,7 +203,6 @@ def _table(records: list[dict[str, Any]]) -> str:
             curve = target["quantity"] in CURVES
             before, achieved = (_from_json(target[when]) for when in ("before", "achieved"))
             off = achieved if curve else 100 * _from_json(target["deviation"])
-            allowed = 100 * target["tolerance"]
             wanted = (
                 "micrograph"
                 if curve
@@ -187,7 +210,7 @@ def _table(records: list[dict[str, Any]]) -> str:
             )
             unit = " %" * curve
             numbers = [f"{before:.4g}{unit}", f"{achieved:.4g}{unit}", f"{off:.2f}"]
-            rows.append([str(number), target["name"], wanted, *numbers, "yes" if abs(off) <= allowed else "no"])
+            rows.append([str(number), target["name"], wanted, *numbers, "yes" if target["met"] else "no"])
     return aligned(rows)
 
 

@@ -39,8 +39,9 @@ class DistillationConfig:
     jacobian: bool = False
 
     def __post_init__(self):
-        if self.steps < 1 or self.turn < 1:
-            raise ValueError(f"steps is {self.steps} and turn {self.turn}; both must be at least 1")
+        for name, number in (("steps", self.steps), ("turn", self.turn)):
+            if number < 1:
+                raise ValueError(f"{name} of the distillation is {number}; expected at least 1")
         if not self.learning_rate > 0 or not self.weight >= 0:
             raise ValueError(
                 f"learning_rate is {self.learning_rate} and weight {self.weight}; expected above 0 and at least 0"

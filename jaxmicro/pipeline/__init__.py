@@ -25,7 +25,7 @@ from jaxmicro.pipeline.prior import (
     remember_statistics,
     save_prior,
 )
-from jaxmicro.pipeline.targets import check_feasible, crop_numbers, read_targets
+from jaxmicro.pipeline.targets import check_feasible, crop_numbers, miss, read_targets
 from jaxmicro.pipeline.training import (
     AUTOENCODER,
     AUTOENCODER_FINE_TUNING,
@@ -70,6 +70,7 @@ __all__ = [
     "held_fractions",
     "load_prior",
     "measure",
+    "miss",
     "prior_path",
     "read",
     "read_targets",

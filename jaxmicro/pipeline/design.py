@@ -21,7 +21,7 @@ from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline.interfaces import FARTHEST, move_interfaces, sides, some_of, valueless
 from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, untuned
-from jaxmicro.pipeline.targets import check_feasible, finishable, miss, read_targets, wanted_fractions, worst
+from jaxmicro.pipeline.targets import check_feasible, finishable, goals, miss, read_targets, wanted_fractions, worst
 from jaxmicro.pipeline.volumes import (
     as_microstructure,
     default_sampling,
@@ -201,7 +201,7 @@ class _Work:
         as_it_is = guided and _same(wanted, fractions) and all(t.quantity != "slice_diffusivity" for t in targets)
         as_it_is = as_it_is and (finish is not None or all(t.quantity == "two_point" for t in targets))
         covariance = None if held.covariance is None else np.asarray(held.covariance, float)
-        aims = _Aims(np.array([t.value for t in steered]), covariance)
+        aims = _Aims(goals(steered), covariance)
         best: tuple[float, np.ndarray, list[float]] | None = None
         history: list[tuple[np.ndarray, np.ndarray]] = []
         done = 0
@@ -411,13 +411,13 @@ def _next(targets: Sequence[Target], history: Sequence[tuple[np.ndarray, np.ndar
     """What to aim at next: moved by what was missed, over the slope that the last two rounds show; in logarithms. What
     is aimed at for a bound stays on its side."""
     aimed, found = history[-1]
-    goals = np.array([target.value for target in targets])
+    wanted = goals(targets)
     slope = np.ones_like(aimed)
     if len(history) > 1:
         moved = aimed - history[-2][0]
         far = np.abs(moved) > 1e-3
         slope[far] = np.clip((found - history[-2][1])[far] / moved[far], 0.3, 1.5)
-    return goals * np.clip(np.exp(aimed + (np.log(goals) - found) / slope) / goals, *sides(targets, FARTHEST))
+    return wanted * np.clip(np.exp(aimed + (np.log(wanted) - found) / slope) / wanted, *sides(targets, FARTHEST))
 
 
 @functools.partial(jax.jit, static_argnames=("prior", "sampling", "targets"))

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxmicro.guidance import Target, measured, misfit
 from jaxmicro.phases import one_hot
-from jaxmicro.pipeline.targets import TRANSPORT, worst
+from jaxmicro.pipeline.targets import TRANSPORT, goals, worst
 from jaxmicro.reconstruct import Held, Weights, plane_covariance, polish, segment_lags, segments_inside
 
 WEIGHT = 16.0  # of the misfit of transport, among those of the statistics
@@ -48,7 +48,7 @@ def move_interfaces(
         path = segments_inside(own, lags=len(segment_lags(reach)))
         held = held._replace(lineal_path=path, covariance=plane_covariance(own, r_max=reach))
     moved = tuple(target for target in targets if target.quantity in TRANSPORT)
-    wanted, push = np.array([target.value for target in moved]), np.ones(len(moved))
+    wanted, push = goals(moved), np.ones(len(moved))
     best = worst(targets, achieved), labels, achieved
     for number in range(PASSES):
         report(number, PASSES)

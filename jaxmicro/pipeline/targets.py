@@ -16,6 +16,7 @@ from jaxmicro.types import Microstructure
 
 CROP = 64  # edge of the crops of a micrograph whose largest and smallest numbers are known as max and min
 POLISHED, UNPOLISHED = 0.003, 0.01  # error rate of S2 that counts as met, by how the volume is finished
+ROUNDING = 0.002  # relative deviation from a bound that counts as none
 TRANSPORT = ("diffusivity", "tortuosity", "slice_diffusivity")  # what moving interfaces can change
 
 
@@ -62,17 +63,8 @@ def read_targets(
             raise UserError(f"each slice can only have what slices have: {sections}; no target is about these")
     fractions = held_fractions(prior, "micrograph")
     numbers = [wish for wish in found if isinstance(wish, Target)]
-    wanted = wanted_fractions(numbers, fractions)  # refuses what does not go together
+    wanted_fractions(numbers, fractions)  # refuses what does not go together
     curves = [wish for wish in found if wish.quantity in CURVES]
-    if fractions is not None and wanted is not None:
-        for curve in curves:
-            if abs(wanted[curve.phase] - fractions[curve.phase]) > 1e-6:
-                asked = " and ".join(text_of(wish) for wish in numbers if wish.quantity == "volume_fraction")
-                raise UserError(
-                    f"{curve.quantity}.{curve.phase}=micrograph and {asked} exclude each other: with it phase "
-                    f"{curve.phase} fills {wanted[curve.phase]:.4g} of the volume, in the micrograph "
-                    f"{fractions[curve.phase]:.4g}; leave one out"
-                )
     if not periodic and curves:
         raise UserError(f"{curves[0].quantity} can be a target of periodic volumes only; leave out --no-periodic")
     if curves:
@@ -202,7 +194,8 @@ def _as_diffusivity(target: Target, phi: float) -> Target:
 
 
 def wanted_fractions(targets: Sequence[Target], fractions: Sequence[float] | None) -> tuple[float, ...] | None:
-    """The volume fractions to hold: within what targets ask for, else in proportion to what they were.
+    """The volume fractions to hold: within what targets ask for, as they were for phases whose curves are targets, else
+    in proportion to what they were.
 
     Raises:
         UserError: no fractions that sum to 1 do it, or there are none to begin with.
@@ -221,6 +214,15 @@ def wanted_fractions(targets: Sequence[Target], fractions: Sequence[float] | Non
     if low.sum() > 1 + 1e-6 or high.sum() < 1 - 1e-6 or np.any(low >= 1) or np.any(low > high):
         given = ", ".join(text_of(target) for target in asked)
         raise UserError(f"no volume fractions of {len(fractions)} phases that sum to 1 meet {given}")
+    curves = [target for target in targets if target.quantity in CURVES]
+    for curve in curves:
+        low[curve.phase] = max(low[curve.phase], fractions[curve.phase])
+        high[curve.phase] = min(high[curve.phase], fractions[curve.phase])
+    if low.sum() > 1 + 1e-6 or high.sum() < 1 - 1e-6 or np.any(low > high + 1e-6):
+        given = " and ".join(text_of(target) for target in asked)
+        kept = " and ".join(f"{curve.name}=micrograph" for curve in curves)
+        raise UserError(f"{kept} and {given} exclude each other: a curve belongs to the fraction that its phase has in "
+                        "the micrograph; leave one out")  # fmt: skip
     base, scales = np.asarray(fractions), np.array([0.0, 1 / min(fractions)])
     for _ in range(60):  # the common factor at which the fractions, cut at their bounds, sum to 1
         scale = scales.mean()
@@ -239,10 +241,18 @@ def text_of(target: Target) -> str:
 
 
 def miss(target: Target, achieved: float) -> float:
-    """Deviation over tolerance; of a curve its error rate, in percent, over it."""
+    """Deviation over tolerance, met up to 1; of a curve its error rate, in percent, over it. A bound is one: only what
+    the rounding of voxels may do to it is allowed."""
     if target.quantity in CURVES:
         return achieved / (100 * target.tolerance)
-    return abs(target.deviation(achieved)) / target.tolerance
+    allowed = target.tolerance if target.relation == "=" else min(target.tolerance, ROUNDING)
+    return abs(target.deviation(achieved)) / allowed
+
+
+def goals(targets: Sequence[Target]) -> np.ndarray:
+    """What to aim at: the values, and of a bound a little more than it, so that it is kept."""
+    sides = {"=": 0.0, ">=": 0.5, "<=": -0.5}
+    return np.array([target.value * (1 + sides[target.relation] * target.tolerance) for target in targets])
 
 
 def worst(targets: Sequence[Target], achieved: Sequence[float]) -> float:

@@ -137,7 +137,7 @@ def section_distributions(
             filled = label.startswith("crops")
             ax.hist(values, bins, density=True, histtype="stepfilled" if filled else "step", color=colour, label=label)
         ax.axvline(wanted, color="crimson", linewidth=1.2, label=f"wanted mean {wanted:.3g}")
-        ax.set(xlabel=name, yticks=[], ylabel="density")
+        ax.set(xlabel=name, yticks=[], ylabel="density", ylim=(0, 1.45 * ax.get_ylim()[1]))  # room for the legend
         ax.legend(frameon=False, fontsize="x-small")
     return figure
 

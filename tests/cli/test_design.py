@@ -22,7 +22,7 @@ from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
 from jaxmicro.pipeline.design import _next
 from jaxmicro.pipeline.prior import material_of, untuned
-from jaxmicro.pipeline.targets import check_feasible, wanted_fractions
+from jaxmicro.pipeline.targets import check_feasible, goals, miss, wanted_fractions
 from jaxmicro.pipeline.volumes import sampling_config, statistics_to_hold
 from jaxmicro.reconstruct import SamplingConfig, plane_covariance
 from jaxmicro.types import Microstructure
@@ -249,6 +249,21 @@ def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
     assert compiled("_polish", knows, "diffusivity.1.z=+12%", 0.01) == 0
 
 
+def test_a_bound_is_kept_and_an_equal_number_may_be_off_by_its_tolerance():
+    assert miss(Target("diffusivity", 0, 0.1, relation=">="), 0.0985) > 1 >= miss(Target("diffusivity", 0, 0.1), 0.0985)
+    assert miss(Target("diffusivity", 0, 0.1, relation=">="), 0.5) == 0
+    assert goals([Target("diffusivity", 0, 0.1, relation="<="), Target("diffusivity", 0, 0.1)]) == pytest.approx(
+        [0.099, 0.1]
+    )
+
+
+def test_a_curve_keeps_the_fraction_of_its_phase_and_the_others_give(knows: Prior):
+    targets = [Target("lineal_path", 1, np.nan), Target("volume_fraction", 2, 0.4, relation=">=")]
+    assert wanted_fractions(targets, (0.3, 0.35, 0.35)) == pytest.approx((0.25, 0.35, 0.4))
+    with pytest.raises(UserError, match="exclude each other"):
+        wanted_fractions([*targets[:1], Target("volume_fraction", 1, 0.4)], (0.3, 0.35, 0.35))
+
+
 def test_aims_move_by_what_was_missed_over_the_slope():
     goals = np.array([1.0, 2.0])
     targets = [Target("diffusivity", phase, value) for phase, value in enumerate(goals)]
@@ -265,7 +280,7 @@ def test_aims_move_by_what_was_missed_over_the_slope():
 
 def test_the_aim_of_a_bound_stays_on_its_side():
     bound = [Target("diffusivity", 0, 0.05, relation=">=")]
-    assert _next(bound, [(np.log([0.05]), np.log([0.1]))]) == pytest.approx([0.05])
+    assert _next(bound, [(np.log([0.05]), np.log([0.1]))]) == pytest.approx([0.05 * 1.01])  # kept, not just missed
     assert _next(bound, [(np.log([0.05]), np.log([0.04]))]) > 0.05
 
 
@@ -381,7 +396,7 @@ def test_a_phase_that_conducts_nothing_has_an_infinite_tortuosity_in_table_title
         (["--target", "volume_fraction.0=0.4", "--names", "a"], "--names has 1 names"),
         (["--target", "volume_fraction.0=0.4", "--tolerance", 0], "tolerance is 0 %"),
         (["--target", "volume_fraction.0=0.4", "--rounds", 0], "rounds is 0"),
-        (["--target", "volume_fraction.0=0.4", "--sds-steps", 0], "steps is 0"),
+        (["--target", "volume_fraction.0=0.4", "--sds-steps", 0], "steps of the distillation is 0"),
         ([], "--target"),
     ],
 )
