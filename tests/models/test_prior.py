@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from jaxmicro import models
 from jaxmicro.models import PriorConfig, UNetConfig
-from jaxmicro.models.layers import depth_to_space, space_to_depth
+from jaxmicro.models.layers import conv, depth_to_space, space_to_depth
 from jaxmicro.models.prior import likelihood_logits, posterior_logits
 
 TINY = PriorConfig(phases=3, patch=16, unet=UNetConfig(widths=(8, 12), embedding=16))
@@ -157,3 +158,17 @@ def test_configs_refuse_what_cannot_be():
         PriorConfig(phases=1)
     with pytest.raises(ValueError, match="give one each"):
         UNetConfig(attention=(True,))
+
+
+@pytest.mark.parametrize(("dims", "size"), [(2, 3), (2, 1), (3, 3)])
+def test_gradients_of_a_convolution_are_those_of_flax(dims: int, size: int):
+    """Ours writes down the gradient of the input itself, so that it is fast within loops."""
+    x = jax.random.normal(jax.random.key(0), (2, *(6,) * dims, 4))
+    ours, theirs = conv(5, dims, size=size), nn.Conv(5, (size,) * dims)
+    params = ours.init(jax.random.key(1), x)
+    (a, of_a), (b, of_b) = (
+        jax.value_and_grad(lambda p, x, net=net: jnp.sum(jnp.sin(net.apply(p, x))), argnums=(0, 1))(params, x)
+        for net in (ours, theirs)
+    )
+    assert float(a) == pytest.approx(float(b), rel=1e-5)
+    jax.tree.map(lambda g, h: np.testing.assert_allclose(g, h, rtol=1e-3, atol=1e-4), of_a, of_b)
