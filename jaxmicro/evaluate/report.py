@@ -144,9 +144,9 @@ def _warnings(lines: Sequence[str]) -> str:
 
 
 def _figure(name: str, content: bytes) -> str:
-    heading, caption = _CAPTIONS.get(name, (name.replace("_", " ").capitalize(), ""))
+    heading, caption = _CAPTIONS.get(name, (name.replace("_", " "), ""))
     if name.startswith("design_"):
-        caption = _CAPTIONS["design"][1]
+        heading, caption = heading.capitalize(), _CAPTIONS["design"][1]
     data = base64.b64encode(content).decode("ascii")
     return (
         f'<h2>{escape(heading)}</h2>\n<figure><img alt="{escape(heading)}" src="data:image/png;base64,{data}">'
