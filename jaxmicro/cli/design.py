@@ -110,9 +110,10 @@ def design_into(
             for ending in formats:
                 write(folder.path / f"{stem}_{number:03d}.{ending}", volume)
         folder.write_figures({f"design_{number:03d}": figures.design(found, names)})
-        folder.write_json(files[number].name, _record(found, names))  # last: it says that the rest is there
+        record = _record(found, names)
+        folder.write_json(files[number].name, record)  # last: it says that the rest is there
         shutil.rmtree(folder.path / UNTARGETED, ignore_errors=True)
-        console.remark(_line(number, found, names, rounds=options.get("rounds")))
+        console.remark(_line(number, record, rounds=options.get("rounds")))
 
     pipeline.design(
         prior,
@@ -180,20 +181,17 @@ def _title(records: list[dict[str, Any]]) -> str:
     return "Designed: " + ", ".join(parts)
 
 
-def _line(number: int, found: pipeline.Design, names: Sequence[str], *, rounds: int | None = None) -> str:
-    reached = ", ".join(
-        f"{t.called(names)} {v:.4g}" + " % off" * (t.quantity in CURVES) + _range(_sections(found, t))
-        for t, v in zip(found.targets, found.achieved, strict=True)
-    )
-    state = "all targets met" if found.met else "not all targets met: the nearest round is kept"
-    if not found.met and found.rounds == rounds:
-        state += "; more rounds may help"
-    return f"volume {number + 1}: {reached} ({found.rounds} round{'s' * (found.rounds > 1)}, {state})"
-
-
-def _range(sections: dict[str, Any]) -> str:
-    """In words."""
-    return "".join(f" (sections {s['smallest']:.4g} to {s['largest']:.4g})" for s in sections.values())
+def _line(number: int, record: dict[str, Any], *, rounds: int | None = None) -> str:
+    reached = []
+    for target in record["targets"]:
+        text = f"{target['name']} {target['achieved']:.4g}" + " % off" * (target["quantity"] in CURVES)
+        if target["each"]:
+            text += " (sections {smallest:.4g} to {largest:.4g})".format(**target["sections"])
+        reached.append(text)
+    done, state = record["rounds"], "all targets met"
+    if not record["met"]:
+        state = "not all targets met: the nearest round is kept" + "; more rounds may help" * (done == rounds)
+    return f"volume {number + 1}: {', '.join(reached)} ({done} round{'s' * (done > 1)}, {state})"
 
 
 def _table(records: list[dict[str, Any]]) -> str:

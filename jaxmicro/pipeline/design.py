@@ -30,6 +30,7 @@ from jaxmicro.pipeline.volumes import (
     reconstruct,
     sampling_config,
     save_arrays,
+    stage_report,
     statistics_to_hold,
     volume_keys,
 )
@@ -187,6 +188,7 @@ class _Work:
         check_feasible(targets, fractions if guided else None)
         before = self._measured(targets, reconstruction)
         wanted = wanted_fractions(targets, fractions)
+        unchanged = _same(wanted, fractions)
         curves = tuple(t for t in targets if t.quantity in CURVES)
         # curves and fractions are held by the sampling, not steered; distillation has the gradient only
         steered = tuple(
@@ -195,10 +197,10 @@ class _Work:
         held = self._held_while_made(wanted, curves, given_up=bool(steered))
         finish = None
         if guided and finishable(targets, self.prior, periodic=self.config.periodic):
-            finish = self._held_at_the_end(wanted, known=_same(wanted, fractions) or bool(curves))
+            finish = self._held_at_the_end(wanted, known=unchanged or bool(curves))
         # at the same fractions the reconstruction is the first round, if moving its interfaces or nothing at all is
         # left to do; what does not cross sections needs new ones
-        as_it_is = guided and _same(wanted, fractions) and all(t.quantity != "slice_diffusivity" for t in targets)
+        as_it_is = guided and unchanged and all(t.quantity != "slice_diffusivity" for t in targets)
         as_it_is = as_it_is and (finish is not None or all(t.quantity == "two_point" for t in targets))
         covariance = None if held.covariance is None else np.asarray(held.covariance, float)
         aims = _Aims(goals(steered), covariance)
@@ -376,10 +378,7 @@ class _Work:
         return start, labels
 
     def _report(self, stage: str) -> Callable[[int, int], None]:
-        if self.progress is None:
-            return lambda done, total: None
-        progress, title = self.progress, f"{stage}, volume {self.number + 1} of {self.volumes}"
-        return lambda done, total: progress(title, done, total, "")
+        return stage_report(self.progress, f"{stage}, volume {self.number + 1} of {self.volumes}")
 
     @property
     def _first(self) -> int:

@@ -85,7 +85,7 @@ def reconstruct(
     made = []
     for first in range(0, len(numbers), together):
         group = numbers[first : first + together]
-        report = _stage(progress, f"sampling volume {group[0] + 1} of {volumes}")
+        report = stage_report(progress, f"sampling volume {group[0] + 1} of {volumes}")
         group_targets = [targets[number] for number in group]
         found = _sample(prior, config, shape, group_targets, seed, group, checkpoint, report)
         for number, labels in zip(group, found, strict=True):
@@ -209,7 +209,8 @@ def as_microstructure(labels: np.ndarray, prior: Prior, *, periodic: bool) -> Mi
     return Microstructure(labels, values, size, unit, periodic=periodic)
 
 
-def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None]:
+def stage_report(progress: Progress | None, stage: str) -> Callable[[int, int], None]:
+    """Reports how much of one stage is done."""
     if progress is None:
         return lambda done, total: None
     return lambda done, total: progress(stage, done, total, "")
