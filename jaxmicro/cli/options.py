@@ -173,7 +173,7 @@ class Design(RunOptions, Sampling):
     slice_diffusivity), not only the mean over them. What is reported as achieved is the mean."""
     tolerance: float = 2.0
     """Deviation from a target that counts as met, in percent of it. Of a curve an error rate of 1 % does; of two_point
-    alone one of 0.3 %."""
+    alone one of 0.3 %. A bound is kept, but for the rounding of voxels (0.2 %)."""
     rounds: int = 4
     """Largest number of volumes to make and measure for each design. The first may be the unguided one with its
     interfaces moved; the others are sampled."""
