@@ -1,5 +1,6 @@
 """Blocks of the networks. The number of spatial dimensions (2 or 3) is a parameter of each."""
 
+import itertools
 import math
 
 import flax.linen as nn
@@ -37,39 +38,64 @@ def fourier_features(t: Float[Array, " n"], features: int, *, period: float = 40
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
-def conv(features: int, dims: int, *, size: int = 3, stride: int = 1, zero: bool = False, name: str | None = None):
-    """A convolution over `dims` spatial dimensions; `zero` starts it at zero, so that its branch starts as nothing."""
+def conv(
+    features: int, dims: int, *, size: int = 3, stride: int = 1, upsampled: bool = False, zero: bool = False,
+    name: str | None = None,
+):  # fmt: skip
+    """A convolution over `dims` spatial dimensions, of the interpolation by two of its input if `upsampled`; `zero`
+    starts it at zero, so that its branch starts as nothing."""
     init = nn.initializers.zeros_init() if zero else nn.initializers.lecun_normal()
-    same = _same if stride == 1 else None
-    return nn.Conv(features, (size,) * dims, strides=stride, kernel_init=init, name=name, conv_general_dilated=same)
+    own = _same if stride == 1 else None
+    return nn.Conv(
+        features, (size,) * dims, strides=stride, kernel_init=init, name=name,
+        conv_general_dilated=_of_upsampled if upsampled else own,
+    )  # fmt: skip
 
 
 def _same(x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"], *_, **__) -> Float[Array, "n *spatial d"]:
     """Stride 1, odd size, as large as the input: what Flax passes besides says no more."""
-    return _convolved(x, kernel)
+    return _convolved(x, kernel, tuple((size // 2, size // 2) for size in kernel.shape[:-2]))
 
 
-def _plain(x, kernel):
+def _of_upsampled(
+    x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"], *_, **__
+) -> Float[Array, "n *fine d"]:
+    """The convolution of size 3 of `upsample(x)`, from x itself. A fine pixel sees two coarse ones along each axis, so
+    that pixels of each parity are a convolution of size 2: in 2D 4/9 of the operations."""
+    parities = []
+    for parity in itertools.product((0, 1), repeat=x.ndim - 2):
+        taps = kernel
+        for axis, odd in enumerate(parity):
+            before, at, after = jnp.split(taps, 3, axis)
+            taps = jnp.concatenate([before + at, after] if odd else [before, at + after], axis)
+        parities.append(_convolved(x, taps, tuple((1 - odd, odd) for odd in parity)))
+    fine = jnp.stack(parities, axis=-2)
+    return depth_to_space(fine.reshape(*fine.shape[:-2], -1), 2)
+
+
+def _plain(x, kernel, padding):
     last = x.ndim - 1
     image, weights = (0, last, *range(1, last)), (last, last - 1, *range(last - 1))
     numbers = jax.lax.ConvDimensionNumbers(image, weights, image)  # channels last
-    return jax.lax.conv_general_dilated(x, kernel, (1,) * (last - 1), "SAME", dimension_numbers=numbers)
+    return jax.lax.conv_general_dilated(x, kernel, (1,) * (last - 1), padding, dimension_numbers=numbers)
 
 
-def _forward(x, kernel):
-    return _plain(x, kernel), (x, kernel)
+def _forward(x, kernel, padding):
+    return _plain(x, kernel, padding), (x, kernel)
 
 
-def _backward(known, cotangent):
+def _backward(padding, known, cotangent):
     """The gradient of the input as a convolution with channels last, too: within a loop XLA leaves a transposed one as
     it is, and on a CPU that takes three times as long (github.com/jax-ml/jax/issues/12868)."""
     x, kernel = known
     turned = jnp.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
-    of_kernel = jax.linear_transpose(lambda weights: _plain(x, weights), kernel)
-    return _plain(cotangent, turned), of_kernel(cotangent)[0]
+    edges = kernel.shape[:-2]
+    mirrored = tuple((edge - 1 - low, edge - 1 - high) for edge, (low, high) in zip(edges, padding, strict=True))
+    of_kernel = jax.linear_transpose(lambda weights: _plain(x, weights, padding), kernel)
+    return _plain(cotangent, turned, mirrored), of_kernel(cotangent)[0]
 
 
-_convolved = jax.custom_vjp(_plain)
+_convolved = jax.custom_vjp(_plain, nondiff_argnums=(2,))
 _convolved.defvjp(_forward, _backward)
 
 
@@ -108,8 +134,21 @@ class SelfAttention(nn.Module):
     def __call__(self, x: Float[Array, "n *spatial c"]) -> Float[Array, "n *spatial c"]:
         n, *spatial, c = x.shape
         tokens = nn.RMSNorm()(x).reshape(n, math.prod(spatial), c)
-        out = nn.MultiHeadAttention(num_heads=self.heads, out_kernel_init=nn.initializers.zeros_init())(tokens)
+        out = nn.MultiHeadAttention(
+            num_heads=self.heads, out_kernel_init=nn.initializers.zeros_init(), attention_fn=_attention
+        )(tokens)
         return x + out.reshape(x.shape)
+
+
+def _attention(
+    query: Float[Array, "n t h d"], key: Float[Array, "n s h d"], value: Float[Array, "n s h d"], **_
+) -> Float[Array, "n t h d"]:
+    """Softmax attention that divides by the sum at the end, where there is least to divide: XLA puts the division of
+    Flax's own into the second product, which then takes a CPU ten times as long."""
+    scores = jnp.einsum("nthd,nshd->nhts", query / math.sqrt(query.shape[-1]), key)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+    total = weights.sum(axis=-1).swapaxes(1, 2)[..., None]
+    return jnp.einsum("nhts,nshd->nthd", weights, value) / total
 
 
 def upsample(x: Float[Array, "n *spatial c"]) -> Float[Array, "n *fine c"]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from jaxmicro.models.layers import ResidualBlock, SelfAttention, conv, depth_to_space, space_to_depth, upsample
+from jaxmicro.models.layers import ResidualBlock, SelfAttention, conv, depth_to_space, space_to_depth
 from jaxmicro.planes import Codec
 
 LATENT_SIZES = (4, 8, 16)
@@ -114,7 +114,7 @@ class Decoder(nn.Module):
         cfg = self.config
         h = _coarsest(cfg, conv(cfg.decoder[-1], 2)(z))
         for width in cfg.decoder[-2::-1]:
-            h = conv(width, 2)(upsample(h))
+            h = conv(width, 2, upsampled=True)(h)
             for _ in range(cfg.blocks):
                 h = ResidualBlock(width)(h)
         h = nn.swish(nn.RMSNorm()(h))
