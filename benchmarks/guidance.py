@@ -27,6 +27,7 @@ from benchmarks.solver_in_the_loop import dense_diffusivity
 from experiments.machine import describe
 from experiments.tables import markdown_table, write_table
 from jaxmicro import models, pipeline
+from jaxmicro.compiling import jit_network
 from jaxmicro.descriptors import radial_two_point
 from jaxmicro.guidance import LEAK, QUANTITIES, DistillationConfig, Target, score_loss, total_loss
 from jaxmicro.models import PriorConfig
@@ -85,7 +86,7 @@ def compared(network: str, quantity: str, slices: int, edge: int, repeats: int) 
     optimiser = optax.adam(settings.learning_rate)
     level, key = jnp.float32(LEVEL), jax.random.key(1)
 
-    @jax.jit
+    @jit_network
     def ours(x):
         def step(carry, i):
             x, state = carry
@@ -108,7 +109,7 @@ def compared(network: str, quantity: str, slices: int, edge: int, repeats: int) 
         kappa = LEAK + (1 - LEAK) * image[..., 1]
         return ((dense_diffusivity(kappa) + dense_diffusivity(kappa.T)) / 2 / aims[0] - 1) ** 2
 
-    @jax.jit
+    @jit_network
     def one(x, state):
         def loss(x):
             image = hardened(codec.decode(x)[0])
@@ -121,7 +122,7 @@ def compared(network: str, quantity: str, slices: int, edge: int, repeats: int) 
         for i in range(len(x)):
             jax.block_until_ready(one(x[i : i + 1], optimiser.init(x[i : i + 1])))
 
-    encode = jax.jit(codec.encode)
+    encode = jit_network(codec.encode)
     x = jax.block_until_ready(encode(fractions))
     few = x[: min(4, slices)]
     jax.block_until_ready(ours(x))

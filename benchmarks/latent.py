@@ -25,6 +25,7 @@ import numpy as np
 from experiments.machine import describe
 from experiments.tables import markdown_table, replace_rows, write_table
 from jaxmicro import models, pipeline
+from jaxmicro.compiling import jit_network
 from jaxmicro.models import PriorConfig
 from jaxmicro.reconstruct import SamplingConfig, advance, decode_volume, init_state, refine
 
@@ -80,15 +81,15 @@ def measure(
             return jax.vmap(function)
         return lambda *arrays: jax.tree.map(lambda x: x[None], function(*jax.tree.map(lambda x: x[0], arrays)))
 
-    @jax.jit
+    @jit_network
     def denoise(params, states, keys, stop):
         return each(lambda s, k: advance(model(prior, params), s, 0, stop, config=sampling, key=k))(states, keys)
 
-    @jax.jit
+    @jit_network
     def decode(params, latents):
         return each(lambda z: decode_volume(codec(prior, params), z, batch=sampling.batch))(latents)
 
-    @jax.jit
+    @jit_network
     def one_round(params, decoded):
         return each(lambda x: refine(codec(prior, params), x, 1, batch=sampling.batch))(decoded)
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "jaxmicro"
 LAYER = {
-    **dict.fromkeys(["types", "phases", "planes", "noise", "polyak", "clusters", "errors"], 0),
+    **dict.fromkeys(["types", "phases", "planes", "noise", "polyak", "clusters", "compiling", "errors"], 0),
     **dict.fromkeys(["models", "diffusion", "descriptors", "physics", "parallel"], 1),
     **dict.fromkeys(["data", "train", "reconstruct", "guidance", "evaluate"], 2),
     **dict.fromkeys(["io", "viz"], 3),

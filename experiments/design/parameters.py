@@ -20,6 +20,7 @@ from experiments.materials import micrograph
 from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import models, pipeline
+from jaxmicro.compiling import network_options
 from jaxmicro.guidance import DistillationConfig, Target, distill, exact
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
@@ -89,8 +90,10 @@ def run(
                 # the paper's weight is that of the number, ours that of the prior against it
                 config = DistillationConfig(steps=count, turn=count // 3, learning_rate=rate, weight=1 / weight)
                 inputs = prior.params, jnp.asarray(labels), jnp.array([wanted])
-                settings = {"prior": prior.config, "target": Target(quantity, 0, 1.0), "config": config}
-                program = distilled.lower(*inputs, **settings).compile()
+                case = functools.partial(
+                    distilled, prior=prior.config, target=Target(quantity, 0, 1.0), config=config
+                )  # fmt: skip
+                program = jax.jit(case, compiler_options=network_options()).lower(*inputs).compile()
                 began = time.monotonic()
                 found = np.asarray(jax.block_until_ready(program(*inputs)))
                 seconds = time.monotonic() - began
@@ -105,7 +108,6 @@ def run(
                 replace_rows(results, [row], key=["quantity", "weight", "rate", "slice_steps"])
 
 
-@functools.partial(jax.jit, static_argnames=("prior", "target", "config"))
 def distilled(params, labels, aims, *, prior: PriorConfig, target: Target, config: DistillationConfig) -> jax.Array:
     """Labels of the distillation of a volume towards an aim."""
     model, codec = models.plane_model(prior, params), models.codec(prior, params)

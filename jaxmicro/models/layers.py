@@ -145,10 +145,11 @@ def _attention(
 ) -> Float[Array, "n t h d"]:
     """Softmax attention that divides by the sum at the end, where there is least to divide: XLA puts the division of
     Flax's own into the second product, which then takes a CPU ten times as long."""
-    scores = jnp.einsum("nthd,nshd->nhts", query / math.sqrt(query.shape[-1]), key)
+    query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))  # heads first, as the products want them
+    scores = jnp.einsum("nhtd,nhsd->nhts", query / math.sqrt(query.shape[-1]), key)
     weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-    total = weights.sum(axis=-1).swapaxes(1, 2)[..., None]
-    return jnp.einsum("nhts,nshd->nthd", weights, value) / total
+    mean = jnp.einsum("nhts,nhsd->nhtd", weights, value) / weights.sum(axis=-1, keepdims=True)
+    return mean.swapaxes(1, 2)
 
 
 def upsample(x: Float[Array, "n *spatial c"]) -> Float[Array, "n *fine c"]:

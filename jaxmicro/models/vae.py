@@ -199,6 +199,8 @@ def vae_codec(config: VAEConfig, params, statistics: dict[str, Float[Array, " c"
         return (encode(config, params, fractions)[0] - mean) / std
 
     def to_fractions(z: Float[Array, "n i j c"]) -> Float[Array, "n h w p"]:
-        return jax.nn.softmax(decode(config, params, mean + std * z), axis=-1)
+        logits = decode(config, params, mean + std * z)
+        # over the first axis: over the last one XLA joins it to the decoder's last layers, on one core of a CPU
+        return jnp.moveaxis(jax.nn.softmax(jnp.moveaxis(logits, -1, 0), axis=0), 0, -1)
 
     return Codec(to_code, to_fractions, config.factor, config.channels)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import models
+from jaxmicro.compiling import jit_network
 from jaxmicro.descriptors import lineal_path
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate
@@ -419,7 +420,7 @@ def _next(targets: Sequence[Target], history: Sequence[tuple[np.ndarray, np.ndar
     return wanted * np.clip(np.exp(aimed + (np.log(wanted) - found) / slope) / wanted, *sides(targets, FARTHEST))
 
 
-@functools.partial(jax.jit, static_argnames=("prior", "sampling", "targets"))
+@functools.partial(jit_network, static_argnames=("prior", "sampling", "targets"))
 def _sampled(
     params, state, key, held: Held, aims, start, stop, *, prior: PriorConfig, sampling: SamplingConfig, targets
 ):
@@ -441,7 +442,7 @@ def _noise(key, *, sampling: SamplingConfig, channels: int) -> SamplingState:
     return init_state(sampling, channels, key=key)
 
 
-@functools.partial(jax.jit, static_argnames=("prior", "targets", "curves", "config"))
+@functools.partial(jit_network, static_argnames=("prior", "targets", "curves", "config"))
 def _distilled(
     params, labels, aims, key, held: Held, *, prior: PriorConfig, targets, curves, config: DistillationConfig
 ):

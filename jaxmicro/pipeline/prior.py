@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import models
+from jaxmicro.compiling import jit_network
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import mean_curves, phase_covariance
 from jaxmicro.io import read
@@ -142,7 +143,7 @@ def rounded(curves: np.ndarray) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(round(float(value), 7) for value in curve) for curve in curves)
 
 
-@functools.partial(jax.jit, static_argnames="config")
+@functools.partial(jit_network, static_argnames="config")
 def _roughness(params, crops, key, *, config: PriorConfig):
     model = models.plane_model(config, params)
     return expected_boundary_density(model, crops, config.phases, roughness_levels(config), key=key)

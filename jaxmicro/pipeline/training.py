@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import models
+from jaxmicro.compiling import jit_network
 from jaxmicro.data import CropConfig, Sources, crop_batches, training_sources
 from jaxmicro.diffusion import StepInput, ddim_step, log_snr_times
 from jaxmicro.errors import UserError
@@ -250,7 +251,7 @@ def _with_autoencoder(
     return params | trained, record
 
 
-@functools.partial(jax.jit, static_argnames="config")
+@functools.partial(jit_network, static_argnames="config")
 def _encode(params, labels, *, config: PriorConfig):
     return models.codec(config, params).encode(one_hot(labels, config.phases))
 
@@ -321,7 +322,7 @@ def sample_images(prior: Prior, *, count: int = 8, steps: int = 40, seed: int = 
     return np.asarray(_sample_images(prior.params, keys, shape=shape, prior=prior.config))
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "prior"))
+@functools.partial(jit_network, static_argnames=("shape", "prior"))
 def _sample_images(params, keys, *, shape: tuple[int, ...], prior: PriorConfig):
     model = models.plane_model(prior, params)
     low, high = prior.log_snr_range

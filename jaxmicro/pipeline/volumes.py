@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import evaluate, models
+from jaxmicro.compiling import jit_network
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, roughness_levels, untuned
@@ -216,7 +217,7 @@ def stage_report(progress: Progress | None, stage: str) -> Callable[[int, int], 
     return lambda done, total: progress(stage, done, total, "")
 
 
-@functools.partial(jax.jit, static_argnames=("prior", "sampling"))
+@functools.partial(jit_network, static_argnames=("prior", "sampling"))
 def _advance(params, states, keys, held: Held, start, stop, *, prior: PriorConfig, sampling: SamplingConfig):
     """`reconstruct.advance` of several volumes at once. Module-level, so that equal calls share one compilation.
 
@@ -297,7 +298,7 @@ def _sample(
     return np.stack([np.asarray(decode(prior.params, *volume)) for volume in volumes])
 
 
-@functools.partial(jax.jit, static_argnames=("prior", "sampling", "shape"))
+@functools.partial(jit_network, static_argnames=("prior", "sampling", "shape"))
 def _decode(params, latent, key, held: Held, *, prior: PriorConfig, sampling: SamplingConfig, shape: tuple[int, ...]):
     """Labels of one latent volume: decoded along three axes, refined with its fractions held, polished if periodic."""
     codec, key = models.codec(prior, params), jax.random.fold_in(key, 1 + sampling.evaluations)

@@ -57,7 +57,7 @@ class SamplingConfig:
     kept: tuple[int, int, int] | None = None  # edges of the middle that is kept: fractions are held there; None: all
     tile: int = 128  # largest edge in pixels that the network sees; larger planes are cut into blended tiles
     overlap: int = 32  # least overlap of neighbouring tiles in pixels
-    batch: int = 16  # planes (or tiles) in the network at once; bounds the memory
+    batch: int = 32  # planes (or tiles) in the network at once; bounds the memory
     refine: int = 5  # rounds K of refinement after decoding (refine.py); of latent volumes only
 
     def __post_init__(self):
@@ -216,8 +216,11 @@ def advance(
         noise = jax.random.normal(step_key, x0_hat.shape)
         x_s = step_size(StepInput(x_t, x0_hat, x0_before, noise, before, t, s), eta=config.eta)
         if repeats > 1:
-            noise = jax.random.normal(renoise_key, x_s.shape)
-            x_s = jnp.where(repeat == repeats - 1, x_s, renoise(x_s, s, t, noise))
+
+            def noisy_again(x):
+                return renoise(x, s, t, jax.random.normal(renoise_key, x.shape))
+
+            x_s = jax.lax.cond(repeat < repeats - 1, noisy_again, lambda x: x, x_s)
         return SamplingState(x_s, x0_hat, evidence)
 
     return jax.lax.fori_loop(start, stop, evaluation, state)

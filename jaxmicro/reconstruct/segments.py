@@ -39,7 +39,7 @@ def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: 
         inside, shares = fractions, [jnp.mean(fractions, axis=(0, 1, 2))]
         for k in range(lags - 1):
             if periodic:
-                inside = inside * jnp.roll(inside, -(2**k), axis=axis)
+                inside = inside * _rolled(inside, -(2**k), axis)
             else:
                 first, last = 2**k, inside.shape[axis]
                 inside = jax.lax.slice_in_dim(inside, 0, last - first, axis=axis) * jax.lax.slice_in_dim(
@@ -49,6 +49,14 @@ def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: 
         return jnp.stack(shares, axis=-1)
 
     return (along(0) + along(1) + along(2)) / 3
+
+
+# jnp.roll with a roll as its derivative: that of jnp.roll itself pads and adds two arrays
+_rolled = jax.custom_vjp(jnp.roll, nondiff_argnums=(1, 2))
+_rolled.defvjp(
+    lambda x, shift, axis: (jnp.roll(x, shift, axis), None),
+    lambda shift, axis, _, cotangent: (jnp.roll(cotangent, -shift, axis),),
+)
 
 
 INTERFACE = 0.03  # also where `match_lineal_path` switches it on and off

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from jaxmicro import parallel
+from jaxmicro.compiling import jit_network
 from jaxmicro.errors import UserError
 from jaxmicro.train.state import Batch, Loss, Params, TrainConfig, TrainState, init_state, learning_rate, make_update
 
@@ -80,7 +81,7 @@ def fit(
     """
     mesh = mesh or parallel.make_mesh()
     whole, split = parallel.replicated(mesh), parallel.batch_sharded(mesh)
-    update = jax.jit(make_update(loss, config), in_shardings=(whole, split), out_shardings=whole, donate_argnums=0)
+    update = jit_network(make_update(loss, config), in_shardings=(whole, split), out_shardings=whole, donate_argnums=0)
     validate = _validator(loss, validation, mesh)
     state, position, saved_step = _start(params, config, mesh, batches, restore)
     step, last = int(state.step), False
@@ -170,7 +171,7 @@ def _validator(loss: Loss, validation: Sequence[Batch], mesh) -> Callable[[Param
     def score_one(ema: Params, batch: Batch, index):
         return loss(ema, batch, jax.random.fold_in(jax.random.key(VALIDATION_SEED), index))
 
-    score = jax.jit(score_one, out_shardings=parallel.replicated(mesh))
+    score = jit_network(score_one, out_shardings=parallel.replicated(mesh))
 
     def validate(ema: Params) -> dict[str, float]:
         scores = [score(ema, batch, np.int32(index)) for index, batch in enumerate(held)]

@@ -1,0 +1,48 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmicro import compiling
+from jaxmicro.compiling import jit_network, network_options
+from jaxmicro.models.layers import conv
+
+NARROW = conv(16, 2)
+X = jax.random.normal(jax.random.key(0), (2, 16, 16, 8))
+
+
+@pytest.fixture
+def params():
+    return NARROW.init(jax.random.key(1), X)
+
+
+def test_no_convolution_is_left_to_a_library_that_uses_one_core(params):
+    plain = jax.jit(NARROW.apply).lower(params, X).compile().as_text()
+    ours = jax.jit(NARROW.apply, compiler_options=network_options()).lower(params, X).compile().as_text()
+    assert "ynn" not in ours
+    if "ynn" not in plain:
+        pytest.skip("this XLA keeps such convolutions by itself: network_options can go")
+
+
+def test_a_program_gives_what_jit_gives_and_is_traced_once(params):
+    traced = []
+
+    def apply(params, x, *, power: int):
+        traced.append(power)
+        return NARROW.apply(params, x) ** power
+
+    program = jit_network(apply, static_argnames="power")
+    for _ in range(2):
+        found = program(params, X, power=2)
+    np.testing.assert_allclose(found, jax.jit(NARROW.apply)(params, X) ** 2, rtol=1e-4, atol=1e-4)
+    assert traced == [2]
+
+
+def test_an_xla_that_does_not_know_the_option_compiles_without(params, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compiling, "_WITHOUT_CONVOLUTIONS", {"xla_cpu_no_such_option": "1"})
+    network_options.cache_clear()
+    try:
+        assert network_options() == {}
+        assert jnp.isfinite(jit_network(NARROW.apply)(params, X)).all()
+    finally:
+        network_options.cache_clear()
