@@ -196,10 +196,13 @@ def test_attention_is_that_of_flax():
 
     def theirs(p, x) -> Any:
         tokens: Any = nn.RMSNorm().apply({"params": p["RMSNorm_0"]}, x)
-        attention = nn.MultiHeadAttention(num_heads=2)
-        out: Any = attention.apply({"params": p["MultiHeadAttention_0"]}, tokens.reshape(2, 15, 8))
+        kernels = jnp.moveaxis(p["Dense_0"]["kernel"].reshape(8, 3, 2, 4), 1, 0)
+        joint = zip(("query", "key", "value"), kernels, p["Dense_0"]["bias"].reshape(3, 2, 4), strict=True)
+        parts = {name: {"kernel": kernel, "bias": bias} for name, kernel, bias in joint}
+        parts["out"] = {"kernel": p["Dense_1"]["kernel"].reshape(2, 4, 8), "bias": p["Dense_1"]["bias"]}
+        out: Any = nn.MultiHeadAttention(num_heads=2).apply({"params": parts}, tokens.reshape(2, 15, 8))
         return x + out.reshape(x.shape)
 
     same_values_and_gradients(ours, theirs, params, x)
-    params["MultiHeadAttention_0"]["query"]["kernel"] *= 100.0
-    np.testing.assert_allclose(ours(params, x), theirs(params, x), rtol=1e-3, atol=1e-4)
+    params["Dense_0"]["kernel"] *= 30.0  # scores of hundreds
+    np.testing.assert_allclose(ours(params, x), theirs(params, x), rtol=1e-3, atol=1e-3)
