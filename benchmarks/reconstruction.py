@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -28,7 +27,7 @@ import numpy as np
 from experiments.machine import describe
 from experiments.tables import markdown_table, replace_rows, write_table
 from jaxmicro import models, pipeline
-from jaxmicro.compiling import network_options
+from jaxmicro.compiling import jit_network
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline import Prior
 from jaxmicro.pipeline.volumes import statistics_to_hold
@@ -117,7 +116,7 @@ def measure(case: Case, *, prior: PriorConfig | None = None, check: bool = True)
     several = statistics_to_hold(Prior(prior, params, material), sampling, [material.volume_fractions])
     held = jax.tree.map(lambda leaf: leaf[0], several)
 
-    @partial(jax.jit, compiler_options=network_options())
+    @jit_network
     def run(params, state, start, stop):
         model = models.plane_model(prior, params)
         return advance(model, state, start, stop, config=sampling, key=key, held=held)

@@ -9,14 +9,28 @@ import jax
 _WITHOUT_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
 
 
-@functools.cache
-def network_options() -> dict[str, str]:
-    """Options of the compiler for programs of convolutions, as `jax.jit(..., compiler_options=...)` takes them.
+def jit_network(function: Callable[..., Any], **settings) -> Any:
+    """`jax.jit` without YNNPACK's convolutions where the default device is a CPU; with its `lower`.
 
-    XLA gives the convolutions of a CPU to YNNPACK, which runs those with up to 64 channels on one core (jaxlib 0.10);
-    its own take all, and the gradient of our default network half the time. Empty for other devices and for an XLA
-    that knows no such option.
+    XLA (jaxlib 0.10) gives the convolutions of a CPU to YNNPACK, which runs those with up to 64 channels on one core.
+    XLA's own use all cores; the gradient of our default network then takes half the time. The device is asked for at
+    the first call, not before, so that a program may be declared before processes have found each other.
+
+    JAX takes such options for outermost programs only: not to be called from another one that is being traced.
     """
+    program = functools.cache(lambda: jax.jit(function, compiler_options=_options(), **settings))
+
+    def call(*args, **kwargs):
+        return program()(*args, **kwargs)
+
+    functools.update_wrapper(call, function)
+    call.lower = lambda *args, **kwargs: program().lower(*args, **kwargs)  # pyright: ignore[reportFunctionMemberAccess]
+    return call
+
+
+@functools.cache
+def _options() -> dict[str, str]:
+    """None for other devices, and for an XLA that knows no such option."""
     if jax.default_backend() != "cpu":
         return {}
     try:
@@ -24,17 +38,3 @@ def network_options() -> dict[str, str]:
     except jax.errors.JaxRuntimeError:
         return {}
     return _WITHOUT_CONVOLUTIONS
-
-
-def jit_network(function: Callable[..., Any], **settings) -> Callable[..., Any]:
-    """`jax.jit` with `network_options`, which are asked for at the first call: only then may a device be chosen.
-
-    Not to be called inside another compiled function, where JAX takes no such options.
-    """
-    program = functools.cache(lambda: jax.jit(function, compiler_options=network_options(), **settings))
-
-    @functools.wraps(function)
-    def call(*args, **kwargs):
-        return program()(*args, **kwargs)
-
-    return call

@@ -20,7 +20,7 @@ from experiments.materials import micrograph
 from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import models, pipeline
-from jaxmicro.compiling import network_options
+from jaxmicro.compiling import jit_network
 from jaxmicro.guidance import DistillationConfig, Target, distill, exact
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
@@ -93,7 +93,7 @@ def run(
                 case = functools.partial(
                     distilled, prior=prior.config, target=Target(quantity, 0, 1.0), config=config
                 )  # fmt: skip
-                program = jax.jit(case, compiler_options=network_options()).lower(*inputs).compile()
+                program = jit_network(case).lower(*inputs).compile()
                 began = time.monotonic()
                 found = np.asarray(jax.block_until_ready(program(*inputs)))
                 seconds = time.monotonic() - began

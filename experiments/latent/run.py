@@ -6,6 +6,7 @@ time), "slices" (distances of neighbouring slices, and a map). What is trained o
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from jaxmicro import evaluate, models, pipeline, viz
 from jaxmicro.data import CropConfig, crop_batches, training_sources
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
+from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 
 HERE = Path(__file__).parent
@@ -46,7 +48,7 @@ VOLUMES = {
 }  # fmt: skip
 SLICES = {
     "material": "Material", "of": "Slices", "d_u": "d_u", "d_u_crops": "d_u of crops", "share": "Ratio",
-    "d_map": "in the PCA plane", "d_map_crops": "crops",
+    "share_pca": "in the plane of PCA", "share_umap": "of UMAP", "fractions": "of volume fractions alone",
 }  # fmt: skip
 
 
@@ -85,12 +87,15 @@ def run(config: LatentConfig, *, stages: Sequence[str], results: Path, figures: 
                 row = reconstruction_row(config, material, image, size)
                 replace_rows(results / "reconstruction.csv", [row], key=["material", "latent_size"])
         prior = trained(config, material, image, config.latent_sizes[0])
+        if not {"volumes", "slices"} & set(stages):
+            continue
+        paths = {"latent": prior, "pixel, equal time": pixel(material)}
         if "volumes" in stages:
-            for path, other in (("latent", prior), ("pixel, equal time", pixel(material))):
+            for path, other in paths.items():
                 rows = volume_rows(config, material, image, path, other, figures)
                 replace_rows(results / "volumes.csv", rows, key=["material", "path", "phase"])
         if "slices" in stages:
-            rows = slice_rows(config, material, image, prior, figures)
+            rows = slice_rows(config, material, image, paths, figures)
             replace_rows(results / "slices.csv", rows, key=["material", "of"])
 
 
@@ -148,14 +153,20 @@ def _reproduced(prior: Prior, labels: np.ndarray) -> jax.Array:
     return jax.lax.map(program, one_hot(labels, prior.config.phases)[:, None])[:, 0]
 
 
+def _sampling(config: LatentConfig, path: str, prior: Prior) -> SamplingConfig:
+    sampling = pipeline.default_sampling(prior.config)
+    return sampling if path == "latent" else dataclasses.replace(sampling, steps=config.pixel_steps)
+
+
+def _folder(material: str, path: str) -> str:
+    return f"{material}_{path.replace(', ', '_').replace(' ', '_')}_volumes"
+
+
 def volume_rows(
     config: LatentConfig, material: str, image: Microstructure, path: str, prior: Prior, figures: Path
 ) -> list[dict[str, object]]:
     """Relative S2 error of the mean curve of the volumes, with the fractions of the micrograph held."""
-    sampling = pipeline.default_sampling(prior.config)
-    if path != "latent":
-        sampling = dataclasses.replace(sampling, steps=config.pixel_steps)
-    folder = config.out / f"{material}_{path.replace(', ', '_').replace(' ', '_')}_volumes"
+    sampling, folder = _sampling(config, path, prior), config.out / _folder(material, path)
     volumes = make_volumes(prior, folder, count=config.volumes, shape=config.shape, seed=config.seed, sampling=sampling)
     report = evaluate.compare(volumes, image, r_max=config.r_max, patches=0)
     (folder / "report.json").write_text(json.dumps(report))
@@ -186,54 +197,64 @@ def volume_rows(
 
 
 def slice_rows(
-    config: LatentConfig, material: str, image: Microstructure, prior: Prior, figures: Path
+    config: LatentConfig, material: str, image: Microstructure, paths: dict[str, Prior], figures: Path
 ) -> list[dict[str, object]]:
-    """d_u of the slices of volumes against crops of the micrograph, and a map of both coloured by volume fraction."""
-    volumes = make_volumes(
-        prior, config.out / f"{material}_latent_volumes", count=config.volumes, shape=config.shape, seed=config.seed,
-        sampling=pipeline.default_sampling(prior.config),
-    )  # fmt: skip
+    """How close neighbouring slices are, against independent crops of the micrograph: d_u of their codes, in maps, and
+    by their volume fractions alone; of true cubes, too, where the micrograph is a plane of a known volume. A map of
+    crops and slices of latent volumes, coloured by volume fraction."""
     edge = min(config.shape)
     crops = next(crop_batches(image.labels, CropConfig(patch=edge, batch=4 * edge, seed=7)))
+    prior = paths["latent"]
     codec = models.codec(prior.config, prior.params)
     summarise = jax.jit(lambda x: evaluate.code_summary(codec.encode(one_hot(x, image.phases))))
+    made = {
+        f"{config.volumes} volumes, {path}": make_volumes(
+            other, config.out / _folder(material, path), count=config.volumes, shape=config.shape, seed=config.seed,
+            sampling=_sampling(config, path, other),
+        )
+        for path, other in paths.items()
+    }  # fmt: skip
+    if material in TRUE_VOLUMES:  # no faithful volume has neighbours that are closer than those of a true one
+        true = cubes(whole_volume(TRUE_VOLUMES[material]), edge, config.volumes)
+        made = {f"{len(true)} true cubes": true} | made
+    stacks = {of: [np.moveaxis(v.labels, axis, 0) for v in some for axis in range(3)] for of, some in made.items()}
+    codes = {of: [np.asarray(summarise(stack)) for stack in some] for of, some in stacks.items()}
+    of_crops = np.asarray(summarise(crops))
 
-    def planes(made: Sequence[Microstructure]) -> list[np.ndarray]:
-        return [np.moveaxis(volume.labels, axis, 0) for volume in made for axis in range(3)]
+    def of_phases(planes: np.ndarray) -> np.ndarray:
+        return np.stack([(planes == phase).mean(axis=(1, 2)) for phase in range(image.phases)], axis=-1)
 
-    stacks, of_crops = planes(volumes), np.asarray(summarise(crops))
-    of_slices = [np.asarray(summarise(stack)) for stack in stacks]
-    flat = evaluate.flat_map(np.concatenate([of_crops, *of_slices]))
-    bounds = np.cumsum([len(of_crops), *map(len, of_slices)])
-    flat_crops, *flat_slices = np.split(flat, bounds[:-1])
-    near, far = np.mean([evaluate.consecutive_distance(s) for s in of_slices]), evaluate.consecutive_distance(of_crops)
+    def against(near: Sequence[np.ndarray], far: np.ndarray) -> tuple[float, float, float]:
+        close = float(np.mean([evaluate.consecutive_distance(points) for points in near]))
+        return close, evaluate.consecutive_distance(far), close / evaluate.consecutive_distance(far)
+
+    parts = [of_crops, *(points for some in codes.values() for points in some)]
+    maps = {}  # of all points together
+    for method in ("pca", "umap"):
+        if method == "umap" and importlib.util.find_spec("umap") is None:
+            print("no map by UMAP: pip install 'jaxmicro[umap]'", flush=True)
+            continue
+        flat = evaluate.flat_map(np.concatenate(parts), method=method)
+        far, *near = np.split(flat, np.cumsum([len(part) for part in parts])[:-1])
+        maps[method] = {of: [near.pop(0) for _ in some] for of, some in codes.items()}, far
+    rows = []
+    for of in made:
+        d_u, d_u_crops, share = against(codes[of], of_crops)
+        row = {"material": material, "of": of, "d_u": d_u, "d_u_crops": d_u_crops, "share": share}
+        row["fractions"] = against([of_phases(stack) for stack in stacks[of]], of_phases(crops))[2]
+        row |= {"share_pca": None, "share_umap": None}
+        row |= {f"share_{method}": against(near[of], far)[2] for method, (near, far) in maps.items()}
+        rows.append(row | describe())
+    of = f"{config.volumes} volumes, latent"
+    near, far = maps["pca"]
     colours = {
-        f"fraction of phase {p}": np.concatenate([(s == p).mean(axis=(1, 2)) for s in (crops, *stacks)])
+        f"fraction of phase {p}": np.concatenate([of_phases(s)[:, p] for s in (crops, *stacks[of])])
         for p in range(image.phases)
     }
     groups = {"crops of the micrograph": slice(0, len(crops)), "slices of the volumes": slice(len(crops), None)}
-    (figures / f"{material}_map.png").write_bytes(viz.png(viz.slice_map(flat, groups, colours), dpi=80))
-    yardstick = []
-    if material in TRUE_VOLUMES:  # no faithful volume has neighbours that are closer than those of a true one
-        true = cubes(whole_volume(TRUE_VOLUMES[material]), edge, config.volumes)
-        own = np.mean([evaluate.consecutive_distance(summarise(stack)) for stack in planes(true)])
-        yardstick = [
-            {"material": material, "of": f"{len(true)} true cubes, three axes", "d_u": own, "d_u_crops": far,
-             "share": own / far, **describe()}
-        ]  # fmt: skip
-    return [
-        *yardstick,
-        {
-            "material": material,
-            "of": f"{len(volumes)} volumes, three axes",
-            "d_u": near,
-            "d_u_crops": far,
-            "share": near / far,
-            "d_map": np.mean([evaluate.consecutive_distance(s) for s in flat_slices]),
-            "d_map_crops": evaluate.consecutive_distance(flat_crops),
-            **describe(),
-        },
-    ]
+    figure = viz.slice_map(np.concatenate([far, *near[of]]), groups, colours)
+    (figures / f"{material}_map.png").write_bytes(viz.png(figure, dpi=80))
+    return rows
 
 
 def _printer(name: str):

@@ -42,8 +42,14 @@ def conv(
     features: int, dims: int, *, size: int = 3, stride: int = 1, upsampled: bool = False, zero: bool = False,
     name: str | None = None,
 ):  # fmt: skip
-    """A convolution over `dims` spatial dimensions, of the interpolation by two of its input if `upsampled`; `zero`
-    starts it at zero, so that its branch starts as nothing."""
+    """A convolution over `dims` spatial dimensions.
+
+    Args:
+        upsampled: convolve `upsample(x)`, with size 3 and stride 1.
+        zero: start at zero, so that its branch starts as nothing.
+    """
+    if upsampled and (size, stride) != (3, 1):
+        raise ValueError(f"size is {size} and stride {stride}, expected 3 and 1 for an upsampled convolution")
     init = nn.initializers.zeros_init() if zero else nn.initializers.lecun_normal()
     own = _same if stride == 1 else None
     return nn.Conv(
@@ -137,6 +143,8 @@ class SelfAttention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n *spatial c"]) -> Float[Array, "n *spatial c"]:
         n, *spatial, c = x.shape
+        if c % self.heads:
+            raise ValueError(f"{c} channels cannot be shared by {self.heads} heads: give a width that is a multiple")
         tokens = nn.RMSNorm()(x).reshape(n, math.prod(spatial), c)
         joint = nn.Dense(3 * c)(tokens).reshape(*tokens.shape[:2], 3, self.heads, c // self.heads)
         query, key, value = joint.transpose(2, 0, 3, 1, 4)  # n heads t d

@@ -35,6 +35,7 @@ def calibrate_fractions(
         # d mean / d b = diag(mean q_i) - mean q_i q_j. Its rows sum to zero, and built from what lies off the diagonal
         # it has no cancellation: with the last undecided voxels it gets small, not noisy. 1 / p fills its null space,
         # the constant shifts; the ridge is for phases without an undecided voxel.
+        # As a mean, not a product of matrices, which takes one core of a CPU and loses digits.
         pairs = jnp.mean(q[:, :, None] * q[:, None, :], axis=0) * (1 - jnp.eye(len(b)))
         jacobian = jnp.diag(pairs.sum(axis=1)) - pairs
         size = jnp.trace(jacobian)  # above zero: no probability is below 1e-6

@@ -27,7 +27,7 @@ def decode_volume(
     *,
     rounds: int = 0,
     periodic: bool = False,
-    batch: int = 16,
+    batch: int = 32,
     key: jax.Array | None = None,
     hold: Callable[[Float[Array, "z y x p"]], Float[Array, "z y x p"]] | None = None,
 ) -> Float[Array, "z y x p"]:
@@ -53,7 +53,7 @@ def refine(
     volume: Float[Array, "z y x p"],
     rounds: int,
     *,
-    batch: int = 16,
+    batch: int = 32,
     key: jax.Array | None = None,
     hold: Callable[[Float[Array, "z y x p"]], Float[Array, "z y x p"]] | None = None,
 ) -> Float[Array, "z y x p"]:

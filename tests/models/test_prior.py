@@ -185,6 +185,13 @@ def test_a_convolution_of_an_interpolation_is_the_two_after_each_other(dims: int
     same_values_and_gradients(ours.apply, lambda p, x: theirs.apply(p, upsample(x)), params, x)
 
 
+def test_layers_refuse_what_they_cannot_do():
+    with pytest.raises(ValueError, match="6 channels cannot be shared by 4 heads"):
+        SelfAttention(heads=4).init(jax.random.key(0), jnp.zeros((1, 2, 2, 6)))
+    with pytest.raises(ValueError, match="expected 3 and 1"):
+        conv(5, 2, size=1, upsampled=True)
+
+
 def test_attention_is_that_of_flax():
     """Ours divides at the end; scores that a plain exponential could not hold are no matter."""
     x = jax.random.normal(jax.random.key(0), (2, 5, 3, 8))

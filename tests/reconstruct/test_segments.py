@@ -104,3 +104,17 @@ def test_the_interface_counts_only_when_it_is_to():
     path[:, 1] *= 0.95
     change = [match_lineal_path(prediction, jnp.asarray(path), interface=yes) - prediction for yes in (False, True)]
     assert float(jnp.abs(change[1]).max()) > 0 and float(jnp.abs(change[0] - change[1]).max()) > 0
+
+
+def test_shares_of_periodic_segments_change_as_their_differences_say():
+    """Central differences along a random direction, in double precision."""
+    rng = np.random.default_rng(0)
+    soft, way, weights = (rng.random(shape) for shape in ((5, 6, 7, 2), (5, 6, 7, 2), (2, 3)))
+    with jax.enable_x64(True):
+
+        def share(x) -> jax.Array:
+            return jnp.sum(weights * segments_inside(jnp.asarray(x), lags=3))
+
+        slope = jnp.sum(jax.grad(share)(jnp.asarray(soft)) * way)
+        difference = (share(soft + 1e-5 * way) - share(soft - 1e-5 * way)) / 2e-5
+        assert float(slope) == pytest.approx(float(difference), rel=1e-7)
