@@ -41,7 +41,8 @@ class Console:
         self._clock = clock
         self._stream = stream or sys.stderr
         self._stage: str | None = None
-        self._start = (0, 0.0)  # of the stage: what was done already, and when; the time left is counted from there
+        self._start = (0, 0.0)  # of the stage: what was done already, and when
+        self._warm: tuple[int, float] | None = None  # the same after its first step, which compiles
         self._printed = float("-inf")
 
     def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
@@ -49,7 +50,9 @@ class Console:
         now = self._clock()
         if stage != self._stage:
             self.end_line()
-            self._stage, self._start, self._printed = stage, (done, now), float("-inf")
+            self._stage, self._start, self._warm, self._printed = stage, (done, now), None, float("-inf")
+        elif self._warm is None and done > self._start[0]:
+            self._warm = (done, now)
         terminal = self._stream.isatty()
         due = now - self._printed >= (_REDRAW_SECONDS if terminal else _LINE_SECONDS)
         if self.quiet or not (due or done == total):
@@ -63,11 +66,11 @@ class Console:
         self._stream.flush()
 
     def _time_left(self, done: int, total: int, now: float) -> str:
-        first, began = self._start
         if done == total:
-            return f"in {duration(now - began)}"
-        if done <= first:
+            return f"in {duration(now - self._start[1])}"
+        if self._warm is None or done <= self._warm[0]:
             return ""
+        first, began = self._warm
         return f"{duration((now - began) * (total - done) / (done - first))} left"
 
     def end_line(self) -> None:

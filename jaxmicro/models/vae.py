@@ -17,8 +17,6 @@ from jaxtyping import Array, Float, Shaped
 from jaxmicro.models.layers import ResidualBlock, SelfAttention, conv, depth_to_space, space_to_depth
 from jaxmicro.planes import Codec
 
-LATENT_SIZES = (4, 8, 16)
-
 
 @dataclass(frozen=True, kw_only=True)
 class VAEConfig:
@@ -82,7 +80,10 @@ def paper(phases: int, latent_size: int = 16, *, patch: int = 64) -> VAEConfig:
 def _levels(latent_size: int, patch: int, *, fold: int) -> int:
     levels = math.log2(patch / latent_size / fold) + 1
     if levels < 1 or levels != int(levels):
-        raise ValueError(f"no code of {latent_size} x {latent_size} for crops of {patch}; give one of {LATENT_SIZES}")
+        raise ValueError(
+            f"no code of {latent_size} x {latent_size} for crops of {patch}: their edge must be {fold * latent_size} "
+            "times a power of two"
+        )
     return int(levels)
 
 

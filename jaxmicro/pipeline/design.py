@@ -344,6 +344,7 @@ class _Work:
                 )
             )  # fmt: skip
             start = end
+        report(stop, self.config.evaluations)
         return state
 
     def _reconstruction(self, fractions) -> tuple[SamplingState | None, np.ndarray]:

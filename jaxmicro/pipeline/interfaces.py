@@ -65,6 +65,7 @@ def move_interfaces(
             break
         short = np.sqrt(wanted / np.maximum(some_of(moved, targets, achieved), 1e-12))
         push = np.clip(push * np.clip(short, 1 / PUSH, PUSH), *sides(moved, 2.0))
+    report(PASSES, PASSES)
     return best[1:]
 
 
