@@ -30,7 +30,7 @@ def jit_network(function: Callable[..., Any], **settings) -> Any:
 
 @functools.cache
 def _options() -> dict[str, str]:
-    """None for other devices, and for an XLA that knows no such option."""
+    """Empty for other devices, and for an XLA that knows no such option."""
     if jax.default_backend() != "cpu":
         return {}
     try:

@@ -90,10 +90,8 @@ def run(
                 # the paper's weight is that of the number, ours that of the prior against it
                 config = DistillationConfig(steps=count, turn=count // 3, learning_rate=rate, weight=1 / weight)
                 inputs = prior.params, jnp.asarray(labels), jnp.array([wanted])
-                case = functools.partial(
-                    distilled, prior=prior.config, target=Target(quantity, 0, 1.0), config=config
-                )  # fmt: skip
-                program = jit_network(case).lower(*inputs).compile()
+                settings = {"prior": prior.config, "target": Target(quantity, 0, 1.0), "config": config}
+                program = distilled.lower(*inputs, **settings).compile()
                 began = time.monotonic()
                 found = np.asarray(jax.block_until_ready(program(*inputs)))
                 seconds = time.monotonic() - began
@@ -108,6 +106,7 @@ def run(
                 replace_rows(results, [row], key=["quantity", "weight", "rate", "slice_steps"])
 
 
+@functools.partial(jit_network, static_argnames=("prior", "target", "config"))
 def distilled(params, labels, aims, *, prior: PriorConfig, target: Target, config: DistillationConfig) -> jax.Array:
     """Labels of the distillation of a volume towards an aim."""
     model, codec = models.plane_model(prior, params), models.codec(prior, params)

@@ -153,21 +153,23 @@ def _reproduced(prior: Prior, labels: np.ndarray) -> jax.Array:
     return jax.lax.map(program, one_hot(labels, prior.config.phases)[:, None])[:, 0]
 
 
-def _sampling(config: LatentConfig, path: str, prior: Prior) -> SamplingConfig:
+def _made(
+    config: LatentConfig, material: str, path: str, prior: Prior
+) -> tuple[list[Microstructure], Path, SamplingConfig]:
+    """The volumes of a path, their folder, and how they are sampled."""
     sampling = pipeline.default_sampling(prior.config)
-    return sampling if path == "latent" else dataclasses.replace(sampling, steps=config.pixel_steps)
-
-
-def _folder(material: str, path: str) -> str:
-    return f"{material}_{path.replace(', ', '_').replace(' ', '_')}_volumes"
+    if path != "latent":
+        sampling = dataclasses.replace(sampling, steps=config.pixel_steps)
+    folder = config.out / f"{material}_{path.replace(', ', '_').replace(' ', '_')}_volumes"
+    volumes = make_volumes(prior, folder, count=config.volumes, shape=config.shape, seed=config.seed, sampling=sampling)
+    return volumes, folder, sampling
 
 
 def volume_rows(
     config: LatentConfig, material: str, image: Microstructure, path: str, prior: Prior, figures: Path
 ) -> list[dict[str, object]]:
     """Relative S2 error of the mean curve of the volumes, with the fractions of the micrograph held."""
-    sampling, folder = _sampling(config, path, prior), config.out / _folder(material, path)
-    volumes = make_volumes(prior, folder, count=config.volumes, shape=config.shape, seed=config.seed, sampling=sampling)
+    volumes, folder, sampling = _made(config, material, path, prior)
     report = evaluate.compare(volumes, image, r_max=config.r_max, patches=0)
     (folder / "report.json").write_text(json.dumps(report))
     size = {"voxel_size": image.voxel_size, "unit": image.unit}
@@ -208,12 +210,8 @@ def slice_rows(
     codec = models.codec(prior.config, prior.params)
     summarise = jax.jit(lambda x: evaluate.code_summary(codec.encode(one_hot(x, image.phases))))
     made = {
-        f"{config.volumes} volumes, {path}": make_volumes(
-            other, config.out / _folder(material, path), count=config.volumes, shape=config.shape, seed=config.seed,
-            sampling=_sampling(config, path, other),
-        )
-        for path, other in paths.items()
-    }  # fmt: skip
+        f"{config.volumes} volumes, {path}": _made(config, material, path, other)[0] for path, other in paths.items()
+    }
     if material in TRUE_VOLUMES:  # no faithful volume has neighbours that are closer than those of a true one
         true = cubes(whole_volume(TRUE_VOLUMES[material]), edge, config.volumes)
         made = {f"{len(true)} true cubes": true} | made
@@ -226,7 +224,8 @@ def slice_rows(
 
     def against(near: Sequence[np.ndarray], far: np.ndarray) -> tuple[float, float, float]:
         close = float(np.mean([evaluate.consecutive_distance(points) for points in near]))
-        return close, evaluate.consecutive_distance(far), close / evaluate.consecutive_distance(far)
+        apart = evaluate.consecutive_distance(far)
+        return close, apart, close / apart
 
     parts = [of_crops, *(points for some in codes.values() for points in some)]
     maps = {}  # of all points together
@@ -237,11 +236,11 @@ def slice_rows(
         flat = evaluate.flat_map(np.concatenate(parts), method=method)
         far, *near = np.split(flat, np.cumsum([len(part) for part in parts])[:-1])
         maps[method] = {of: [near.pop(0) for _ in some] for of, some in codes.items()}, far
-    rows = []
+    rows, fractions_of_crops = [], of_phases(crops)
     for of in made:
         d_u, d_u_crops, share = against(codes[of], of_crops)
         row = {"material": material, "of": of, "d_u": d_u, "d_u_crops": d_u_crops, "share": share}
-        row["fractions"] = against([of_phases(stack) for stack in stacks[of]], of_phases(crops))[2]
+        row["fractions"] = against([of_phases(stack) for stack in stacks[of]], fractions_of_crops)[2]
         row |= {"share_pca": None, "share_umap": None}
         row |= {f"share_{method}": against(near[of], far)[2] for method, (near, far) in maps.items()}
         rows.append(row | describe())

@@ -27,6 +27,14 @@ def segment_lags(r_max: int) -> np.ndarray:
     return 2 ** np.arange((r_max + 1).bit_length()) - 1
 
 
+# jnp.roll with a roll as its derivative: that of jnp.roll itself pads and adds two arrays
+_rolled = jax.custom_vjp(jnp.roll, nondiff_argnums=(1, 2))
+_rolled.defvjp(
+    lambda x, shift, axis: (jnp.roll(x, shift, axis), None),
+    lambda shift, axis, _, cotangent: (jnp.roll(cotangent, -shift, axis),),
+)
+
+
 def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: bool = True) -> Float[Array, "p k"]:
     """Lineal path at the first `lags` of `segment_lags`: share of segments of 2^k voxels inside each phase, mean over
     the axes. Differentiable; a segment of soft phases counts with the product of its voxels.
@@ -49,14 +57,6 @@ def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: 
         return jnp.stack(shares, axis=-1)
 
     return (along(0) + along(1) + along(2)) / 3
-
-
-# jnp.roll with a roll as its derivative: that of jnp.roll itself pads and adds two arrays
-_rolled = jax.custom_vjp(jnp.roll, nondiff_argnums=(1, 2))
-_rolled.defvjp(
-    lambda x, shift, axis: (jnp.roll(x, shift, axis), None),
-    lambda shift, axis, _, cotangent: (jnp.roll(cotangent, -shift, axis),),
-)
 
 
 INTERFACE = 0.03  # also where `match_lineal_path` switches it on and off
