@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxmicro.models import winograd
+
 
 def space_to_depth(x: Float[Array, "n *spatial c"], factor: int) -> Float[Array, "n *coarse d"]:
     """Fold each factor^d block of pixels into channels; exact, nothing is lost.
@@ -80,6 +82,12 @@ def _of_upsampled(
 
 
 def _plain(x, kernel, padding):
+    if winograd.suits(x, kernel):
+        return winograd.convolve(x, kernel, padding)
+    return _direct(x, kernel, padding)
+
+
+def _direct(x, kernel, padding):
     last = x.ndim - 1
     image, weights = (0, last, *range(1, last)), (last, last - 1, *range(last - 1))
     numbers = jax.lax.ConvDimensionNumbers(image, weights, image)  # channels last
@@ -97,7 +105,7 @@ def _backward(padding, known, cotangent):
     turned = jnp.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
     edges = kernel.shape[:-2]
     mirrored = tuple((edge - 1 - low, edge - 1 - high) for edge, (low, high) in zip(edges, padding, strict=True))
-    of_kernel = jax.linear_transpose(lambda weights: _plain(x, weights, padding), kernel)
+    of_kernel = jax.linear_transpose(lambda weights: _direct(x, weights, padding), kernel)
     return _plain(cotangent, turned, mirrored), of_kernel(cotangent)[0]
 
 

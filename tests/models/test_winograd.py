@@ -1,0 +1,70 @@
+"""Winograd's convolutions are convolutions: with NumPy's own in double precision, whatever the kernel."""
+
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmicro.models import winograd
+from jaxmicro.models.layers import conv
+
+
+def exact(x: np.ndarray, kernel: np.ndarray, padding) -> np.ndarray:
+    """Sums of shifted products, in double precision."""
+    x, kernel = np.asarray(x, float), np.asarray(kernel, float)
+    edges, size = x.shape[1:-1], kernel.shape[:-2]
+    x = np.pad(x, ((0, 0), *padding, (0, 0)))
+    out = np.zeros(())
+    for tap in itertools.product(*map(range, size)):
+        window = tuple(slice(first, first + edge) for first, edge in zip(tap, edges, strict=True))
+        out = out + x[(slice(None), *window)] @ kernel[tap]
+    return out
+
+
+@pytest.mark.parametrize("padding", [((1, 1),), ((1, 1), (1, 1)), ((1, 0), (0, 1)), ((1, 1), (1, 1), (0, 1))])
+def test_it_is_a_convolution(padding: tuple[tuple[int, int], ...]):
+    """Of size 3 where both sides are padded, of size 2 where one is; the edges are different, too."""
+    edges, size = (8, 4, 12)[: len(padding)], [1 + sum(sides) for sides in padding]
+    x = jax.random.normal(jax.random.key(0), (2, *edges, 5))
+    kernel = jax.random.normal(jax.random.key(1), (*size, 5, 7))
+    ours, wanted = winograd.convolve(x, kernel, padding), exact(x, kernel, padding)
+    np.testing.assert_allclose(ours, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_it_rounds_little_more_than_plain_sums():
+    x = jax.random.normal(jax.random.key(0), (2, 16, 16, 128))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 128, 128))
+    wanted = exact(x, kernel, ((1, 1), (1, 1)))
+    plain = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    ours = winograd.convolve(x, kernel, ((1, 1), (1, 1)))
+    assert np.std(ours - wanted) < 4 * np.std(plain - wanted)
+
+
+@pytest.mark.parametrize(
+    "edge, size, channels, does",
+    [(8, 3, 128, True), (8, 2, 128, True), (6, 3, 128, False), (8, 1, 128, False), (8, 3, 64, False)],
+)
+def test_where_it_is_used(edge: int, size: int, channels: int, does: bool):
+    assert winograd.suits(jnp.zeros((1, edge, edge, 128)), jnp.zeros((size, size, 128, channels))) is (
+        does and jax.default_backend() == "cpu"
+    )
+
+
+@pytest.mark.parametrize("upsampled", [False, True])
+def test_wide_layers_have_the_values_and_gradients_of_flax(upsampled: bool):
+    x = jax.random.normal(jax.random.key(0), (1, 8, 4, 128))
+    ours, theirs = conv(128, 2, upsampled=upsampled), nn.Conv(128, (3, 3))
+    params = ours.init(jax.random.key(1), x)
+
+    def wide(params, x):
+        return theirs.apply(params, jnp.repeat(jnp.repeat(x, 2, 1), 2, 2) if upsampled else x)
+
+    def both(apply):
+        out, pull = jax.vjp(apply, params, x)
+        return out, pull(jnp.cos(jnp.arange(out.size, dtype=out.dtype)).reshape(out.shape))
+
+    for found, wanted in zip(jax.tree.leaves(both(ours.apply)), jax.tree.leaves(both(wide)), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-5 * float(jnp.abs(wanted).max()))
