@@ -14,6 +14,7 @@ of all threads over wall time; where other work took a part of the machine these
 
 import argparse
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +30,17 @@ from experiments.tables import markdown_table, replace_rows, write_table
 from jaxmicro import models, pipeline
 from jaxmicro.compiling import jit_network
 from jaxmicro.models import PriorConfig, winograd
-from jaxmicro.reconstruct import SamplingConfig, advance, decode_volume, init_state, refine
+from jaxmicro.pipeline import Prior
+from jaxmicro.pipeline.volumes import corrected, statistics_to_hold
+from jaxmicro.reconstruct import (
+    Held,
+    SamplingConfig,
+    advance,
+    decode_volume,
+    init_state,
+    labels_of_fractions,
+    refine,
+)
 
 HERE = Path(__file__).parent
 EDGE = 64
@@ -102,12 +113,22 @@ def measure(
     decoding = seconds(lambda: decode(params, state.x0_hat))
     one_round(params, decoded)
     refining = seconds(lambda: one_round(params, decoded))
+    held = known_of_electrode(prior, sampling)
+
+    @jax.jit
+    def correct(decoded):
+        labels = jax.vmap(lambda x: labels_of_fractions(x, held.fractions))(decoded)
+        return each(lambda one: corrected(one, held))(labels)
+
     flops = network_flops(prior, params)
     stages = {
         "one evaluation of 16 planes": (sampling.evaluations, denoising, 16 * flops["denoise"], stretch),
         "decode 192 slices": (1, decoding, 192 * flops["decode"], 1),
         "refine 192 slices": (sampling.refine, refining, 192 * (flops["decode"] + flops["encode"]), 1),
     }
+    if name == "ours":  # the last stage of our volumes, none of the paper's
+        correct(decoded)
+        stages["move interfaces"] = (1, seconds(lambda: correct(decoded)), math.nan, 1)
     row = {"case": name, "volumes": volumes}
     rows = [
         row
@@ -117,8 +138,8 @@ def measure(
             "each_s": float(f"{time_each:.3g}"),
             "total_s": float(f"{calls * time_each:.4g}"),
             "cores": float(f"{cpu / time_each:.2g}"),
-            "gflop": float(f"{volumes * flop / 1e9:.4g}"),
-            "gflops": float(f"{volumes * flop / 1e9 / time_each:.3g}"),
+            "gflop": None if math.isnan(flop) else float(f"{volumes * flop / 1e9:.4g}"),
+            "gflops": None if math.isnan(flop) else float(f"{volumes * flop / 1e9 / time_each:.3g}"),
             "measured": f"{taken} of {calls}",
             **describe(),
         }
@@ -126,6 +147,14 @@ def measure(
     ]
     total = sum(each["total_s"] for each in rows)
     return [*rows, row | {"stage": "all", "total_s": float(f"{total:.4g}"), **describe()}]
+
+
+def known_of_electrode(prior: PriorConfig, sampling: SamplingConfig) -> Held:
+    """What the bundled prior of the electrode knows of its micrograph."""
+    material = pipeline.load_prior("sofc").material
+    assert material is not None
+    held = statistics_to_hold(Prior(prior, {}, material), sampling, [material.volume_fractions])
+    return jax.tree.map(lambda leaf: leaf[0], held._replace(roughness=None))
 
 
 def network_flops(prior: PriorConfig, params) -> dict[str, float]:

@@ -24,7 +24,7 @@ class LatentConfig:
     volumes: int = 8
     shape: tuple[int, int, int] = (64, 64, 64)
     r_max: int = 32  # largest distance of S2, voxels
-    pixel_steps: int = 10  # of the pixel path, fewer than its 40: chosen for the wall time of the latent one
+    pixel_steps: int = 20  # of the pixel path, fewer than its 40: chosen for the wall time of the latent one
     out: Path = Path("runs/latent")
 
 

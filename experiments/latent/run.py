@@ -23,6 +23,7 @@ from experiments.tables import markdown_table, read_rows, replace_rows, write_ta
 from experiments.volumes import make_volumes, seconds_per_volume
 from jaxmicro import evaluate, models, pipeline, viz
 from jaxmicro.data import CropConfig, crop_batches, training_sources
+from jaxmicro.descriptors import isotropic_slice_steps
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
 from jaxmicro.reconstruct import SamplingConfig
@@ -43,12 +44,13 @@ RECONSTRUCTION = {
 }  # fmt: skip
 VOLUMES = {
     "material": "Material", "path": "Path", "phase": "Phase", "phi": "phi (micrograph)", "s2": "S2 error (%)",
-    "s2_rate": "S2 error rate (%)", "paper": "P-MicroLad, S2 error (%)", "surface_area": "Surface area (ratio)",
-    "seconds": "s / volume",
+    "s2_rate": "S2 error rate (%)", "paper": "P-MicroLad, S2 error (%)", "lineal_path": "Lineal path error rate (%)",
+    "surface_area": "Surface area (ratio)", "slice_steps": "Slice to slice (ratio)", "seconds": "s / volume",
 }  # fmt: skip
 SLICES = {
     "material": "Material", "of": "Slices", "d_u": "d_u", "d_u_crops": "d_u of crops", "share": "Ratio",
     "share_pca": "in the plane of PCA", "share_umap": "of UMAP", "fractions": "of volume fractions alone",
+    "isotropic": "these, by S2",
 }  # fmt: skip
 
 
@@ -186,7 +188,9 @@ def volume_rows(
             "s2": phase["two_point"]["relative_area_error"],
             "s2_rate": phase["two_point"]["error_rate"],
             "paper": PAPER_S2[image.phases][phase["phase"]],
+            "lineal_path": phase["lineal_path"]["error_rate"],
             "surface_area": phase["surface_area"]["ratio"],
+            "slice_steps": phase["slice_steps"]["mean"],
             "seconds": seconds_per_volume(folder),
             "volumes": len(volumes),
             "steps": sampling.steps,
@@ -202,8 +206,9 @@ def slice_rows(
     config: LatentConfig, material: str, image: Microstructure, paths: dict[str, Prior], figures: Path
 ) -> list[dict[str, object]]:
     """How close neighbouring slices are, against independent crops of the micrograph: d_u of their codes, in maps, and
-    by their volume fractions alone; of true cubes, too, where the micrograph is a plane of a known volume. A map of
-    crops and slices of latent volumes, coloured by volume fraction."""
+    by their volume fractions alone, beside what S2 foretells of those of an isotropic material; also of true cubes,
+    where the micrograph is a plane of a known volume. A map of crops and slices of latent volumes, coloured by volume
+    fraction."""
     edge = min(config.shape)
     crops = next(crop_batches(image.labels, CropConfig(patch=edge, batch=4 * edge, seed=7)))
     prior = paths["latent"]
@@ -237,10 +242,14 @@ def slice_rows(
         far, *near = np.split(flat, np.cumsum([len(part) for part in parts])[:-1])
         maps[method] = {of: [near.pop(0) for _ in some] for of, some in codes.items()}, far
     rows, fractions_of_crops = [], of_phases(crops)
+    covariance = np.einsum("ppr->pr", evaluate.phase_covariance([image.labels], image.phases))
+    near = np.sum(isotropic_slice_steps(covariance, config.shape)[0])
+    foretold = float(np.sqrt(near / (2 * np.sum(np.var(fractions_of_crops, axis=0)))))
     for of in made:
         d_u, d_u_crops, share = against(codes[of], of_crops)
         row = {"material": material, "of": of, "d_u": d_u, "d_u_crops": d_u_crops, "share": share}
         row["fractions"] = against([of_phases(stack) for stack in stacks[of]], fractions_of_crops)[2]
+        row["isotropic"] = foretold
         row |= {"share_pca": None, "share_umap": None}
         row |= {f"share_{method}": against(near[of], far)[2] for method, (near, far) in maps.items()}
         rows.append(row | describe())

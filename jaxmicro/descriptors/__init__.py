@@ -15,6 +15,7 @@ from jaxmicro.descriptors.connectivity import (
     percolation,
 )
 from jaxmicro.descriptors.lineal_path import lineal_path
+from jaxmicro.descriptors.slice_steps import isotropic_slice_steps, slice_steps
 from jaxmicro.descriptors.surface_area import (
     crofton_surface_area,
     interface_areas,
@@ -34,6 +35,7 @@ __all__ = [
     "directional_two_point",
     "euler_characteristic",
     "interface_areas",
+    "isotropic_slice_steps",
     "lineal_path",
     "mean_chord_length",
     "percolating_clusters",
@@ -41,6 +43,7 @@ __all__ = [
     "percolation",
     "radial_two_point",
     "relative_surface_area",
+    "slice_steps",
     "smoothed_surface_area",
     "specific_surface_area",
     "two_point_correlation",

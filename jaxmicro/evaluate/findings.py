@@ -6,6 +6,7 @@ from jaxmicro.evaluate.metrics import error_rate
 
 _FAR = {"two_point": 5.0, "lineal_path": 10.0}  # percent: error rates above these are called large
 _FAR_AREA = 10.0  # percent: surface areas further off than this are called rough or smooth
+_STRANGERS = 1.5  # ratio: steps from slice to slice further off than this, either way, are pointed out
 _UNSURE = 5.0  # percent: a volume fraction known worse than this is called uncertain
 _UNEQUAL = 10.0  # percent: error rate between directions above which a medium is called anisotropic
 _TITLES = {"two_point": "two-point correlation", "lineal_path": "lineal path"}
@@ -122,6 +123,12 @@ def _phase_warnings(phase: dict) -> list[str]:
     if ratio is not None and abs(ratio - 1) * 100 > _FAR_AREA:
         word = "rougher or finer" if ratio > 1 else "smoother or coarser"
         found.append(f"Phase {p}: {ratio:.2f} times the interface of the micrograph; the volumes are {word}.")
+    steps = phase["slice_steps"]["mean"]
+    if steps > _STRANGERS or 0 < steps < 1 / _STRANGERS:
+        found.append(
+            f"Phase {p}: from one slice to the next its fraction changes {steps:.2g} times as much as in a material "
+            "with this micrograph that looks alike in all directions."
+        )
     if min(phase["volume_fraction"]["volumes"]) == 0:
         found.append(f"Phase {p} is missing from at least one volume.")
     return found

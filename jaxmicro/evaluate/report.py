@@ -58,6 +58,11 @@ _GLOSSARY = (
         "percolating",
         "share of the phase in clusters that connect two opposite faces of the volume, mean of three directions",
     ),
+    (
+        "slice to slice",
+        "change of the fraction from one slice to the next, over that of a material that has the micrograph's S2 and "
+        "looks alike in all directions; 1 if the planes fit together, give or take a fifth in a single volume",
+    ),
     ("95 % range", "two standard errors of the micrograph's volume fraction, from the integral of its correlation"),
 )
 _STYLE = """
@@ -165,7 +170,8 @@ def _sections(report: dict) -> list[str]:
 
 def _phase_rows(report: dict) -> tuple[list[str], list[list[str]]]:
     head = ["phase", "fraction, micrograph", "fraction, volumes", "S2 error rate", "S2 area error", "shape error",
-            "lineal path error rate", "surface area ratio", "share of interface, ratio", "percolating"]  # fmt: skip
+            "lineal path error rate", "surface area ratio", "share of interface, ratio", "percolating",
+            "slice to slice"]  # fmt: skip
     rows = [
         [
             f"phase {p['phase']}",
@@ -178,6 +184,7 @@ def _phase_rows(report: dict) -> tuple[list[str], list[list[str]]]:
             _ratio(p["surface_area"]["ratio"]),
             _ratio(p["relative_surface_area"]["ratio"]),
             f"{100 * p['percolating_fraction']['mean']:.1f} %",
+            f"{p['slice_steps']['mean']:.3f}",
         ]
         for p in report["phases"]
     ]

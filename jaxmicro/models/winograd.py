@@ -50,9 +50,9 @@ def _every(x: Array, axis: int, first: int, count: int) -> Array:
     return x[(slice(None),) * axis + (slice(first, first + TILE * (count - 1) + 1, TILE),)]
 
 
-def _of_all(matrices: Sequence[np.ndarray], like: Array) -> np.ndarray:
+def _of_all(matrices: Sequence[np.ndarray], like: Array) -> Array:
     """One matrix for all axes."""
-    return functools.reduce(np.kron, matrices).astype(like.dtype)
+    return jnp.asarray(functools.reduce(np.kron, matrices), like.dtype)
 
 
 def _combined(matrix: np.ndarray, parts: Sequence[Array]) -> list[Array]:

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, UInt8
 
 from jaxmicro import evaluate, models
 from jaxmicro.compiling import jit_network
@@ -36,7 +37,7 @@ from jaxmicro.reconstruct import (
 )
 from jaxmicro.types import Microstructure
 
-POLISH = Weights(path=None, interface=None)  # of latent volumes: their interfaces may be far off, and would get specks
+COARSE = Weights(path=None, interface=None, slices=1e-5)  # of latent volumes, which are far off, first
 MARGIN = 8  # voxels beyond each face of a volume that is not periodic
 NEAR = 0.2  # relative change of a fraction up to which the lineal path of its phase is known
 
@@ -316,7 +317,14 @@ def _decode(params, latent, key, held: Held, *, prior: PriorConfig, sampling: Sa
     labels = labels_of_fractions(decode(hold=hold), wanted, middle)
     if held.lineal_path is None or held.covariance is None or not sampling.periodic:
         return labels
-    return polish(labels, wanted, held.lineal_path, held.covariance, weights=POLISH)
+    return corrected(labels, held)
+
+
+def corrected(labels: UInt8[Array, "z y x"], held: Held) -> UInt8[Array, "z y x"]:
+    """A periodic volume with its interfaces moved to what is held, S2 first."""
+    assert held.fractions is not None and held.lineal_path is not None and held.covariance is not None
+    known = held.fractions, held.lineal_path, held.covariance
+    return polish(polish(labels, *known, weights=COARSE), *known)
 
 
 def volume_keys(seed: int, numbers: Sequence[int]) -> jax.Array:

@@ -2,7 +2,9 @@
 
 What is held while a volume is sampled arrives within a percent or two: structures that are decided no longer follow. Of
 the finished volume the voxels along interfaces are made undecided again, the more the more their surroundings are of
-another phase, and moved along the gradient of the misfit of S2, lineal path and interface.
+another phase, and moved along the gradient of the misfit of S2, lineal path and interface. Planes do not show how much
+they differ from their neighbours; in a material that looks alike in all directions that follows from S2, and is part of
+the misfit, too.
 """
 
 from collections.abc import Callable
@@ -18,7 +20,7 @@ from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.refine import labels_of_fractions
 from jaxmicro.reconstruct.segments import Weights, statistics_misfit
 
-WEIGHTS = Weights(path=1.0, interface=0.01, two_point=32.0)
+WEIGHTS = Weights(path=1.0, interface=0.01, two_point=32.0, slices=3e-4)
 SHARPNESS, MARGIN = 12.0, 0.05  # logits per share of the surroundings; least lead of the phase that a voxel has
 SURROUNDINGS = 1.0  # deviation of the Gaussian that weighs them, voxels
 
@@ -33,7 +35,7 @@ def polish(
     steps: int = 60,
     also: Callable[[Float[Array, "z y x p"]], Float[Array, ""]] | None = None,
 ) -> UInt8[Array, "z y x"]:
-    """A periodic volume whose S2, lineal path and interface are nearer to what is wanted.
+    """A periodic volume whose S2, lineal path, interface and steps from slice to slice are nearer to what is wanted.
 
     Args:
         labels: of the volume.

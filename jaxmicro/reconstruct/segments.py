@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxmicro.descriptors import isotropic_slice_steps, slice_steps
 from jaxmicro.polyak import moved_to_lower
 from jaxmicro.reconstruct.correlation import plane_covariance
 
@@ -59,6 +60,7 @@ def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: 
     return (along(0) + along(1) + along(2)) / 3
 
 
+STEPS = (1, 2, 4)  # distances of the slices whose volume fractions are compared, voxels
 INTERFACE = 0.03  # also where `match_lineal_path` switches it on and off
 
 
@@ -68,6 +70,7 @@ class Weights(NamedTuple):
     path: float | None = 1.0  # of the area under the lineal path
     interface: float | Array | None = INTERFACE  # of the share of voxels that the next one does not continue
     two_point: float = 1.0  # of S2, sum over the distances of deviations over the area under it
+    slices: float | None = None  # of the steps of volume fractions from slice to slice, `descriptors.slice_steps`
 
 
 def statistics_misfit(
@@ -104,7 +107,13 @@ def statistics_misfit(
         reach = min(covariance.shape[1] - 1, min(shape) // 2)
         off = plane_covariance(fractions, r_max=reach) - covariance[:, : reach + 1]
         two_point = jnp.sum(covariance[:, : reach + 1] + wanted[:, :1] ** 2, axis=-1, keepdims=True)
-        return value + weights.two_point * jnp.sum(jnp.where(known[:, :1], off / two_point, 0.0)[:, 1:] ** 2)
+        value += weights.two_point * jnp.sum(jnp.where(known[:, :1], off / two_point, 0.0)[:, 1:] ** 2)
+        if weights.slices is not None:
+            near = [lag for lag in STEPS if lag <= reach]
+            expected = isotropic_slice_steps(covariance, shape, lags=near)
+            off = jnp.mean(slice_steps(fractions, lags=near, periodic=True) / jnp.maximum(expected, 1e-12), axis=0) - 1
+            value += weights.slices * jnp.sum(jnp.where(known[:, :1], off, 0.0) ** 2)
+        return value
 
     return misfit
 

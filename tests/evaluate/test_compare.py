@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from jaxmicro.descriptors import lineal_path, radial_two_point
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import compare, slice_statistics
+from jaxmicro.evaluate import compare, slice_statistics, warnings
 from jaxmicro.types import Microstructure
 
 R_MAX = 8
@@ -189,3 +189,13 @@ def test_volumes_with_voxels_of_another_size_are_refused():
     volume = Microstructure(labels.astype(np.uint8), (0.0, 1.0), 65.0, "nm")
     with pytest.raises(UserError, match="resample"):
         compare([volume], Microstructure(volume.labels[:, 0], (0.0, 1.0), 130.0, "nm"), patches=0)
+
+
+def test_slices_fit_together_in_an_isotropic_medium_and_not_when_they_are_strangers(same_material: dict):
+    for phase in same_material["phases"]:
+        assert phase["slice_steps"]["mean"] == pytest.approx(1, abs=0.15)
+    media = [random_field((32, 32, 32), seed) for seed in range(32)]
+    strangers = np.stack([medium[0] for medium in media])  # every slice from a medium of its own
+    report = compare([structure(strangers)], structure(random_field((24, 256, 256), seed=0)[12]), r_max=R_MAX)
+    assert report["phases"][0]["slice_steps"]["axes"]["z"] > 2
+    assert any("from one slice to the next" in line for line in warnings(report))

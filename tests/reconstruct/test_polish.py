@@ -1,5 +1,7 @@
 """A finished volume gets the statistics that are wanted by moving its interfaces, and little else changes."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,12 +9,15 @@ import pytest
 from media import level_cut
 from scipy import ndimage
 
+from jaxmicro.descriptors import isotropic_slice_steps, slice_steps
 from jaxmicro.phases import one_hot
 from jaxmicro.reconstruct import plane_covariance, polish, segment_lags, segments_inside
+from jaxmicro.reconstruct.polish import WEIGHTS
 
 SHAPE = (32, 32, 32)
 LAGS = len(segment_lags(16))
 polished = jax.jit(polish)
+PLANES = WEIGHTS._replace(slices=None)  # what a single volume has from slice to slice scatters about what is expected
 
 
 def medium(*, sigma: float, seed: int, fraction: float = 0.4) -> np.ndarray:
@@ -44,6 +49,21 @@ def test_lineal_path_and_correlation_come_nearer_and_fractions_stay(wanted):
     assert after[1] < before[1] / 2 and after[2] < before[2] / 4, (before, after)
 
 
+def test_slices_differ_from_their_neighbours_as_in_an_isotropic_medium(wanted):
+    """Planes exchanged between two media: in each plane everything is as it was, but neighbours are strangers."""
+    one, other = (medium(sigma=1.6, seed=seed) for seed in (1, 2))
+    labels = np.where(np.arange(32)[:, None, None] % 4 < 2, one, other).astype(np.uint8)
+    expected = isotropic_slice_steps(wanted[2], SHAPE)
+
+    def excess(labels) -> float:
+        return float(jnp.mean(slice_steps(one_hot(jnp.asarray(labels), 2), periodic=True) / expected))
+
+    assert excess(labels) > 1.5
+    moved = polished(jnp.asarray(labels), *wanted)
+    assert excess(moved) == pytest.approx(1, abs=0.1)
+    assert off(moved, wanted)[2] < off(labels, wanted)[2] / 4
+
+
 def test_only_what_is_near_an_interface_changes(wanted):
     labels = medium(sigma=1.6, seed=1)
     changed = np.asarray(polished(jnp.asarray(labels), *wanted)) != labels
@@ -55,7 +75,7 @@ def test_only_what_is_near_an_interface_changes(wanted):
 
 def test_a_volume_that_has_what_is_wanted_stays_as_it_is():
     labels = medium(sigma=2.0, seed=3)
-    again = np.asarray(polished(jnp.asarray(labels), *statistics(labels)))
+    again = np.asarray(jax.jit(partial(polish, weights=PLANES))(jnp.asarray(labels), *statistics(labels)))
     assert np.mean(again != labels) < 1e-3
 
 
@@ -69,7 +89,7 @@ def test_phases_of_unknown_statistics_are_left_alone_and_volumes_without_segment
     three = boxed.at[..., :16].multiply(2)  # phase 2 on one side
     one = one_hot(three, 3)
     paths = segments_inside(one, lags=3).at[0].set(jnp.nan)
-    moved = polish(three, one.mean((0, 1, 2)), paths, plane_covariance(one, r_max=8))
+    moved = polish(three, one.mean((0, 1, 2)), paths, plane_covariance(one, r_max=8), weights=PLANES)
     assert moved.shape == three.shape and np.mean(np.asarray(moved) != three) < 1e-3
     thin = jnp.asarray(labels[:1])
     np.testing.assert_array_equal(polish(thin, *wanted), thin)

@@ -1,0 +1,56 @@
+"""How much the volume fractions of parallel slices differ: what a volume's planes say of each other."""
+
+import math
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxmicro.descriptors.fields import Fractions, as_field
+
+
+def slice_steps(fractions: Fractions, *, lags: Sequence[int] = (1,), periodic: bool = False) -> Float[Array, "3 p lag"]:
+    """Mean square of the difference of a phase's fraction between slices some lags apart, normal to each axis.
+
+    Args:
+        fractions: share of each phase in each voxel of a volume, phases on the last axis.
+        lags: distances of the slices in voxels, shorter than the edges.
+        periodic: whether the slices continue at the opposite face.
+    Returns:
+        One number per axis z y x, phase and lag; differentiable.
+
+    >>> slice_steps(jnp.eye(2)[jnp.array([[[0]], [[1]], [[1]]])])[0].tolist()
+    [[0.5], [0.5]]
+    """
+    field = as_field(fractions)
+    found = []
+    for axis in range(3):
+        share = jnp.mean(field, axis=tuple(other for other in range(3) if other != axis))
+        steps = [share - jnp.roll(share, lag, 0) if periodic else share[lag:] - share[:-lag] for lag in lags]
+        found.append(jnp.stack([jnp.mean(step**2, axis=0) for step in steps], axis=-1))
+    return jnp.stack(found)
+
+
+def isotropic_slice_steps(
+    covariance: Float[Array, "p r"] | Float[np.ndarray, "p r"], shape: Sequence[int], *, lags: Sequence[int] = (1,)
+) -> Float[Array, "3 p lag"]:
+    """What `slice_steps` expects of volumes of a shape, if the material looks alike in all directions.
+
+    Slices of area A that are h apart differ by 2/A times the integral over the plane of C(r) - C(sqrt(r^2 + h^2)),
+    and of that remains 4 pi / A times the integral of r C(r) from 0 to h: one micrograph says how alike neighbours are.
+
+    Args:
+        covariance: C(r) = S2(r) - phi^2 of each phase at r = 0, 1, ... voxels; linear in between.
+        shape: edges z y x; the area is that of the slices, large beside the distances at which C is of any size.
+        lags: not longer than the covariance.
+    """
+    integrals = []
+    for lag in lags:
+        r = np.arange(lag)
+        weights = np.zeros(lag + 1)
+        weights[:-1] += (3 * r + 1) / 6  # of r C(r) from r to r + 1, C linear
+        weights[1:] += (3 * r + 2) / 6
+        integrals.append(covariance[:, : lag + 1] @ weights.astype(np.float32))
+    scale = 4 * np.pi / math.prod(shape) * jnp.asarray(shape, jnp.float32)  # over the area of a slice
+    return scale[:, None, None] * jnp.stack(integrals, axis=-1)[None]
