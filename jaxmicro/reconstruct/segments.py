@@ -7,6 +7,7 @@ along each axis. The share of segments of two voxels is what a phase fills less 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -28,12 +29,27 @@ def segment_lags(r_max: int) -> np.ndarray:
     return 2 ** np.arange((r_max + 1).bit_length()) - 1
 
 
-# jnp.roll with a roll as its derivative: that of jnp.roll itself pads and adds two arrays
-_rolled = jax.custom_vjp(jnp.roll, nondiff_argnums=(1, 2))
-_rolled.defvjp(
-    lambda x, shift, axis: (jnp.roll(x, shift, axis), None),
-    lambda shift, axis, _, cotangent: (jnp.roll(cotangent, -shift, axis),),
-)
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _joined(inside: Float[Array, "z y x p"], one: Float[Array, ""], shift: int, axis: int) -> Float[Array, "z y x p"]:
+    """Segments and those `shift` voxels on, end to end around the grid.
+
+    Args:
+        one: 1, but XLA must not know. It computes what is cheap anew wherever it is used, in the derivative at two
+            places, so that of k joints the first would be computed 2^k times; but not a division.
+    """
+    return inside * jnp.roll(inside, -shift, axis)
+
+
+def _join(inside, one, shift, axis):
+    return _joined(inside, one, shift, axis), (inside, one)
+
+
+def _unjoin(shift, axis, known, cotangent):
+    inside, one = known
+    return (cotangent * jnp.roll(inside, -shift, axis) + jnp.roll(cotangent * inside, shift, axis)) / one, None
+
+
+_joined.defvjp(_join, _unjoin)
 
 
 def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: bool = True) -> Float[Array, "p k"]:
@@ -44,11 +60,13 @@ def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: 
         periodic: whether segments wrap around; if not, those that fit the grid count.
     """
 
+    one = 1 + 0 * jax.lax.stop_gradient(fractions.ravel()[0])
+
     def along(axis: int) -> Float[Array, "p k"]:
         inside, shares = fractions, [jnp.mean(fractions, axis=(0, 1, 2))]
         for k in range(lags - 1):
             if periodic:
-                inside = inside * _rolled(inside, -(2**k), axis)
+                inside = _joined(inside, one, 2**k, axis)
             else:
                 first, last = 2**k, inside.shape[axis]
                 inside = jax.lax.slice_in_dim(inside, 0, last - first, axis=axis) * jax.lax.slice_in_dim(
