@@ -244,11 +244,13 @@ def slice_rows(
     rows, fractions_of_crops = [], of_phases(crops)
     covariance = np.einsum("ppr->pr", evaluate.phase_covariance([image.labels], image.phases))
     near = np.sum(isotropic_slice_steps(covariance, config.shape)[0])
-    foretold = float(np.sqrt(near / (2 * np.sum(np.var(fractions_of_crops, axis=0)))))
+    apart = 2 * np.sum(np.var(fractions_of_crops, axis=0, ddof=1))  # mean square of the difference of two crops
+    foretold = float(np.sqrt(near / apart))
     for of in made:
         d_u, d_u_crops, share = against(codes[of], of_crops)
         row = {"material": material, "of": of, "d_u": d_u, "d_u_crops": d_u_crops, "share": share}
-        row["fractions"] = against([of_phases(stack) for stack in stacks[of]], fractions_of_crops)[2]
+        steps = np.concatenate([np.diff(of_phases(stack), axis=0) for stack in stacks[of]])
+        row["fractions"] = float(np.sqrt(np.mean(np.sum(steps**2, axis=-1)) / apart))
         row["isotropic"] = foretold
         row |= {"share_pca": None, "share_umap": None}
         row |= {f"share_{method}": against(near[of], far)[2] for method, (near, far) in maps.items()}

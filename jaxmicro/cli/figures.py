@@ -10,6 +10,7 @@ import numpy as np
 from jaxmicro import viz
 from jaxmicro.guidance import CURVES
 from jaxmicro.io import read_raster
+from jaxmicro.phases import in_phases_of
 from jaxmicro.pipeline import Design
 from jaxmicro.types import Microstructure
 
@@ -62,7 +63,7 @@ def training(log: Path) -> bytes:
 
 def of_volumes(volumes: Sequence[Microstructure], reference: Microstructure | None = None) -> dict[str, bytes]:
     """Planes and a 3D rendering of the first volume."""
-    first = volumes[0]
+    first = volumes[0] if reference is None else in_phases_of(reference, volumes[0])
     rendering = viz.volume_rendering(first.labels, phases=first.phases, voxel_size=first.voxel_size, unit=first.unit)
     return {"slices": viz.png(_planes(first, reference)), "rendering": viz.png(rendering)}
 

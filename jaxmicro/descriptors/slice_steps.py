@@ -15,15 +15,19 @@ def slice_steps(fractions: Fractions, *, lags: Sequence[int] = (1,), periodic: b
 
     Args:
         fractions: share of each phase in each voxel of a volume, phases on the last axis.
-        lags: distances of the slices in voxels, shorter than the edges.
+        lags: distances of the slices in voxels.
         periodic: whether the slices continue at the opposite face.
     Returns:
         One number per axis z y x, phase and lag; differentiable.
+    Raises:
+        ValueError: a lag that does not fit the volume.
 
     >>> slice_steps(jnp.eye(2)[jnp.array([[[0]], [[1]], [[1]]])])[0].tolist()
     [[0.5], [0.5]]
     """
     field = as_field(fractions)
+    if max(lags) >= min(field.shape[:3]):
+        raise ValueError(f"no slices are {max(lags)} apart along the shortest of the edges {field.shape[:3]}")
     found = []
     for axis in range(3):
         share = jnp.mean(field, axis=tuple(other for other in range(3) if other != axis))
@@ -43,14 +47,22 @@ def isotropic_slice_steps(
     Args:
         covariance: C(r) = S2(r) - phi^2 of each phase at r = 0, 1, ... voxels; linear in between.
         shape: edges z y x; the area is that of the slices, large beside the distances at which C is of any size.
-        lags: not longer than the covariance.
+        lags: distances of the slices, not longer than the covariance.
+    Returns:
+        One number per axis z y x, phase and lag; NaN where C falls below zero so soon that the noise of its estimate
+        would decide (less than a tenth of what C(0) at all distances gives).
+    Raises:
+        ValueError: the covariance does not reach as far as a lag.
     """
+    if max(lags) >= covariance.shape[-1]:
+        raise ValueError(f"the covariance reaches to {covariance.shape[-1] - 1} voxels, expected {max(lags)} or more")
     integrals = []
     for lag in lags:
         r = np.arange(lag)
         weights = np.zeros(lag + 1)
         weights[:-1] += (3 * r + 1) / 6  # of r C(r) from r to r + 1, C linear
         weights[1:] += (3 * r + 2) / 6
-        integrals.append(covariance[:, : lag + 1] @ weights.astype(np.float32))
+        integral, most = covariance[:, : lag + 1] @ weights.astype(np.float32), lag**2 / 2 * covariance[:, 0]
+        integrals.append(jnp.where(integral > 0.1 * most, integral, jnp.nan))
     scale = 4 * np.pi / math.prod(shape) * jnp.asarray(shape, jnp.float32)  # over the area of a slice
     return scale[:, None, None] * jnp.stack(integrals, axis=-1)[None]

@@ -57,9 +57,9 @@ def compare(
         "slice_steps"], "memorisation", "representativity", "true_volume"}; the last three None where they do not apply.
         A curve holds "reference", "mean", "std" (over volumes), "volumes", "error_rate" (of the mean),
         "error_rate_volumes", and more. "slice_steps" is the change of a volume fraction from slice to slice, over that
-        of a material with the S2 of the reference that looks alike in all directions (roots of mean squares):
-        planes do not show how they fit together. Distances in voxels, areas per voxel, fractions
-        and curves dimensionless, error rates in percent.
+        of a material with the S2 of these planes that looks alike in all directions (roots of mean squares; None where
+        one of them cannot be told): planes do not show how they fit together. Distances in voxels, areas per voxel,
+        fractions and curves dimensionless, error rates in percent.
     Raises:
         UserError: no volumes, a 2D one among them, phases that are not the reference's, or grids too small to measure.
     """
@@ -144,7 +144,7 @@ def _phase_report(
     volumes: Sequence[Microstructure],
 ) -> dict:
     percolating = [_percolation(v.labels == p) for v in volumes]
-    steps = [_slice_steps(v, p, original) for v in volumes]  # v a
+    steps = [_slice_steps(v, p, m) for v, m in zip(volumes, made, strict=True)]  # v a
     return {
         "phase": p,
         "volume_fraction": _scalar([m.volume_fraction[p] for m in made], original.volume_fraction[p]),
@@ -159,17 +159,18 @@ def _phase_report(
         "percolating_fraction": _mean_and_spread([np.mean(f) for f in percolating])
         | {"axes": _by_axis(np.mean(percolating, axis=0))},
         "slice_steps": _mean_and_spread(np.sqrt(np.mean(steps, axis=1)))
-        | {"axes": _by_axis(np.sqrt(np.mean(steps, axis=0)))},
+        | {"axes": _by_axis(np.sqrt(np.mean(steps, axis=0)))}
+        if np.all(np.isfinite(steps))
+        else None,
     }
 
 
-def _slice_steps(volume: Microstructure, p: int, original: PlaneStatistics) -> np.ndarray:
-    """Squared steps of the fraction of a phase from slice to slice over those of an isotropic material, per axis."""
-    s2 = original.two_point[:, p].mean(axis=0)
+def _slice_steps(volume: Microstructure, p: int, planes: PlaneStatistics) -> np.ndarray:
+    """Squared steps of a volume fraction from slice to slice, over what the S2 of the planes foretells, by axis."""
+    s2 = planes.two_point[:, p].mean(axis=0)
     phase = np.asarray(volume.labels == p, np.float32)[..., None]
     found = np.asarray(slice_steps(phase, periodic=volume.periodic))[:, 0, 0]
-    expected = np.asarray(isotropic_slice_steps(s2[None] - s2[0] ** 2, volume.labels.shape))[:, 0, 0]
-    return found / np.maximum(expected, 1e-12)
+    return found / np.asarray(isotropic_slice_steps(s2[None] - s2[0] ** 2, volume.labels.shape))[:, 0, 0]
 
 
 def _plane_curve(

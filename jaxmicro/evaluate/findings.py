@@ -6,7 +6,8 @@ from jaxmicro.evaluate.metrics import error_rate
 
 _FAR = {"two_point": 5.0, "lineal_path": 10.0}  # percent: error rates above these are called large
 _FAR_AREA = 10.0  # percent: surface areas further off than this are called rough or smooth
-_STRANGERS = 1.5  # ratio: steps from slice to slice further off than this, either way, are pointed out
+_STRANGERS = 2.0  # ratio: steps from slice to slice along an axis that are further off, either way, are pointed out,
+_SLICES = 32  # where there are as many slices at least
 _UNSURE = 5.0  # percent: a volume fraction known worse than this is called uncertain
 _UNEQUAL = 10.0  # percent: error rate between directions above which a medium is called anisotropic
 _TITLES = {"two_point": "two-point correlation", "lineal_path": "lineal path"}
@@ -38,6 +39,7 @@ def warnings(report: dict) -> list[str]:
         )
     for phase in report["phases"]:
         found += _phase_warnings(phase)
+    found += _strange_slices(report)
     found += _anisotropy(report)
     found += _uncertain(report)
     if report["volumes"] == 1:
@@ -123,14 +125,28 @@ def _phase_warnings(phase: dict) -> list[str]:
     if ratio is not None and abs(ratio - 1) * 100 > _FAR_AREA:
         word = "rougher or finer" if ratio > 1 else "smoother or coarser"
         found.append(f"Phase {p}: {ratio:.2f} times the interface of the micrograph; the volumes are {word}.")
-    steps = phase["slice_steps"]["mean"]
-    if steps > _STRANGERS or 0 < steps < 1 / _STRANGERS:
-        found.append(
-            f"Phase {p}: from one slice to the next its fraction changes {steps:.2g} times as much as in a material "
-            "with this micrograph that looks alike in all directions."
-        )
     if min(phase["volume_fraction"]["volumes"]) == 0:
         found.append(f"Phase {p} is missing from at least one volume.")
+    return found
+
+
+def _strange_slices(report: dict) -> list[str]:
+    if min(min(shape) for shape in report["shapes"]) < _SLICES:
+        return []
+    found, steps = [], [phase["slice_steps"]["axes"] for phase in report["phases"] if phase["slice_steps"]]
+    for axis in steps[0] if steps else ():
+        along = [ratios[axis] for ratios in steps]
+        more, less = max(along), min(along)
+        if more > _STRANGERS:
+            found.append(
+                f"Neighbouring slices along {axis} differ up to {more:.2g} times as much in a volume fraction as their "
+                "S2 foretells: they may be shuffled, badly aligned, or lack slices in between."
+            )
+        elif less < 1 / _STRANGERS:
+            found.append(
+                f"Neighbouring slices along {axis} differ only {less:.2g} times as much in a volume fraction as their "
+                "S2 foretells: the volume may be stretched along it, or repeat its slices."
+            )
     return found
 
 

@@ -60,8 +60,9 @@ _GLOSSARY = (
     ),
     (
         "slice to slice",
-        "change of the fraction from one slice to the next, over that of a material that has the micrograph's S2 and "
-        "looks alike in all directions; 1 if the planes fit together, give or take a fifth in a single volume",
+        "change of the fraction from one slice to the next, over that of a material that has the S2 of the planes "
+        "and looks alike in all directions: about 1, with a scatter of a sixth between volumes of 32 x 32 x 32 voxels "
+        "and less between larger ones. Far from 1 planes do not fit together; that they do, 1 alone does not prove",
     ),
     ("95 % range", "two standard errors of the micrograph's volume fraction, from the integral of its correlation"),
 )
@@ -184,7 +185,7 @@ def _phase_rows(report: dict) -> tuple[list[str], list[list[str]]]:
             _ratio(p["surface_area"]["ratio"]),
             _ratio(p["relative_surface_area"]["ratio"]),
             f"{100 * p['percolating_fraction']['mean']:.1f} %",
-            f"{p['slice_steps']['mean']:.3f}",
+            _ratio(p["slice_steps"] and p["slice_steps"]["mean"]),
         ]
         for p in report["phases"]
     ]

@@ -19,10 +19,11 @@ POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)  # of the polynomials, and infinity; th
 
 
 def suits(x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"]) -> bool:
-    """Whether it is faster than XLA's convolution: on a CPU, with many channels and edges that tiles fill."""
+    """Whether it is faster than XLA's convolution: where CPUs are the default, with many channels and edges that tiles
+    fill. Half precision would round too much."""
     *size, c, d = kernel.shape
-    filled = all(edge % TILE == 0 for edge in x.shape[1:-1])
-    return jax.default_backend() == "cpu" and min(c, d) >= 128 and set(size) <= {2, 3} and filled
+    filled, precise = all(edge % TILE == 0 for edge in x.shape[1:-1]), x.dtype.itemsize >= 4
+    return jax.default_backend() == "cpu" and min(c, d) >= 128 and set(size) <= {2, 3} and filled and precise
 
 
 def convolve(

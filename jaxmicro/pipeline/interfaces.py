@@ -14,7 +14,8 @@ from jaxmicro.pipeline.targets import TRANSPORT, goals, worst
 from jaxmicro.reconstruct import Held, Weights, plane_covariance, polish, segment_lags, segments_inside
 
 WEIGHT = 16.0  # of the misfit of transport, among those of the statistics
-GIVING = Weights(path=0.1, interface=0.01, two_point=32.0)  # of these: what conducts better has another lineal path
+# of these: what conducts better along an axis has another lineal path, and is isotropic no longer
+GIVING = Weights(path=0.1, interface=0.01, two_point=32.0)
 STEPS = 40  # of a pass towards transport; more passes, with better aims, do more than longer ones
 PASSES, PUSH = 6, 1.05  # times that interfaces are moved and measured, at most; correction of an aim after each
 FARTHEST = 4.0  # factor between what is aimed at and what is wanted
@@ -87,7 +88,7 @@ def some_of(some: Sequence[Target], targets: Sequence[Target], numbers: Sequence
 
 @functools.partial(jax.jit, static_argnames="targets")
 def _polish(labels, held: Held, aims, *, targets):
-    """Interfaces moved towards S2 and lineal path, and to the aims if there are any."""
+    """Interfaces moved as `polish` does, or towards S2, lineal path and the aims if there are any."""
     assert held.fractions is not None and held.lineal_path is not None and held.covariance is not None
     wanted = held.fractions, held.lineal_path, held.covariance
     if not targets:

@@ -7,7 +7,6 @@ along each axis. The share of segments of two voxels is what a phase fills less 
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -29,19 +28,19 @@ def segment_lags(r_max: int) -> np.ndarray:
     return 2 ** np.arange((r_max + 1).bit_length()) - 1
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _joined(inside: Float[Array, "z y x p"], one: Float[Array, ""], shift: int, axis: int) -> Float[Array, "z y x p"]:
+def _pairs(inside: Float[Array, "z y x p"], one: Float[Array, ""], shift: int, axis: int) -> Float[Array, "z y x p"]:
     """Segments and those `shift` voxels on, end to end around the grid.
 
     Args:
         one: 1, but XLA must not know. It computes what is cheap anew wherever it is used, in the derivative at two
-            places, so that of k joints the first would be computed 2^k times; but not a division.
+            places, so that of k joints the first would be computed 2^k times; but not a division. (Barriers are removed
+            before that on CPUs. 64^3 with three phases: 27 instead of 67 ms.)
     """
     return inside * jnp.roll(inside, -shift, axis)
 
 
 def _join(inside, one, shift, axis):
-    return _joined(inside, one, shift, axis), (inside, one)
+    return _pairs(inside, one, shift, axis), (inside, one)
 
 
 def _unjoin(shift, axis, known, cotangent):
@@ -49,6 +48,7 @@ def _unjoin(shift, axis, known, cotangent):
     return (cotangent * jnp.roll(inside, -shift, axis) + jnp.roll(cotangent * inside, shift, axis)) / one, None
 
 
+_joined = jax.custom_vjp(_pairs, nondiff_argnums=(2, 3))
 _joined.defvjp(_join, _unjoin)
 
 
@@ -88,7 +88,7 @@ class Weights(NamedTuple):
     path: float | None = 1.0  # of the area under the lineal path
     interface: float | Array | None = INTERFACE  # of the share of voxels that the next one does not continue
     two_point: float = 1.0  # of S2, sum over the distances of deviations over the area under it
-    slices: float | None = None  # of the steps of volume fractions from slice to slice, `descriptors.slice_steps`
+    slices: float | None = None  # of the steps of fractions from slice to slice, of periodic volumes with known S2
 
 
 def statistics_misfit(
@@ -99,8 +99,9 @@ def statistics_misfit(
     weights: Weights,
     periodic: bool = True,
 ) -> Callable[[Float[Array, "z y x p"]], Float[Array, ""]] | None:
-    """How far phase fractions are from a lineal path and a two-point correlation; differentiable. Arguments as
-    `match_lineal_path`; None where `shape` is too small for any segment."""
+    """How far phase fractions are from a lineal path, a two-point correlation and the steps from slice to slice that it
+    foretells (by `weights`); differentiable. Arguments as `match_lineal_path`; None where `shape` is too small for any
+    segment."""
     lags = min(path.shape[-1], (min(shape) // 2).bit_length())
     if lags < 2:
         return None
@@ -129,8 +130,11 @@ def statistics_misfit(
         if weights.slices is not None:
             near = [lag for lag in STEPS if lag <= reach]
             expected = isotropic_slice_steps(covariance, shape, lags=near)
-            off = jnp.mean(slice_steps(fractions, lags=near, periodic=True) / jnp.maximum(expected, 1e-12), axis=0) - 1
-            value += weights.slices * jnp.sum(jnp.where(known[:, :1], off, 0.0) ** 2)
+            foretold = jnp.isfinite(expected)
+            ratio = slice_steps(fractions, lags=near, periodic=True) / jnp.where(foretold, expected, 1.0)
+            # the mean of the axes: by itself each scatters by a third in a faithful volume
+            off = jnp.mean(jnp.where(foretold & known[None, :, :1], ratio - 1, 0.0), axis=0)
+            value += weights.slices * jnp.sum(off**2)
         return value
 
     return misfit

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxmicro import pipeline
-from jaxmicro.cli import main
+from jaxmicro.cli import figures, main
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs
@@ -157,3 +157,10 @@ def test_evaluate_compares_files_with_a_micrograph(work: Path, here: Path, jaxmi
     report = json.loads((here / "run" / "evaluation.json").read_text())
     assert len(report["phases"]) == 2
     assert (here / "run" / "report.html").exists()
+
+
+def test_pictures_of_a_volume_that_lacks_a_phase_are_in_the_phases_of_its_micrograph():
+    image = Microstructure(blobs(64, phases=3), (0.0, 127.0, 255.0))
+    lacking = Microstructure(blobs(16, ndim=3), (0.0, 127.0))
+    drawn = figures.of_volumes([lacking], image)
+    assert set(drawn) == {"slices", "rendering"} and drawn["slices"].startswith(b"\x89PNG")

@@ -43,9 +43,9 @@ def test_an_isotropic_medium_has_the_steps_that_its_planes_foretell():
 
 def test_neighbours_in_a_sandstone_are_as_alike_as_its_planes_foretell():
     rock = read(DATA / "berea_sandstone_96.tif").labels
-    found = slice_steps(one_hot(rock, 2), lags=LAGS).mean(axis=0)
-    expected = isotropic_slice_steps(covariance(rock, 2), rock.shape, lags=LAGS).mean(axis=0)
-    np.testing.assert_allclose(found, expected, rtol=0.35)  # the axes by themselves: 0.5 to 2 times
+    found = slice_steps(one_hot(rock, 2), lags=(1, 2)).mean(axis=0)
+    expected = isotropic_slice_steps(covariance(rock, 2), rock.shape, lags=(1, 2)).mean(axis=0)
+    np.testing.assert_allclose(found, expected, rtol=0.25)  # the axes by themselves: 0.5 to 2 times
 
 
 def test_independent_voxels_are_an_extreme_that_is_known():
@@ -55,6 +55,15 @@ def test_independent_voxels_are_an_extreme_that_is_known():
     np.testing.assert_allclose(found, 2 * 0.3 * 0.7 / 12**2, rtol=0.15)  # 2000 slices fix it within 4 %
     expected = isotropic_slice_steps(jnp.array([[0.21, 0.0]]), labels.shape)[0]
     np.testing.assert_allclose(expected, 4 * np.pi * 0.21 / 6 / 12**2, rtol=1e-6)
+
+
+def test_what_cannot_be_told():
+    """Covariances that oscillate at once leave the rest to noise; distances that are not there are refused."""
+    assert np.isnan(isotropic_slice_steps(jnp.array([[0.25, -0.25, 0.25]]), (8, 8, 8), lags=(1, 2))).any()
+    with pytest.raises(ValueError, match="reaches to 2 voxels, expected 3 or more"):
+        isotropic_slice_steps(jnp.array([[0.25, 0.2, 0.1]]), (8, 8, 8), lags=(3,))
+    with pytest.raises(ValueError, match="no slices are 8 apart"):
+        slice_steps(jnp.zeros((8, 9, 10, 2)), lags=(8,))
 
 
 def test_larger_slices_differ_less_and_each_axis_has_its_own():

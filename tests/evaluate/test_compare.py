@@ -198,4 +198,19 @@ def test_slices_fit_together_in_an_isotropic_medium_and_not_when_they_are_strang
     strangers = np.stack([medium[0] for medium in media])  # every slice from a medium of its own
     report = compare([structure(strangers)], structure(random_field((24, 256, 256), seed=0)[12]), r_max=R_MAX)
     assert report["phases"][0]["slice_steps"]["axes"]["z"] > 2
-    assert any("from one slice to the next" in line for line in warnings(report))
+    found = [line for line in warnings(report) if "Neighbouring slices" in line]
+    assert len(found) == 1 and "along z differ up to" in found[0]
+    repeated = np.repeat(media[0][:1], 32, axis=0)
+    report = compare([structure(repeated)], structure(random_field((24, 256, 256), seed=0)[12]), r_max=R_MAX)
+    assert any("along z differ only 0 times" in line for line in warnings(report))
+    assert not any("Neighbouring slices" in line for line in warnings(same_material))
+
+
+def test_slices_of_volumes_with_another_fraction_are_not_blamed_for_it():
+    image, fine = random_field((24, 256, 256), seed=0)[12], gaussian_filter
+    fields = [fine(np.random.default_rng(seed).standard_normal((32,) * 3), 1.5, mode="wrap") for seed in range(4)]
+    volumes = [structure(field > np.quantile(field, 0.9)) for field in fields]
+    report = compare(volumes, structure(image), r_max=R_MAX, patches=0)
+    assert report["phases"][1]["slice_steps"]["mean"] == pytest.approx(1, abs=0.25)
+    empty = compare([structure(np.zeros((32, 32, 32)))], structure(image), r_max=R_MAX, patches=0)
+    assert empty["phases"][1]["slice_steps"] is None

@@ -48,13 +48,16 @@ def test_it_rounds_little_more_than_plain_sums():
     [(8, 3, 128, True), (8, 2, 128, True), (6, 3, 128, False), (8, 1, 128, False), (8, 3, 64, False)],
 )
 def test_where_it_is_used(edge: int, size: int, channels: int, does: bool):
+    assert not winograd.suits(jnp.zeros((1, 8, 8, 128), jnp.bfloat16), jnp.zeros((3, 3, 128, 128), jnp.bfloat16))
     assert winograd.suits(jnp.zeros((1, edge, edge, 128)), jnp.zeros((size, size, 128, channels))) is (
         does and jax.default_backend() == "cpu"
     )
 
 
 @pytest.mark.parametrize("upsampled", [False, True])
-def test_wide_layers_have_the_values_and_gradients_of_flax(upsampled: bool):
+def test_wide_layers_have_the_values_and_gradients_of_flax(upsampled: bool, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    monkeypatch.setattr(winograd, "suits", lambda x, kernel: calls.append(kernel.shape) is None)
     x = jax.random.normal(jax.random.key(0), (1, 8, 4, 128))
     ours, theirs = conv(128, 2, upsampled=upsampled), nn.Conv(128, (3, 3))
     params = ours.init(jax.random.key(1), x)
@@ -68,3 +71,4 @@ def test_wide_layers_have_the_values_and_gradients_of_flax(upsampled: bool):
 
     for found, wanted in zip(jax.tree.leaves(both(ours.apply)), jax.tree.leaves(both(wide)), strict=True):
         np.testing.assert_allclose(found, wanted, atol=2e-5 * float(jnp.abs(wanted).max()))
+    assert len(calls) >= (8 if upsampled else 2)  # forward, and for the gradient of the input
