@@ -22,7 +22,8 @@ def slice_steps(fractions: Fractions, *, lags: Sequence[int] = (1,), periodic: b
     Raises:
         ValueError: a lag that does not fit the volume.
 
-    >>> slice_steps(jnp.eye(2)[jnp.array([[[0]], [[1]], [[1]]])])[0].tolist()
+    >>> layers = jnp.repeat(jnp.array([0, 1, 1]), 4).reshape(3, 2, 2)
+    >>> slice_steps(jnp.eye(2)[layers])[0].tolist()
     [[0.5], [0.5]]
     """
     field = as_field(fractions)

@@ -59,7 +59,6 @@ def segments_inside(fractions: Float[Array, "z y x p"], *, lags: int, periodic: 
     Args:
         periodic: whether segments wrap around; if not, those that fit the grid count.
     """
-
     one = 1 + 0 * jax.lax.stop_gradient(fractions.ravel()[0])
 
     def along(axis: int) -> Float[Array, "p k"]:
