@@ -8,8 +8,8 @@ Three phases, untrained weights, which do not change the speed. The paper's case
 of ancestral DDPM, one axis per step, then decoding along three axes and K = 5 rounds of refinement. Its steps are all
 alike: a stretch of them is timed and multiplied, and so is a round of refinement. Of ours all evaluations are timed.
 FLOPs are those of XLA's cost analysis of the networks (a multiplication and an addition are two) with plain
-convolutions; those of Winograd are fewer. "Cores in use": time
-of all threads over wall time; where other work took a part of the machine these are few and the times are too long.
+convolutions; those of Winograd are fewer. "Cores in use": time of all threads over wall time; where other work took a
+part of the machine these are few and the times are too long.
 """
 
 import argparse
@@ -25,15 +25,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.reconstruction import known_of
 from experiments.machine import describe
 from experiments.tables import markdown_table, replace_rows, write_table
 from jaxmicro import models, pipeline
 from jaxmicro.compiling import jit_network
 from jaxmicro.models import PriorConfig, winograd
-from jaxmicro.pipeline import Prior
-from jaxmicro.pipeline.volumes import corrected, statistics_to_hold
+from jaxmicro.pipeline.volumes import corrected
 from jaxmicro.reconstruct import (
-    Held,
     SamplingConfig,
     advance,
     decode_volume,
@@ -113,13 +112,6 @@ def measure(
     decoding = seconds(lambda: decode(params, state.x0_hat))
     one_round(params, decoded)
     refining = seconds(lambda: one_round(params, decoded))
-    held = known_of_electrode(prior, sampling)
-
-    @jax.jit
-    def correct(decoded):
-        labels = jax.vmap(lambda x: labels_of_fractions(x, held.fractions))(decoded)
-        return each(lambda one: corrected(one, held))(labels)
-
     flops = network_flops(prior, params)
     stages = {
         "one evaluation of 16 planes": (sampling.evaluations, denoising, 16 * flops["denoise"], stretch),
@@ -127,6 +119,15 @@ def measure(
         "refine 192 slices": (sampling.refine, refining, 192 * (flops["decode"] + flops["encode"]), 1),
     }
     if name == "ours":  # the last stage of our volumes, none of the paper's
+        material = pipeline.load_prior("sofc").material
+        assert material is not None
+        held = known_of(material, prior, sampling)
+
+        @jax.jit
+        def correct(decoded):
+            labels = jax.vmap(lambda x: labels_of_fractions(x, held.fractions))(decoded)
+            return each(lambda one: corrected(one, held))(labels)
+
         correct(decoded)
         stages["move interfaces"] = (1, seconds(lambda: correct(decoded)), math.nan, 1)
     row = {"case": name, "volumes": volumes}
@@ -147,14 +148,6 @@ def measure(
     ]
     total = sum(each["total_s"] for each in rows)
     return [*rows, row | {"stage": "all", "total_s": float(f"{total:.4g}"), **describe()}]
-
-
-def known_of_electrode(prior: PriorConfig, sampling: SamplingConfig) -> Held:
-    """What the bundled prior of the electrode knows of its micrograph."""
-    material = pipeline.load_prior("sofc").material
-    assert material is not None
-    held = statistics_to_hold(Prior(prior, {}, material), sampling, [material.volume_fractions])
-    return jax.tree.map(lambda leaf: leaf[0], held._replace(roughness=None))
 
 
 def network_flops(prior: PriorConfig, params) -> dict[str, float]:

@@ -29,9 +29,9 @@ from experiments.tables import markdown_table, replace_rows, write_table
 from jaxmicro import models, pipeline
 from jaxmicro.compiling import jit_network
 from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline import Prior
+from jaxmicro.pipeline import Material, Prior
 from jaxmicro.pipeline.volumes import statistics_to_hold
-from jaxmicro.reconstruct import SamplingConfig, SamplingState, advance, init_state, labels_of
+from jaxmicro.reconstruct import Held, SamplingConfig, SamplingState, advance, init_state, labels_of
 
 HERE = Path(__file__).parent
 PLACES = (0.0, 0.25, 0.5, 0.75)  # of the stretches, in parts of the process
@@ -106,6 +106,12 @@ def in_own_process(case: Case) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def known_of(material: Material, prior: PriorConfig, sampling: SamplingConfig) -> Held:
+    """What volumes of a material with its own fractions are held to."""
+    several = statistics_to_hold(Prior(prior, {}, material), sampling, [material.volume_fractions])
+    return jax.tree.map(lambda leaf: leaf[0], several)
+
+
 def measure(case: Case, *, prior: PriorConfig | None = None, check: bool = True) -> dict:
     """Compile and run times in seconds, peak memory in MB, of one case."""
     material = pipeline.load_prior("sofc").material
@@ -113,8 +119,7 @@ def measure(case: Case, *, prior: PriorConfig | None = None, check: bool = True)
     prior = prior or PriorConfig(phases=len(material.volume_fractions))
     sampling = SamplingConfig(shape=(case.edge,) * 3, harmonise=case.harmonise)
     params, key = models.init(prior, jax.random.key(0)), jax.random.key(1)
-    several = statistics_to_hold(Prior(prior, params, material), sampling, [material.volume_fractions])
-    held = jax.tree.map(lambda leaf: leaf[0], several)
+    held = known_of(material, prior, sampling)
 
     @jit_network
     def run(params, state, start, stop):

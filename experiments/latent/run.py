@@ -23,7 +23,7 @@ from experiments.tables import markdown_table, read_rows, replace_rows, write_ta
 from experiments.volumes import make_volumes, seconds_per_volume
 from jaxmicro import evaluate, models, pipeline, viz
 from jaxmicro.data import CropConfig, crop_batches, training_sources
-from jaxmicro.descriptors import isotropic_slice_steps
+from jaxmicro.descriptors import isotropic_slice_steps, slice_steps
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
 from jaxmicro.reconstruct import SamplingConfig
@@ -249,8 +249,8 @@ def slice_rows(
     for of in made:
         d_u, d_u_crops, share = against(codes[of], of_crops)
         row = {"material": material, "of": of, "d_u": d_u, "d_u_crops": d_u_crops, "share": share}
-        steps = np.concatenate([np.diff(of_phases(stack), axis=0) for stack in stacks[of]])
-        row["fractions"] = float(np.sqrt(np.mean(np.sum(steps**2, axis=-1)) / apart))
+        steps = [slice_steps(one_hot(volume.labels, image.phases)).sum(axis=1) for volume in made[of]]
+        row["fractions"] = float(np.sqrt(np.mean(steps) / apart))
         row["isotropic"] = foretold
         row |= {"share_pca": None, "share_umap": None}
         row |= {f"share_{method}": against(near[of], far)[2] for method, (near, far) in maps.items()}
