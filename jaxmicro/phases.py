@@ -8,11 +8,13 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, Shaped, UInt8
 
 from jaxmicro.errors import UserError
+from jaxmicro.otsu import multi_otsu
 from jaxmicro.types import ArrayLike, Microstructure
 
 MAX_PHASES = 8  # more distinct values than this are read as grey levels, not as phases
-MAX_SEGMENTS = 5  # multi-Otsu tries every set of thresholds: minutes beyond this
-_GREY_BINS = 256
+MAX_SEGMENTS = 5  # more thresholds than this no longer lie between peaks of a histogram
+_EXACT_LEVELS = 256  # with up to as many distinct values each has its own place in the histogram
+_GREY_BINS = 1024  # otherwise
 _OUTLIERS = 0.1  # percent of the darkest and of the brightest pixels that do not stretch the histogram
 
 
@@ -97,8 +99,9 @@ def labels_from_values(
 def segment(grey: Shaped[np.ndarray, "*grid"], phases: int) -> tuple[UInt8[np.ndarray, "*grid"], tuple[float, ...]]:
     """Labels of a grey image by the multi-Otsu thresholds, darkest phase first.
 
-    Otsu's thresholds maximise the variance between the phases. The histogram has one bin per grey level for 8-bit
-    images and 256 bins otherwise, between the 0.1 and 99.9 percentiles, so that a few hot pixels do not matter.
+    Otsu's thresholds maximise the variance between the phases: exactly, for up to 256 distinct values of whatever type.
+    More are counted in 1024 bins of equal width between the 0.1 and 99.9 percentiles, so that a few hot pixels do not
+    matter, and each counts with the middle of its bin.
 
     Args:
         grey: grey levels, any real type.
@@ -108,7 +111,7 @@ def segment(grey: Shaped[np.ndarray, "*grid"], phases: int) -> tuple[UInt8[np.nd
         A threshold between two phases that do not overlap lies in the middle of the gap.
     Raises:
         UserError: NaN or infinite, too few grey levels, or P out of range.
-    Source: Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979); Liao et al., J. Inf. Sci. Eng. 17, 713 (2001).
+    Source: Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979).
 
     >>> segment(np.array([[10, 11, 12, 200], [11, 10, 201, 202]], np.uint8), 2)[0].tolist()
     [[0, 0, 0, 1], [0, 0, 1, 1]]
@@ -120,7 +123,10 @@ def segment(grey: Shaped[np.ndarray, "*grid"], phases: int) -> tuple[UInt8[np.nd
     _check_two_phases(distinct)
     if distinct.size < phases:
         raise UserError(f"only {distinct.size} distinct values, too few for {phases} phases; ask for fewer phases")
-    thresholds = _midpoints(distinct) if distinct.size == phases else _multi_otsu(grey, phases)
+    levels, counts = _histogram(grey, distinct)
+    if levels.size < phases:  # a few levels far from the rest: fewer bins hold them than there are phases
+        raise UserError(f"only {levels.size} separate grey levels, too few for {phases} phases; ask for fewer phases")
+    thresholds = multi_otsu(levels, counts, phases)
     return np.digitize(grey, thresholds).astype(np.uint8), tuple(float(level) for level in thresholds)
 
 
@@ -134,33 +140,17 @@ def mean_levels(
         return tuple(float(level) for level in sums / counts)
 
 
-def _multi_otsu(grey: np.ndarray, phases: int) -> np.ndarray:
-    from skimage.filters import threshold_multiotsu  # slow to import, needed for grey images only
-
-    counts, edges = np.histogram(grey, bins=_bin_edges(grey))
-    occupied = np.flatnonzero(counts)
-    if occupied.size < phases:  # a few levels far from the rest: fewer bins hold them than there are phases
-        raise UserError(f"only {occupied.size} separate grey levels, too few for {phases} phases; ask for fewer phases")
-    if occupied.size == phases:
-        last = occupied[:-1]
-    else:
-        last = np.asarray(threshold_multiotsu(classes=phases, hist=(counts, np.arange(counts.size))), int)
-    below, above = np.searchsorted(occupied, last, side="right") - 1, np.searchsorted(occupied, last, side="right")
-    return (edges[occupied[below] + 1] + edges[occupied[above]]) / 2  # the middle of the empty bins between
-
-
-def _bin_edges(grey: np.ndarray) -> np.ndarray:
-    if grey.dtype == np.uint8:
-        return np.arange(grey.min(), grey.max() + 2.0) - 0.5
+def _histogram(grey: np.ndarray, distinct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The levels that occur, and how often."""
+    if distinct.size <= _EXACT_LEVELS:
+        counts = np.bincount(np.searchsorted(distinct, grey.ravel()), minlength=distinct.size)
+        return distinct.astype(np.float64), counts
     low, high = np.percentile(grey, (_OUTLIERS, 100 - _OUTLIERS))
     if low == high:
         low, high = grey.min(), grey.max()
-    return np.linspace(low, high, _GREY_BINS + 1)
-
-
-def _midpoints(distinct: np.ndarray) -> np.ndarray:
-    levels = distinct.astype(np.float64)
-    return (levels[:-1] + levels[1:]) / 2
+    counts, edges = np.histogram(grey, bins=np.linspace(low, high, _GREY_BINS + 1))
+    occupied = counts > 0
+    return ((edges[:-1] + edges[1:]) / 2)[occupied], counts[occupied]
 
 
 def _check_numbers(values: np.ndarray) -> None:
