@@ -34,6 +34,7 @@ class Microstructure:
         source: name of the file it was read from; empty for a generated one.
         thresholds: P - 1 grey levels that separated the phases, if a grey image was segmented; else empty.
         periodic: it continues at its opposite faces, as generated volumes do; measured ones do not.
+        remarks: what the user should know of how the file was read, a line each; not part of equality.
     Raises:
         UserError: labels are not a non-empty 2D or 3D uint8 array below P, or the voxel size is not positive.
     """
@@ -45,6 +46,7 @@ class Microstructure:
     source: str = ""
     thresholds: tuple[float, ...] = ()
     periodic: bool = False
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.labels.dtype != np.uint8 or self.labels.ndim not in (2, 3) or self.labels.size == 0:

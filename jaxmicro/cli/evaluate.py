@@ -20,9 +20,9 @@ def run(options: Evaluate) -> None:
     paths = [file for path in options.volumes for file in volume_files(path)]
     if not paths:
         raise UserError("no volumes given; name volume files or a run folder of 'reconstruct'")
-    volumes = [read_image(path, ImageOptions()) for path in paths]
-    reference = read_image(options.reference, options)
-    true_volume = read_image(options.true_volume, ImageOptions()) if options.true_volume else None
+    volumes = [read_image(path, ImageOptions(), console) for path in paths]
+    reference = read_image(options.reference, options, console)
+    true_volume = read_image(options.true_volume, ImageOptions(), console) if options.true_volume else None
     check_comparable(volumes, reference, true_volume, r_max=options.r_max)  # before a folder is made
     folder = open_run_folder(
         "evaluate",

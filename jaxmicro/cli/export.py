@@ -10,7 +10,7 @@ from jaxmicro.io import write
 
 def run(options: Export) -> None:
     """Read, convert, write."""
-    target = options.target
+    console, target = Console(quiet=options.quiet), options.target
     if target.exists() and not options.overwrite:
         raise UserError(f"{target} exists already; choose another name or add --overwrite")
     if not target.parent.is_dir():
@@ -19,8 +19,8 @@ def run(options: Export) -> None:
     if suffix == ".safetensors":
         pipeline.save_prior(target, pipeline.load_prior(options.source))
     elif suffix in VOLUME_SUFFIXES:
-        write(target, read_image(volume_files(options.source)[0], options))
+        write(target, read_image(volume_files(options.source)[0], options, console))
     else:
         endings = ", ".join((*VOLUME_SUFFIXES, ".safetensors"))
         raise UserError(f"unknown ending {target.suffix!r} of {target}; expected one of {endings}")
-    Console(quiet=options.quiet).remark(f"wrote {target}")
+    console.remark(f"wrote {target}")

@@ -4,17 +4,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jaxmicro.cli.console import Console
 from jaxmicro.cli.options import ImageOptions
 from jaxmicro.errors import UserError
 from jaxmicro.io import read
+from jaxmicro.io.volumes import is_zarr
 from jaxmicro.types import Microstructure
 
 
-def read_image(path: Path, options: ImageOptions) -> Microstructure:
-    """The microstructure in a file, read as the options say."""
+def read_image(path: Path, options: ImageOptions, console: Console) -> Microstructure:
+    """The microstructure in a file, read as the options say; says what the user should know of how it was read."""
     if options.voxel_size is not None and options.voxel_size <= 0:
         raise UserError(f"the voxel size is {options.voxel_size}; expected a positive length")
-    return read(path, segment=options.segment, voxel_size=options.voxel_size, unit=options.unit)
+    found = read(path, segment=options.segment, voxel_size=options.voxel_size, unit=options.unit)
+    for remark in found.remarks:
+        console.remark(f"{path}: {remark}")
+    return found
 
 
 def three_edges(size: tuple[int, ...]) -> tuple[int, int, int]:
@@ -43,7 +48,7 @@ VOLUME_SUFFIXES = (".tif", ".tiff", ".vti", ".npz", ".zarr")
 
 def volume_files(source: Path) -> list[Path]:
     """The volumes of a run folder, or the file itself."""
-    if not source.is_dir() or source.suffix == ".zarr":
+    if not source.is_dir() or is_zarr(source):
         return [source]
     for suffix in VOLUME_SUFFIXES:
         if found := sorted(source.glob(f"volume_*{suffix}")):

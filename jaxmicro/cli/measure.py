@@ -26,7 +26,7 @@ def run(options: Measure) -> None:
 
 
 def _measured(options: Measure, console: Console) -> dict[str, Any]:
-    structure = read_image(options.file, options)
+    structure = read_image(options.file, options, console)
     solves = options.diffusivity == "always" or (options.diffusivity == "volumes" and structure.labels.ndim == 3)
     if solves and structure.labels.size >= LARGE:
         need = BYTES_PER_VOXEL * structure.labels.size / 1e9

@@ -32,7 +32,10 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions:
-    """How to read an image or a volume."""
+    """How to read an image or a volume.
+
+    Phases are numbered from the darkest, as a viewer shows the image: 0 is black, whatever the file stores.
+    """
 
     segment: MaybeInt = None
     """Split a grey image into this many phases by its histogram (multi-Otsu). Leave out for a segmented image."""
@@ -52,7 +55,8 @@ class Train(RunOptions, ImageOptions):
     """
 
     micrograph: Annotated[Positional[Path], arg(metavar="MICROGRAPH")]
-    """Segmented image (PNG, TIFF, NPY, NPZ, Zarr), or a volume whose planes are used. Grey images need --segment."""
+    """Segmented image (PNG, TIFF, NPY, NPZ, Zarr), or a volume whose planes are used. Grey images need --segment.
+    Phases are numbered from the darkest, as a viewer shows it."""
     phases: MaybeInt = None
     """Number of phases you expect; another number in the image is an error. Default: as many as the image has."""
     space: Annotated[Literal["pixel", "latent"] | None, arg(metavar="{pixel,latent}", help_behavior_hint="")] = None
@@ -207,7 +211,8 @@ class Measure(ImageOptions):
     """
 
     file: Annotated[Positional[Path], arg(metavar="FILE")]
-    """Image or volume: PNG, TIFF, NPY, NPZ, Zarr or VTI."""
+    """Image or volume: PNG, TIFF, NPY, NPZ, Zarr or VTI. Phases are numbered from the darkest, as a viewer shows it
+    (0 is black, also where the file stores white as 0)."""
     r_max: MaybeInt = None
     """Largest distance of the curves, in voxels. Default: 32, or half the shortest edge if that is less."""
     diffusivity: Literal["volumes", "always", "never"] = "volumes"

@@ -21,7 +21,7 @@ from jaxmicro.types import Microstructure
 def run(options: Train) -> None:
     """Train and write the run folder."""
     console = Console(quiet=options.quiet)
-    micrograph = read_image(options.micrograph, options)
+    micrograph = read_image(options.micrograph, options, console)
     _check(options, micrograph)
     start = _start(options, micrograph)
     if start is not None and (options.patch != Train.patch or options.widths or options.paper):

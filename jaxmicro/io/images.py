@@ -1,7 +1,11 @@
-"""Reading micrographs and volumes: PNG and TIFF here, NPY, NPZ, Zarr and VTI from `volumes`."""
+"""Reading micrographs and volumes: PNG and TIFF here, NPY, NPZ, Zarr and VTI from `volumes`.
+
+Grey levels are those that a viewer such as Fiji shows, 0 is black, whatever a file stores: a TIFF that stores white as
+0 (WhiteIsZero) and a palette of greys are turned into what they show, with every compression and suffix. Indices into
+a palette of up to eight colours are labels.
+"""
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,18 +14,19 @@ from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from jaxmicro import phases
 from jaxmicro.errors import UserError
 from jaxmicro.io import volumes
-from jaxmicro.io.raster import Raster, plain_unit, reading
+from jaxmicro.io.raster import Raster, check_size, plain_unit, reading
 from jaxmicro.types import Microstructure
 
 _PILLOW = (".png", ".bmp", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
 _NUMPY = (".npy", ".npz")
 _MOST_CHANNELS = 4
+_DEFLATE = 1032  # bytes that one byte of a PNG can unpack to, at most
 _KNOWN = "PNG, TIFF, NPY, NPZ, Zarr and VTI"
 
 
@@ -52,7 +57,7 @@ def read(
     try:
         size, unit = _calibration(raster, voxel_size, unit)
         labels, values, thresholds = _phases(raster, segment, max_phases)
-        return Microstructure(labels, values, size, unit, raster.source, thresholds, raster.periodic)
+        return Microstructure(labels, values, size, unit, raster.source, thresholds, raster.periodic, raster.remarks)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -69,7 +74,7 @@ def read_raster(path: str | Path) -> Raster:
     if path.is_dir():
         raster = volumes.read_zarr(path)
     elif suffix in _PILLOW:
-        raster = Raster(_read_with_pillow(path, suffix[1:].upper())[0], source=path.name)
+        raster = Raster(_read_with_pillow(path, suffix[1:].upper()), source=path.name)
     elif suffix in _TIFF:
         raster = _read_tiff(path)
     elif suffix in _NUMPY:
@@ -129,23 +134,45 @@ def _check_grid(path: Path, array: np.ndarray) -> None:
         )
 
 
-def _read_with_pillow(path: Path, kind: str) -> list[np.ndarray]:
-    """Pages of an image file as grey levels or palette indices "h w"."""
-    with reading(path, kind), warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large micrographs are no attack
+def _read_with_pillow(path: Path, kind: str) -> np.ndarray:
+    """Grey levels or palette indices "h w", or colours "h w s"."""
+    with reading(path, kind), _opened(path) as image:
+        if image.format == "PNG":
+            _check_png_size(path, image)
+        if image.mode != "P":
+            return _one_channel(path, np.asarray(image))
+        colours = np.zeros((256, 3), np.uint8)
+        palette = np.frombuffer(bytes(image.getpalette("RGB") or b""), np.uint8).reshape(-1, 3)
+        colours[: len(palette)] = palette
+        return _one_channel(path, _through_palette(np.asarray(image), colours))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image of any size up to our own limit: Pillow's is below a section of 14,000 x 14,000."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
         with Image.open(path) as image:
-            return [_one_channel(path, _pixels(page)) for page in ImageSequence.Iterator(image)]
+            check_size(path, (image.height, image.width), len(image.getbands()))
+            yield image
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
-def _pixels(page: Image.Image) -> np.ndarray:
-    """Pixels "h w" or "h w s"; the palette is applied when it is grey, else its indices are the labels."""
-    if page.mode != "P":
-        return np.asarray(page)
-    colours = np.asarray(page.convert("RGB"))
-    indices = np.asarray(page)
-    grey = (colours == colours[..., :1]).all()
-    few = np.unique(indices).size <= phases.MAX_PHASES
-    return indices if few and not grey else colours
+def _check_png_size(path: Path, image: Image.Image) -> None:
+    bits = 1 if image.mode == "1" else 8 * len(image.getbands())  # at least: a palette may take fewer
+    bits = 1 if image.mode == "P" else bits
+    if image.width * image.height * bits / 8 > _DEFLATE * path.stat().st_size:
+        raise ValueError(f"{path.stat().st_size} bytes cannot hold {image.height} x {image.width} pixels")
+
+
+def _through_palette(indices: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """What an image with a palette holds: greys as they are shown, else few indices as labels, else colours "... s"."""
+    used = np.unique(indices)
+    shown = colours[used]
+    if (shown == shown[:, :1]).all():
+        return colours[indices, 0]
+    return indices if used.size <= phases.MAX_PHASES else colours[indices]
 
 
 def _one_channel(path: Path, pixels: np.ndarray) -> np.ndarray:
@@ -166,27 +193,88 @@ def _equal_channels(path: Path, channels: np.ndarray) -> np.ndarray:
 
 def _read_tiff(path: Path) -> Raster:
     with reading(path, "TIFF"), _damage_is_an_error(), tifffile.TiffFile(path) as tiff:
-        if len(tiff.series) != 1:
-            raise UserError(
-                f"{path} holds {len(tiff.series)} images of different sizes; save one of them, or one stack"
-            )
-        series = tiff.series[0]
         _check_all_bytes_present(tiff)
-        array = _one_stack(path, _decode(path, series), series.axes)
-        spacing, unit, values = _tiff_calibration(tiff, array.ndim)
         info = str((tiff.imagej_metadata or {}).get("Info", ""))
+        ours = volumes.values_from_text(info) is not None
+        series = list(tiff.series)
+        _check_same_size(path, series)
+        stacks = []
+        for one in series:
+            array, axes = _stored(path, one)
+            if not ours:  # those are numbers of phases: a display that Fiji inverted does not renumber them
+                array, axes = _shown(array, axes, one.keyframe, colours_only_show=bool(tiff.is_imagej))
+            stacks.append(_one_stack(path, array, axes))
+        array = stacks[0] if len(stacks) == 1 else _in_page_order(series, stacks)
+        spacing, unit, values = _tiff_calibration(tiff, array.ndim)
     return Raster(array, spacing, unit, values, path.name, volumes.periodic_from_text(info, array.shape))
 
 
-def _decode(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
+def _check_same_size(path: Path, series: list[tifffile.TiffPageSeries]) -> None:
+    """Pages written one by one may be as many series: of one size and kind they are one stack."""
+    kinds = {(one.keyframe.shape, one.dtype) for one in series}
+    if len(kinds) > 1:
+        sizes = ", ".join(f"{' x '.join(map(str, shape))} {dtype}" for shape, dtype in sorted(kinds, key=str))
+        raise UserError(
+            f"{path} holds {len(series)} images of different sizes or types ({sizes}); save one of them, or one stack"
+        )
+
+
+def _in_page_order(series: list[tifffile.TiffPageSeries], stacks: list[np.ndarray]) -> np.ndarray:
+    """One stack of several, whose pages may alternate."""
+    planes = np.concatenate([stack.reshape(-1, *stack.shape[-2:]) for stack in stacks])
+    pages = [-1 if page is None else int(page.index) for one in series for page in one.pages]
+    if len(pages) == len(planes) and min(pages) >= 0:
+        planes = planes[np.argsort(pages)]
+    return planes
+
+
+def _stored(path: Path, series: tifffile.TiffPageSeries) -> tuple[np.ndarray, str]:
+    """Pixels as stored, and their axes."""
     try:
-        return series.asarray()
+        return series.asarray(), series.axes
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
     # LZW and other compressions for which tifffile needs a further package
-    pages = _read_with_pillow(path, "TIFF")
-    return np.stack(pages).reshape([edge for axis, edge in zip(series.axes, series.shape, strict=True) if axis != "S"])
+    pages = []
+    with _opened(path) as image:
+        for page in series.pages:
+            image.seek(page.index)  # type: ignore[union-attr]
+            pages.append(np.asarray(image))
+    array, axes = np.stack(pages), series.axes.replace("S", "")
+    grid = [edge for axis, edge in zip(series.axes, series.shape, strict=True) if axis != "S"]
+    array, axes = array.reshape(*grid, *array.shape[3:]), axes + "S" * (array.ndim > 3)
+    bits, white = series.keyframe.bitspersample, series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    if array.dtype in (bool, np.uint8) and white:  # Pillow inverts these, and deeper ones not
+        array = _inverted(array, 8)
+    if array.dtype == np.uint8 and bits < 8 and series.keyframe.photometric != tifffile.PHOTOMETRIC.PALETTE:
+        array = array // (255 // (2**bits - 1))  # Pillow stretches 2 and 4 bits to 8
+    return array, axes
+
+
+def _shown(array: np.ndarray, axes: str, page: tifffile.TiffPage, *, colours_only_show: bool) -> tuple[np.ndarray, str]:
+    """Pixels with 0 black, and their axes.
+
+    Args:
+        colours_only_show: indices into a palette of colours are the data (so ImageJ stores them), however many.
+    """
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        return _inverted(array, page.bitspersample), axes
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+        shown = _through_palette(array, (page.colormap.T >> 8).astype(np.uint8))
+        if shown.ndim == array.ndim:
+            return shown, axes
+        return (array, axes) if colours_only_show else (shown, axes + "S")
+    return array, axes
+
+
+def _inverted(array: np.ndarray, bits: int) -> np.ndarray:
+    """Black for white: in the range of the bits, or of numbers that have no white, from the largest."""
+    if array.dtype == bool:
+        return ~array
+    if array.dtype.kind == "u":
+        return (2**bits - 1 - array).astype(array.dtype)
+    return array.max() - array.astype(np.result_type(array, np.int32))  # no overflow of small signed integers
 
 
 def _one_stack(path: Path, array: np.ndarray, axes: str) -> np.ndarray:

@@ -1,9 +1,10 @@
 """What every file format needs: an array with its calibration, errors of one line, files that are whole or absent."""
 
 import errno
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _UNITS = {
     **dict.fromkeys(("", "pixel", "pixels", "voxel", "voxels"), None),
 }
 _CUBIC_TOLERANCE = 1e-3  # relative; calibrations are often stored as fractions of small integers
+_MOST_BYTES = 2**30  # of an image as it is decoded; its phases and their counts take as much again
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -34,6 +36,7 @@ class Raster:
         values: values that the labels 0..P-1 stand for, if the array is labels written by this package.
         source: name of the file.
         periodic: the file says that its opposite faces continue each other.
+        remarks: what the user should know of how the file was read, a line each.
     """
 
     array: np.ndarray
@@ -42,6 +45,7 @@ class Raster:
     values: tuple[float, ...] | None = None
     source: str = ""
     periodic: bool = False
+    remarks: tuple[str, ...] = ()
 
     @property
     def voxel_size(self) -> float | None:
@@ -71,6 +75,20 @@ def plain_unit(unit: str | None) -> str | None:
             f"unit {unit!r} has characters that image formats cannot store; use plain letters, like um or nm"
         )
     return unit
+
+
+def check_size(path: Path, shape: Sequence[int], bytes_per_pixel: int) -> None:
+    """Refuses, before any memory is taken, a file that says it holds more than we read.
+
+    Raises:
+        UserError: it is larger than 1 GiB when decoded.
+    """
+    need = math.prod(shape) * bytes_per_pixel
+    if need > _MOST_BYTES:
+        raise UserError(
+            f"{path} holds {' x '.join(map(str, shape))} pixels, {need / 2**30:.1f} GiB when decoded, and at most "
+            f"{_MOST_BYTES // 2**30} GiB is read; cut or scale it down first"
+        )
 
 
 def drop_unit_axes(array: np.ndarray, axes: int = 2) -> np.ndarray:

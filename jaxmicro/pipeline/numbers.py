@@ -69,6 +69,7 @@ def measure(
         "voxel_size": structure.voxel_size,
         "unit": structure.unit if structure.voxel_size else "voxel",
         "thresholds": list(structure.thresholds),
+        "remarks": list(structure.remarks),
         "r_max": r_max,
         "phases": [
             {

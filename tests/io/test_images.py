@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import zlib
 
 import numpy as np
 import pytest
@@ -255,3 +256,46 @@ def test_several_times_or_sizes_in_one_tiff_are_refused(tmp_path, volume):
 def test_an_npz_of_several_arrays_without_labels_is_refused_with_their_names(tmp_path, labels):
     np.savez(tmp_path / "many.npz", first=labels, second=labels)
     assert "first, second" in refusal(tmp_path / "many.npz")
+
+
+def test_pages_written_one_by_one_are_one_stack(tmp_path, volume):
+    for section in volume:
+        tifffile.imwrite(tmp_path / "append.tif", LEVELS[section], append=True)
+    np.testing.assert_array_equal(io.read(tmp_path / "append.tif").labels, volume)
+
+
+def test_pages_that_alternate_in_compression_or_polarity_keep_their_order(tmp_path, volume):
+    with tifffile.TiffWriter(tmp_path / "mixed.tif") as pages:
+        for number, section in enumerate(LEVELS[volume]):
+            odd = number % 2 == 1
+            shown = 255 - section if odd else section
+            pages.write(
+                shown,
+                photometric="miniswhite" if odd else "minisblack",
+                compression="zlib" if odd else None,
+                contiguous=False,
+                metadata=None,
+            )
+    np.testing.assert_array_equal(io.read(tmp_path / "mixed.tif").labels, volume)
+
+
+def test_an_image_beyond_pillows_limit_is_read_and_the_limit_stays(tmp_path, labels, monkeypatch):
+    path = save(tmp_path / "large.png", LEVELS[labels])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow raises from twice of it
+    np.testing.assert_array_equal(io.read(path).labels, labels)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_more_pixels_than_we_read_are_refused_before_they_are_decoded(tmp_path, labels):
+    path = save(tmp_path / "huge.png", LEVELS[labels])
+    whole = bytearray(path.read_bytes())
+
+    def promise(edge: int) -> None:
+        whole[16:24] = int.to_bytes(edge, 4, "big") * 2  # width and height of the header, with its checksum
+        whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
+        path.write_bytes(whole)
+
+    promise(40_000)
+    assert "40000 x 40000 pixels, 1.5 GiB when decoded" in refusal(path)
+    promise(10_000)
+    assert "cannot hold 10000 x 10000 pixels" in refusal(path)
