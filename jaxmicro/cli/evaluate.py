@@ -22,7 +22,7 @@ def run(options: Evaluate) -> None:
         raise UserError("no volumes given; name volume files or a run folder of 'reconstruct'")
     volumes = [read_image(path, ImageOptions(), console) for path in paths]
     reference = read_image(options.reference, options, console)
-    true_volume = read_image(options.true_volume, ImageOptions(), console) if options.true_volume else None
+    true_volume = _true_volume(options, console)
     check_comparable(volumes, reference, true_volume, r_max=options.r_max)  # before a folder is made
     folder = open_run_folder(
         "evaluate",
@@ -44,6 +44,18 @@ def run(options: Evaluate) -> None:
     )
     if report is not None and not options.quiet:
         console.result(summary(report))
+
+
+def _true_volume(options: Evaluate, console: Console) -> Microstructure | None:
+    """The measured volume; --voxel-size holds for it, too, where it does not state its own."""
+    if options.true_volume is None:
+        return None
+    found = read_image(options.true_volume, ImageOptions(), console)
+    if found.voxel_size is None and options.voxel_size is not None:
+        return read_image(
+            options.true_volume, ImageOptions(voxel_size=options.voxel_size, unit=options.unit), Console(quiet=True)
+        )
+    return found
 
 
 def write_report(

@@ -62,9 +62,11 @@ def table(numbers: dict[str, Any]) -> str:
 
     Areas per volume are by Crofton's formula, which does not count the steps of the voxels as surface.
     """
-    unit = numbers["unit"]
+    unit = numbers["unit"] or "unit"
     size = " x ".join(map(str, numbers["shape"]))
-    voxel = f", voxel {numbers['voxel_size']:g} {unit}" if numbers["voxel_size"] else ""
+    voxel = (
+        f", voxel {numbers['voxel_size']:g} {numbers['unit'] or '(no unit stated)'}" if numbers["voxel_size"] else ""
+    )
     lines = [f"{numbers['file']}: {size} voxels{voxel}"]
     if numbers["thresholds"]:
         lines.append(f"grey levels between the phases: {', '.join(f'{t:g}' for t in numbers['thresholds'])}")

@@ -20,6 +20,7 @@ from jaxmicro.evaluate.statistics import (
 )
 from jaxmicro.phases import in_phases_of
 from jaxmicro.types import ArrayLike, Microstructure
+from jaxmicro.units import same_length
 
 AXES = ("z", "y", "x")
 _CROP = 64  # edge of the crops of the micrograph whose scatter is reported, pixels
@@ -114,19 +115,27 @@ def check_comparable(
         raise UserError("no volumes to evaluate; give at least one")
     if r_max < 1:
         raise UserError(f"r_max is {r_max} voxels; expected 1 or more")
-    for volume in (*volumes, *([true_volume] if true_volume else [])):
+    every = (*volumes, *([true_volume] if true_volume else []))
+    sized = next((m for m in (reference, *every) if m.voxel_size is not None), reference)
+    for volume in every:
         name = volume.source or "a volume"
         if volume.labels.ndim != 3:
             raise UserError(f"{name} is an image of shape {volume.labels.shape}; expected a volume z y x")
         in_phases_of(reference, volume)
-        size, expected = volume.voxel_size, reference.voxel_size
-        if size is None or expected is None:
-            continue
-        if volume.unit != reference.unit or abs(size / expected - 1) > 1e-3:
+        size, expected = volume.voxel_size, sized.voxel_size
+        if size is not None and expected is not None and not same_length(size, volume.unit, expected, sized.unit):
             raise UserError(
-                f"{name} has voxels of {size:g} {volume.unit}, the reference of {expected:g} {reference.unit}; "
-                "resample one of them, or correct its voxel size"
+                f"{name} has voxels of {size:g} {volume.unit or '(no unit)'}, "
+                f"{sized.source or 'the reference'} of {expected:g} {sized.unit or '(no unit)'}; "
+                "resample one of them (jaxmicro export --resample), or correct its voxel size"
             )
+    measured = true_volume if true_volume is not reference else None
+    if measured is not None and measured.voxel_size is None and sized.voxel_size is not None:
+        stated = f"{sized.voxel_size:g} {sized.unit or ''}".rstrip()
+        raise UserError(
+            f"the true volume {measured.source} states no voxel size, {sized.source or 'the others'} has {stated}; "
+            "its lengths cannot be compared: if it has the same voxel size, say so with --voxel-size and --unit"
+        )
     smallest = min(min(m.labels.shape) for m in (*volumes, reference))
     if smallest < 4:
         raise UserError(f"an edge of {smallest} voxels is too short to measure correlations; at least 4 are needed")

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
@@ -19,8 +17,10 @@ from PIL import Image
 from jaxmicro import phases
 from jaxmicro.errors import UserError
 from jaxmicro.io import volumes
-from jaxmicro.io.raster import Raster, check_size, plain_unit, reading
+from jaxmicro.io.calibration import INCH, Calibration, density_calibration, tiff_calibration
+from jaxmicro.io.raster import Raster, check_size, reading
 from jaxmicro.types import Microstructure
+from jaxmicro.units import plain_unit
 
 _PILLOW = (".png", ".bmp", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
@@ -55,9 +55,10 @@ def read(
     """
     raster = read_raster(path)
     try:
-        size, unit = _calibration(raster, voxel_size, unit)
+        size, unit, remarks = _calibration(raster, voxel_size, unit)
         labels, values, thresholds = _phases(raster, segment, max_phases)
-        return Microstructure(labels, values, size, unit, raster.source, thresholds, raster.periodic, raster.remarks)
+        said = (*raster.remarks, *remarks)
+        return Microstructure(labels, values, size, unit, raster.source, thresholds, raster.periodic, said)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -74,7 +75,9 @@ def read_raster(path: str | Path) -> Raster:
     if path.is_dir():
         raster = volumes.read_zarr(path)
     elif suffix in _PILLOW:
-        raster = Raster(_read_with_pillow(path, suffix[1:].upper()), source=path.name)
+        array = _read_with_pillow(path, suffix[1:].upper())
+        spacing, unit, remarks = _density(path)
+        raster = Raster(array, spacing, unit, source=path.name, size_remarks=remarks)
     elif suffix in _TIFF:
         raster = _read_tiff(path)
     elif suffix in _NUMPY:
@@ -97,15 +100,19 @@ def _phases(raster: Raster, segment: int | None, max_phases: int) -> tuple:
     return *phases.labels_from_values(raster.array, max_phases=max_phases), ()
 
 
-def _calibration(raster: Raster, voxel_size: float | None, unit: str | None) -> tuple[float | None, str | None]:
+def _calibration(
+    raster: Raster, voxel_size: float | None, unit: str | None
+) -> tuple[float | None, str | None, tuple[str, ...]]:
+    """Voxel size, unit, and what is to be said of them."""
     if voxel_size is not None:
         unit = plain_unit(unit) or raster.unit
         if unit is None:
             raise UserError(f"voxel size {voxel_size:g} given without a unit; give both (--voxel-size and --unit)")
-        return float(voxel_size), unit
-    if unit is not None:
+        return float(voxel_size), unit, ()
+    if unit is not None and (raster.spacing is None or raster.unit is not None):
         raise UserError(f"unit {unit} given without a voxel size; give both (--voxel-size and --unit)")
-    return raster.voxel_size, raster.unit
+    size, unit = raster.voxel_size, plain_unit(unit) or raster.unit
+    return size, None if size is None else unit, raster.size_remarks
 
 
 def _check_exists(path: Path) -> None:
@@ -166,6 +173,17 @@ def _check_png_size(path: Path, image: Image.Image) -> None:
         raise ValueError(f"{path.stat().st_size} bytes cannot hold {image.height} x {image.width} pixels")
 
 
+def _density(path: Path) -> Calibration:
+    """What the resolution of a PNG (per metre), JPEG or BMP (per inch) says of its pixels."""
+    with reading(path, path.suffix[1:].upper()), _opened(path) as image:
+        dots = image.info.get("dpi", (0, 0))
+    if len(dots) != 2 or not all(np.isfinite(float(d)) and float(d) > 0 for d in dots):
+        return Calibration()
+    metres = 1.0 if path.suffix.lower() == ".png" else INCH
+    width, height = (INCH / metres / float(d) for d in dots)
+    return density_calibration((height, width), metres, 2)
+
+
 def _through_palette(indices: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """What an image with a palette holds: greys as they are shown, else few indices as labels, else colours "... s"."""
     used = np.unique(indices)
@@ -195,18 +213,19 @@ def _read_tiff(path: Path) -> Raster:
     with reading(path, "TIFF"), _damage_is_an_error(), tifffile.TiffFile(path) as tiff:
         _check_all_bytes_present(tiff)
         info = str((tiff.imagej_metadata or {}).get("Info", ""))
-        ours = volumes.values_from_text(info) is not None
+        values = volumes.values_from_text(info)
         series = list(tiff.series)
         _check_same_size(path, series)
         stacks = []
         for one in series:
             array, axes = _stored(path, one)
-            if not ours:  # those are numbers of phases: a display that Fiji inverted does not renumber them
+            if values is None:  # else numbers of phases: a display that Fiji inverted does not renumber them
                 array, axes = _shown(array, axes, one.keyframe, colours_only_show=bool(tiff.is_imagej))
             stacks.append(_one_stack(path, array, axes))
         array = stacks[0] if len(stacks) == 1 else _in_page_order(series, stacks)
-        spacing, unit, values = _tiff_calibration(tiff, array.ndim)
-    return Raster(array, spacing, unit, values, path.name, volumes.periodic_from_text(info, array.shape))
+        spacing, unit, remarks = tiff_calibration(tiff, array.ndim)
+    periodic = volumes.periodic_from_text(info, array.shape)
+    return Raster(array, spacing, unit, values, path.name, periodic, size_remarks=remarks)
 
 
 def _check_same_size(path: Path, series: list[tifffile.TiffPageSeries]) -> None:
@@ -317,44 +336,3 @@ def _check_all_bytes_present(tiff: tifffile.TiffFile) -> None:
         ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False))
         if max(ends, default=0) > size:
             raise ValueError("the file ends before its pixels do")
-
-
-def _tiff_calibration(tiff: tifffile.TiffFile, ndim: int) -> tuple:
-    """Spacing in array order, unit, and our own phase values; None for each that the file lacks.
-
-    A bare TIFF resolution is ignored: it is mostly the 72 dots per inch of some printer.
-    """
-    if tiff.is_ome and tiff.ome_metadata:
-        return *_ome_calibration(tiff.ome_metadata, ndim), None
-    if not tiff.is_imagej:
-        return None, None, None
-    metadata: dict[str, Any] = tiff.imagej_metadata or {}
-    unit = plain_unit(str(metadata.get("unit", "")))
-    values = volumes.values_from_text(str(metadata.get("Info", "")))
-    if unit is None and "spacing" not in metadata:
-        return None, None, values
-    depth = float(metadata.get("spacing", 1.0))  # ImageJ leaves out a depth of 1
-    tags = tiff.pages[0].tags  # type: ignore[union-attr]
-    across = [_edge(tags.valueof(name)) for name in ("YResolution", "XResolution")]
-    edges = [depth] * (ndim - 2) + [edge for edge in across if edge is not None]
-    if len(edges) < ndim:
-        return None, None, values
-    if all(abs(edge - depth) <= 1e-6 * depth for edge in edges):  # the text is exact, the fractions are 32-bit
-        edges = [depth] * ndim
-    return tuple(edges), unit, values
-
-
-def _edge(resolution: tuple[int, int] | None) -> float | None:
-    """Edge of a pixel from the TIFF fraction (pixels, units)."""
-    return None if not resolution or 0 in resolution else resolution[1] / resolution[0]
-
-
-def _ome_calibration(xml: str, ndim: int) -> tuple[tuple[float, ...] | None, str | None]:
-    pixels = next((node for node in ElementTree.fromstring(xml).iter() if node.tag.endswith("Pixels")), None)
-    axes = "ZYX"[-ndim:]
-    if pixels is None or any(f"PhysicalSize{axis}" not in pixels.attrib for axis in axes):
-        return None, None
-    units = {plain_unit(pixels.get(f"PhysicalSize{axis}Unit", "um")) for axis in axes}
-    if len(units) != 1:
-        raise UserError(f"its axes have different units ({', '.join(sorted(map(str, units)))}); save it with one unit")
-    return tuple(float(pixels.attrib[f"PhysicalSize{axis}"]) for axis in axes), units.pop()

@@ -12,15 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxmicro.errors import UserError
+from jaxmicro.units import cubic
 
-_UNITS = {
-    **dict.fromkeys(("micron", "microns", "micrometer", "micrometre", "µm", "μm", "\\u00b5m"), "um"),
-    **dict.fromkeys(("nanometer", "nanometre", "nanometers"), "nm"),
-    **dict.fromkeys(("millimeter", "millimetre", "millimeters"), "mm"),
-    **dict.fromkeys(("å", "å", "ångström"), "angstrom"),
-    **dict.fromkeys(("", "pixel", "pixels", "voxel", "voxels"), None),
-}
-_CUBIC_TOLERANCE = 1e-3  # relative; calibrations are often stored as fractions of small integers
 _MOST_BYTES = 2**30  # of an image as it is decoded; its phases and their counts take as much again
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -31,12 +24,13 @@ class Raster:
 
     Attributes:
         array: "h w" or "z y x", any real type.
-        spacing: edges of a voxel in array order; None when the file has no calibration.
+        spacing: edges of a voxel in array order, NaN where the file does not say; None when it has no calibration.
         unit: unit of the spacing, ASCII; None when unknown.
         values: values that the labels 0..P-1 stand for, if the array is labels written by this package.
         source: name of the file.
         periodic: the file says that its opposite faces continue each other.
         remarks: what the user should know of how the file was read, a line each.
+        size_remarks: the same of its voxel size; void where another one is given.
     """
 
     array: np.ndarray
@@ -46,35 +40,28 @@ class Raster:
     source: str = ""
     periodic: bool = False
     remarks: tuple[str, ...] = ()
+    size_remarks: tuple[str, ...] = ()
 
     @property
     def voxel_size(self) -> float | None:
-        """Edge of a square pixel or cubic voxel in `unit`; None when unknown.
+        """Edge of a square pixel or cubic voxel in `unit`; None when it is unknown along any axis.
 
         Raises:
             UserError: the voxels are not cubic.
         """
         if self.spacing is None:
             return None
-        if max(self.spacing) - min(self.spacing) > _CUBIC_TOLERANCE * min(self.spacing):
-            edges = " x ".join(f"{edge:.6g}" for edge in self.spacing)
+        known = [edge for edge in self.spacing if not math.isnan(edge)]
+        if known and min(known) > 0 and not cubic(known):
+            edges = " x ".join("?" if math.isnan(edge) else f"{edge:.6g}" for edge in self.spacing)
+            what, shape = ("pixels", "square") if len(self.spacing) == 2 else ("voxels", "cubic")
             order = " ".join("zyx"[-len(self.spacing) :])
             raise UserError(
-                f"voxels are {edges} {self.unit or 'units'} (in the order {order}), not cubic; "
-                "resample the volume, or give the voxel size (--voxel-size) to read them as cubic"
+                f"{what} are {edges}{f' {self.unit}' if self.unit else ''} (in the order {order}), not {shape}; make "
+                f"them so with jaxmicro export --resample {min(known):.6g} (the new edge), or give --voxel-size if "
+                "the file is wrong"
             )
-        return self.spacing[0]
-
-
-def plain_unit(unit: str | None) -> str | None:
-    """Unit in its ASCII spelling: um for the micrometre's many names; None for pixels."""
-    unit = (unit or "").strip()
-    unit = _UNITS.get(unit.lower(), unit)
-    if unit is not None and not (unit.isascii() and unit.isprintable()):
-        raise UserError(
-            f"unit {unit!r} has characters that image formats cannot store; use plain letters, like um or nm"
-        )
-    return unit
+        return None if len(known) < len(self.spacing) else self.spacing[0]
 
 
 def check_size(path: Path, shape: Sequence[int], bytes_per_pixel: int) -> None:

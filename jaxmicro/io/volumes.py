@@ -16,8 +16,9 @@ import tensorstore
 import tifffile
 
 from jaxmicro.errors import UserError
-from jaxmicro.io.raster import Raster, drop_unit_axes, plain_unit, reading, replacing
+from jaxmicro.io.raster import Raster, drop_unit_axes, reading, replacing
 from jaxmicro.types import Microstructure
+from jaxmicro.units import plain_unit
 
 _ZARR_CHUNK = 64  # voxels along each edge
 _APPENDED = b'<AppendedData encoding="raw">'

@@ -1,6 +1,7 @@
 """A comparison gives zero for equal media, numbers countable by hand for laminates, small errors for one material."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from jaxmicro.descriptors import lineal_path, radial_two_point
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import compare, slice_statistics, warnings
+from jaxmicro.evaluate import check_comparable, compare, slice_statistics, warnings
 from jaxmicro.types import Microstructure
 
 R_MAX = 8
@@ -189,6 +190,24 @@ def test_volumes_with_voxels_of_another_size_are_refused():
     volume = Microstructure(labels.astype(np.uint8), (0.0, 1.0), 65.0, "nm")
     with pytest.raises(UserError, match="resample"):
         compare([volume], Microstructure(volume.labels[:, 0], (0.0, 1.0), 130.0, "nm"), patches=0)
+
+
+def test_voxel_sizes_are_compared_as_lengths_whatever_their_units():
+    volume = Microstructure(laminate(), (0.0, 1.0), 50.0, "nm")
+    micrograph = Microstructure(laminate()[:, :, 0], (0.0, 1.0), 0.05, "um")
+    check_comparable([volume], micrograph)
+    with pytest.raises(UserError, match="50 nm"):
+        check_comparable([volume], replace(micrograph, voxel_size=50.0))
+
+
+def test_a_true_volume_of_unknown_or_other_voxel_size_is_refused():
+    volume, flat = Microstructure(laminate(), (0.0, 1.0), 65.0, "nm"), structure(laminate()[:, :, 0])
+    with pytest.raises(UserError, match="states no voxel size.*65 nm"):
+        check_comparable([volume], flat, structure(laminate()))
+    with pytest.raises(UserError, match="260 nm"):  # also where the micrograph itself has no calibration
+        check_comparable([volume], flat, replace(volume, voxel_size=260.0))
+    check_comparable([volume], flat, replace(volume, voxel_size=0.065, unit="um"))
+    check_comparable([structure(laminate())], flat, structure(laminate()))
 
 
 def test_slices_fit_together_in_an_isotropic_medium_and_not_when_they_are_strangers(same_material: dict):
