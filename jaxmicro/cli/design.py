@@ -1,7 +1,6 @@
 """`jaxmicro design`: volumes that meet targets."""
 
 import dataclasses
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -17,10 +16,11 @@ from jaxmicro.cli.evaluate import summary, write_report
 from jaxmicro.cli.inputs import checked_options, three_edges
 from jaxmicro.cli.options import Design
 from jaxmicro.cli.reconstruct import find_reference, sampling_of
+from jaxmicro.cli.resume import drop_damaged_arrays, is_made, is_recorded
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
 from jaxmicro.guidance import CURVES, DistillationConfig, Target, Wish, exact_of_planes
-from jaxmicro.io import read, write
+from jaxmicro.io import files, read, write
 from jaxmicro.pipeline import Prior
 from jaxmicro.types import Microstructure
 
@@ -95,6 +95,7 @@ def design_into(
     formats: Sequence[str],
     names: Sequence[str] = (),
     stems: tuple[str, str] = ("reconstruction", "volume"),
+    shape: Sequence[int],
     **options: Any,
 ) -> None:
     """Make the designs that the folder does not hold yet.
@@ -103,23 +104,34 @@ def design_into(
         stems: of the files of what a design starts from and of what it comes to.
         options: go to `pipeline.design`.
     """
-    files = [folder.path / f"design_{number:03d}.json" for number in range(count)]
+
+    def paths(stem: str, number: int) -> list[Path]:
+        return [folder.path / f"{stem}_{number:03d}.{ending}" for ending in formats]
 
     def keep(number: int, found: pipeline.Design) -> None:
         for stem, volume in zip(stems, (found.reconstruction, found.volume), strict=True):
-            for ending in formats:
-                write(folder.path / f"{stem}_{number:03d}.{ending}", volume)
+            for path in paths(stem, number):
+                write(path, volume)
         folder.write_figures({f"design_{number:03d}": figures.design(found, names)})
         record = _record(found, names)
-        folder.write_json(files[number].name, record)  # last: it says that the rest is there
+        folder.write_sealed(f"design_{number:03d}.json", record)  # last: it says that the rest is there
         shutil.rmtree(folder.path / UNTARGETED, ignore_errors=True)
         console.remark(_line(number, record, rounds=options.get("rounds")))
 
+    def made(number: int) -> bool:
+        if not is_recorded(folder.path / f"design_{number:03d}.json", console):
+            return False
+        size: dict[str, Any] = {"shape": shape, "phases": prior.config.phases}
+        whole = [is_made(paths(stem, number), **size, console=console) for stem in stems]
+        return all(whole) and (folder.path / "figures" / f"design_{number:03d}.png").is_file()
+
+    drop_damaged_arrays(sorted((folder.path / UNTARGETED).glob("*.npz")), console)
     pipeline.design(
         prior,
         targets,
+        shape=shape,
         volumes=count,
-        skip=[number for number, file in enumerate(files) if file.exists()],
+        skip=[number for number in range(count) if made(number)],
         on_design=keep,
         keep=folder.path / UNTARGETED,
         progress=console.progress,
@@ -129,7 +141,7 @@ def design_into(
 
 def _report(folder: RunFolder, console: Console, options: Design, reference) -> None:
     """The table of all designs, and the comparison of the designed volumes with the micrograph."""
-    records = [json.loads((folder.path / f"design_{n:03d}.json").read_text()) for n in range(options.volumes)]
+    records = [files.unsealed(folder.path / f"design_{n:03d}.json") for n in range(options.volumes)]
     folder.write_json("designs.json", records)
     if not options.quiet:
         console.result(_table(records))

@@ -1,6 +1,6 @@
 """The pictures that the verbs write, each as the content of a PNG file."""
 
-import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxmicro import viz
 from jaxmicro.guidance import CURVES
-from jaxmicro.io import read_raster
+from jaxmicro.io import files, read_raster
 from jaxmicro.phases import in_phases_of
 from jaxmicro.pipeline import Design
 from jaxmicro.types import Microstructure
@@ -56,9 +56,15 @@ def samples(images: np.ndarray, phases: int) -> bytes:
 
 
 def training(log: Path) -> bytes:
-    """Loss against step, from a log.jsonl."""
-    records = [json.loads(line) for line in log.read_text().splitlines()]
-    return viz.png(viz.training_curves([record for record in records if record.get("event") == "training"]))
+    """Loss against step, from a log.jsonl; lines that are cut off or damaged are passed over."""
+    records, _ = files.read_lines(log)
+    return viz.png(viz.training_curves([record for record in records if _is_of_training(record)]))
+
+
+def _is_of_training(record: dict[str, Any]) -> bool:
+    numbers = [number for name in ("step", "loss", "validation_loss") if (number := record.get(name)) is not None]
+    plain = (isinstance(number, int | float) and abs(number) < sys.float_info.max for number in numbers)
+    return record.get("event") == "training" and all(plain)
 
 
 def of_volumes(volumes: Sequence[Microstructure], reference: Microstructure | None = None) -> dict[str, bytes]:

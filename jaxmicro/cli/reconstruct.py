@@ -10,6 +10,7 @@ from jaxmicro.cli.console import Console
 from jaxmicro.cli.evaluate import write_report
 from jaxmicro.cli.inputs import checked_options, three_edges
 from jaxmicro.cli.options import Reconstruct, Sampling
+from jaxmicro.cli.resume import drop_damaged_arrays, is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
 from jaxmicro.io import read, write
@@ -89,31 +90,41 @@ def sampling_of(options: Sampling, prior: Prior) -> SamplingConfig:
 
 
 def sample_into(
-    folder: RunFolder, console: Console, prior: Prior, *, count: int, formats: Sequence[str], **options: Any
+    folder: RunFolder,
+    console: Console,
+    prior: Prior,
+    *,
+    count: int,
+    formats: Sequence[str],
+    shape: Sequence[int],
+    **options: Any,
 ) -> list[Microstructure]:
     """Make the volumes that the folder does not hold yet; returns all of them, in order.
 
     `options` go to `pipeline.reconstruct`.
     """
 
-    def files(number: int) -> list[Path]:
+    def paths(number: int) -> list[Path]:
         return [folder.path / f"volume_{number:03d}.{ending}" for ending in formats]
 
     def keep(number: int, volume: Microstructure) -> None:
-        for path in files(number):
+        for path in paths(number):
             write(path, volume)
         folder.log("volume", number=number, volume_fractions=volume.volume_fractions)
 
+    unfinished, phases = folder.path / "unfinished.npz", prior.config.phases
+    drop_damaged_arrays([unfinished], console)
     pipeline.reconstruct(
         prior,
+        shape=shape,
         volumes=count,
-        skip=[number for number in range(count) if all(path.exists() for path in files(number))],
+        skip=[n for n in range(count) if is_made(paths(n), shape=shape, phases=phases, console=console)],
         on_volume=keep,
-        checkpoint=folder.path / "unfinished.npz",
+        checkpoint=unfinished,
         progress=console.progress,
         **options,
     )
-    return [read(files(number)[0]) for number in range(count)]
+    return [read(paths(number)[0]) for number in range(count)]
 
 
 def find_reference(source: str, prior: Prior, given: Path | None) -> Microstructure | None:

@@ -1,12 +1,14 @@
 """The folder a run writes: config.json (its exact options), log.jsonl, figures/, results, report.html."""
 
+import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxmicro.errors import UserError
+from jaxmicro.io import files
 
 _NOT_PART_OF_THE_RUN = ("out", "quiet", "resume", "minutes")  # options that may differ when a run is continued
 
@@ -34,21 +37,20 @@ class RunFolder:
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a whole file at once: a reader never sees half of it, and a failure leaves the old one."""
         path = self.file(name)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            partial.write_bytes(content.encode() if isinstance(content, str) else content)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        files.write_bytes(path, content.encode() if isinstance(content, str) else content)
         return path
 
     def config(self) -> dict[str, Any]:
         """What config.json says."""
-        return json.loads((self.path / "config.json").read_text())
+        return files.read_json(self.path / "config.json")
 
     def write_json(self, name: str, value: Any) -> Path:
         """As `write`; NaN and infinity, which JSON lacks, become null."""
         return self.write(name, to_json(value, indent=2) + "\n")
+
+    def write_sealed(self, name: str, record: Mapping[str, Any]) -> Path:
+        """As `write_json`, with a checksum by which `files.unsealed` notices damage."""
+        return self.write_json(name, files.sealed(_plain(record)))
 
     def write_figures(self, pictures: Mapping[str, bytes]) -> None:
         """Contents of PNG files by name, to the folder figures/."""
@@ -58,8 +60,7 @@ class RunFolder:
     def log(self, event: str, **fields: Any) -> None:
         """Append one line to log.jsonl."""
         record = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **fields}
-        with self.file("log.jsonl").open("a") as file:
-            file.write(to_json(record) + "\n")
+        files.append_line(self.file("log.jsonl"), to_json(record))
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
@@ -98,17 +99,19 @@ def open_run_folder(
     Raises:
         UserError: the folder exists and `resume` is off; or it holds a run with other options.
     """
-    path = out or _default_path(verb, name, resume=resume)
+    config = {"verb": verb, "options": options, **resolved, "inputs": {str(p): _checksum(p) for p in inputs}}
+    config = json.loads(to_json(config))
+    path = out or (_last_path(verb, name) if resume else _claimed_path(verb, name))
     if path.exists() and not path.is_dir():
         raise UserError(f"the output {path} is a file; expected a folder to make: choose another --out")
+    if resume and path.is_dir():
+        files.clean(path)
     used = path.is_dir() and any(path.iterdir())
     if used and not resume:
         raise UserError(
             f"the output folder {path} exists already and is kept as it is; choose another --out, "
             "or add --resume to continue the run in it"
         )
-    config = {"verb": verb, "options": options, **resolved, "inputs": {str(p): _checksum(p) for p in inputs}}
-    config = json.loads(to_json(config))
     folder = RunFolder(path)
     if used:
         _check_same(path, config)
@@ -119,28 +122,43 @@ def open_run_folder(
     return folder
 
 
-def _default_path(verb: str, name: str, *, resume: bool) -> Path:
-    """runs/verb-name, or the first free runs/verb-name-2, -3, ...; the last one that exists when resuming."""
+def _names(verb: str, name: str) -> Iterator[Path]:
+    """runs/verb-name, runs/verb-name-2, -3, ..."""
     base = "-".join(part for part in (verb, name) if part)
-    path, number = Path("runs") / base, 1
-    while True:
-        following = Path("runs") / f"{base}-{number + 1}"
-        if not (following if resume else path).exists():
+    yield Path("runs") / base
+    yield from (Path("runs") / f"{base}-{number}" for number in itertools.count(2))
+
+
+def _claimed_path(verb: str, name: str) -> Path:
+    """The first free name, made: of processes that start at the same time each gets its own."""
+    Path("runs").mkdir(exist_ok=True)
+    for path in _names(verb, name):
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
             return path
-        path, number = following, number + 1
+    raise AssertionError("names never end")
+
+
+def _last_path(verb: str, name: str) -> Path:
+    """The last name that is taken; the first if none is."""
+    taken = list(itertools.takewhile(Path.exists, _names(verb, name)))
+    return taken[-1] if taken else next(_names(verb, name))
 
 
 def _check_same(path: Path, config: dict) -> None:
     try:
-        before = json.loads((path / "config.json").read_text())
-    except (OSError, ValueError):
+        before = files.read_json(path / "config.json")
+        parts = {key: before[key] for key in ("options", "inputs")}
+        if not all(isinstance(part, dict) for part in parts.values()):
+            raise ValueError
+    except (UserError, KeyError, ValueError):
         raise UserError(f"{path} holds no run to resume (no readable config.json); choose another --out") from None
     if before.get("verb") != config["verb"]:
         raise UserError(
             f"{path} holds a run of {before.get('verb')!r}, not of {config['verb']!r}; choose another --out"
         )
-    for key in ("options", "inputs"):
-        was, now = before.get(key, {}), config[key]
+    for key, was in parts.items():
+        now = config[key]
         for field in sorted(set(was) | set(now)):
             if field not in _NOT_PART_OF_THE_RUN and was.get(field) != now.get(field):
                 raise UserError(

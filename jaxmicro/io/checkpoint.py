@@ -20,6 +20,7 @@ import safetensors.numpy
 from orbax.checkpoint import v1 as ocp
 
 from jaxmicro.errors import UserError
+from jaxmicro.io.files import write_bytes
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every save, and the traces of errors it also raises
 
@@ -121,16 +122,7 @@ def save_weights(path: str | Path, params: Mapping[str, Any], config: Mapping[st
             raise UserError(f"weight {name} is not finite in {array.dtype}; {path} is not written")
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     metadata = {"format": FORMAT, "config": json.dumps(config, sort_keys=True)}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(safetensors.numpy.save(arrays, metadata=metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
+    write_bytes(path, safetensors.numpy.save(arrays, metadata=metadata))
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,9 +2,7 @@
 
 import errno
 import math
-import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxmicro.errors import UserError
+from jaxmicro.io.files import whole
 from jaxmicro.units import cubic
 
 _MOST_BYTES = 2**30  # of an image as it is decoded; its phases and their counts take as much again
@@ -100,42 +99,21 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary name beside `path`; what is written there becomes `path` at the end, or vanishes on an error.
+def replacing(path: Path, *, ours: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+    """As `files.whole`, with what goes wrong in one line.
 
     Raises:
         UserError: the disk is full, or the place cannot be written to; what `path` held before is still there.
     """
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         if not path.parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {path.parent}; create it first")
-        yield part
-        _move(part, path)
+        with whole(path, ours=ours) as part:
+            yield part
+    except UserError:
+        raise
     except Exception as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"cannot write {path}: {_write_failure(error)}") from error
-    finally:
-        _remove(part)
-
-
-def _move(part: Path, path: Path) -> None:
-    """Renames; a folder in the way (a Zarr array) is put aside first, because rename replaces files only."""
-    if not path.is_dir():
-        os.replace(part, path)
-        return
-    old = part.with_suffix(".old")
-    os.replace(path, old)
-    os.replace(part, path)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _write_failure(error: Exception) -> str:

@@ -5,6 +5,7 @@ microstructure, and leaves either the whole file or none.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -16,10 +17,12 @@ import tensorstore
 import tifffile
 
 from jaxmicro.errors import UserError
+from jaxmicro.io.files import read_json
 from jaxmicro.io.raster import Raster, drop_unit_axes, reading, replacing
 from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit
 
+_ZARR_ATTRIBUTES = {"voxel_size", "unit", "values", "periodic"}
 _ZARR_CHUNK = 64  # voxels along each edge
 _APPENDED = b'<AppendedData encoding="raw">'
 _VTI_TYPES = {"UInt8": "<u1", "Int8": "<i1", "UInt16": "<u2", "Int16": "<i2", "Int32": "<i4", "UInt32": "<u4"} | {
@@ -159,8 +162,6 @@ def write_zarr(path: str | Path, microstructure: Microstructure) -> None:
     """Writes a Zarr (version 3) array in chunks of 64 voxels a side; voxel size, unit, values and periodicity are
     attributes."""
     path, labels = Path(path), microstructure.labels
-    if path.exists() and not is_zarr(path):
-        raise UserError(f"cannot write {path}: it exists and is not a Zarr array; remove it or choose another name")
     metadata = {
         "data_type": "uint8",
         "shape": labels.shape,
@@ -177,7 +178,7 @@ def write_zarr(path: str | Path, microstructure: Microstructure) -> None:
             "periodic": microstructure.periodic,
         },
     }
-    with replacing(path) as part:
+    with replacing(path, ours=is_our_zarr) as part:
         store = tensorstore.open(_zarr_spec(part, "zarr3") | {"metadata": metadata, "create": True}).result()
         store.write(labels).result()
 
@@ -296,6 +297,19 @@ def _vti_fields(values: tuple[float, ...], voxel_size: float | None, unit: str |
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a Zarr array or group, version 2 or 3."""
     return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def is_our_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr array as `write_zarr` writes it, and holds nothing else: it may be replaced."""
+    try:
+        metadata = read_json(path / "zarr.json")
+    except UserError:
+        return False
+    attributes = metadata.get("attributes")
+    if metadata.get("node_type") != "array" or not isinstance(attributes, dict) or set(attributes) != _ZARR_ATTRIBUTES:
+        return False
+    inside = (child.relative_to(path).as_posix() for child in path.rglob("*") if not child.is_dir())
+    return all(name == "zarr.json" or re.fullmatch(r"c(/\d+)+", name) for name in inside)
 
 
 def read_zarr(path: Path) -> Raster:

@@ -18,6 +18,7 @@ from jaxmicro.descriptors import lineal_path
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate
 from jaxmicro.guidance import CURVES, DistillationConfig, Target, Wish, distill, exact, steer
+from jaxmicro.io.files import load_arrays, save_arrays
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline.interfaces import FARTHEST, move_interfaces, sides, some_of, valueless
@@ -27,10 +28,8 @@ from jaxmicro.pipeline.volumes import (
     as_microstructure,
     default_sampling,
     held_fractions,
-    load_arrays,
     reconstruct,
     sampling_config,
-    save_arrays,
     stage_report,
     statistics_to_hold,
     volume_keys,

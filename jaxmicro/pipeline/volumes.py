@@ -4,9 +4,7 @@ import dataclasses
 import functools
 import json
 import math
-import os
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,6 +17,7 @@ from jaxtyping import Array, UInt8
 from jaxmicro import evaluate, models
 from jaxmicro.compiling import jit_network
 from jaxmicro.errors import UserError
+from jaxmicro.io.files import load_arrays, save_arrays
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, roughness_levels, untuned
 from jaxmicro.reconstruct import (
@@ -362,26 +361,3 @@ def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence
         near = (np.abs(share - 1) < NEAR) & np.array([found is not None for found in fractions])[:, None, None]
         path = jnp.asarray(np.where(near, share * np.asarray(material.held_lineal_path), np.nan), jnp.float32)
     return Held(target, roughness, covariance, path)
-
-
-def save_arrays(path: Path, identity: str, **arrays) -> None:
-    """Keep arrays for `load_arrays`; the file is there whole, or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, identity=np.array(identity), **arrays)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def load_arrays(path: Path | None, identity: str) -> dict[str, np.ndarray] | None:
-    """What `save_arrays` wrote for the same identity; None if there is nothing of use."""
-    if path is None or not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            found = dict(data)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
-    return found if str(found.pop("identity", "")) == identity else None

@@ -86,11 +86,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("jaxmicro.cli.run_folder.os.replace", full)
+    monkeypatch.setattr("jaxmicro.io.files.os.replace", full)
     with pytest.raises(OSError):
         folder.write("report.html", "new")
     assert (folder.path / "report.html").read_text() == "old"
-    assert not list(folder.path.glob("*.partial"))
+    assert sorted(path.name for path in folder.path.iterdir()) == ["config.json", "log.jsonl", "report.html"]
 
 
 def test_json_is_strict_even_for_numbers_that_json_lacks():

@@ -12,7 +12,6 @@ import tifffile
 
 from jaxmicro import io
 from jaxmicro.errors import UserError
-from jaxmicro.io import raster
 from jaxmicro.types import Microstructure
 
 SUFFIXES = (".tif", ".tiff", ".vti", ".npz", ".zarr")
@@ -189,7 +188,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, suffi
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(raster, "_move", full)
+    monkeypatch.setattr("jaxmicro.io.files.os.replace", full)
     with pytest.raises(UserError, match="no space left"):
         io.write(tmp_path / f"volume{suffix}", volume(3, 4, 5))
     assert os.listdir(tmp_path) == []
@@ -199,7 +198,7 @@ def test_ctrl_c_while_writing_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(raster, "_move", interrupt)
+    monkeypatch.setattr("jaxmicro.io.files.os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         io.write(tmp_path / "volume.vti", volume(3, 4, 5))
     assert os.listdir(tmp_path) == []

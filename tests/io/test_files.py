@@ -1,0 +1,147 @@
+"""What is written is whole or absent, what is replaced was ours, and what is read back is what was written."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxmicro.errors import UserError
+from jaxmicro.io import files, read, write
+from jaxmicro.types import Microstructure
+
+STRUCTURE = Microstructure(np.arange(27, dtype=np.uint8).reshape(3, 3, 3) % 2, (0.0, 1.0), 2.0, "nm")
+
+
+def finished_process() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    files.write_bytes(tmp_path / "a.json", b"old")
+    with pytest.raises(OSError, match="no more"), files.whole(tmp_path / "a.json") as part:
+        part.write_bytes(b"ne")
+        raise OSError("no more")
+    assert (tmp_path / "a.json").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    done = []
+    monkeypatch.setattr(files.os, "fsync", lambda number: done.append("flush"))
+    monkeypatch.setattr(files.os, "replace", lambda a, b, rename=os.replace: (done.append("rename"), rename(a, b)))
+    files.write_bytes(tmp_path / "a.json", b"new")
+    assert done == ["flush", "rename", "flush"]  # of the file; its name; of the folder
+
+
+def test_leftovers_of_killed_processes_go_and_those_of_running_ones_stay(tmp_path: Path):
+    ended = finished_process()
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / f".a.{ended}.part.png").write_bytes(b"ha")
+    (tmp_path / f".volume.{ended}.part.zarr").mkdir()
+    (tmp_path / f".volume.{ended}.part.zarr" / "zarr.json").write_bytes(b"{}")
+    (tmp_path / f".kept.{ended}.old.zarr").mkdir()  # killed between the two renames
+    (tmp_path / f".b.{os.getppid()}.part").write_bytes(b"ha")
+    (tmp_path / ".hidden").write_bytes(b"not ours")
+    files.clean(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(["figures", "kept.zarr", f".b.{os.getppid()}.part", ".hidden"])
+    assert not os.listdir(tmp_path / "figures")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".vti", ".npz", ".zarr"])
+def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path: Path, suffix: str):
+    target = tmp_path / f"volume{suffix}"
+    target.mkdir()
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="folder"):
+        write(target, STRUCTURE)
+    assert (target / "notes.txt").read_text() == "mine"
+
+
+def test_an_array_of_ours_is_replaced_until_something_is_added_to_it(tmp_path: Path):
+    target = tmp_path / "volume.zarr"
+    write(target, STRUCTURE)
+    write(target, STRUCTURE)
+    assert read(target) == STRUCTURE
+    (target / "sibling").mkdir()
+    (target / "sibling" / "zarr.json").write_text("{}")
+    with pytest.raises(UserError, match="never replaced"):
+        write(target, STRUCTURE)
+    assert (target / "sibling" / "zarr.json").exists()
+    assert sorted(os.listdir(tmp_path)) == ["volume.zarr"]
+
+
+def test_an_array_or_group_of_others_is_not_replaced(tmp_path: Path):
+    for number, metadata in enumerate(({"node_type": "group"}, {"node_type": "array", "attributes": {}}, [])):
+        target = tmp_path / f"{number}.zarr"
+        target.mkdir()
+        (target / "zarr.json").write_text(json.dumps(metadata))
+        with pytest.raises(UserError, match="never replaced"):
+            write(target, STRUCTURE)
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "volume.npz")
+    with pytest.raises(UserError, match="no regular file"):
+        write(tmp_path / "volume.npz", STRUCTURE)
+
+
+def test_a_line_is_added_whole_after_one_that_was_cut_off(tmp_path: Path):
+    log = tmp_path / "log.jsonl"
+    files.append_line(log, '{"step": 1}')
+    log.write_bytes(log.read_bytes() + b'{"step": 2, "lo')
+    files.append_line(log, '{"step": 3}')
+    assert files.read_lines(log) == ([{"step": 1}, {"step": 3}], 1)
+
+
+def test_a_sealed_record_tells_any_change(tmp_path: Path):
+    path = tmp_path / "record.json"
+    record = {"a": [1, 2.5, None], "met": True, "b": {"c": 1e-17}}
+    path.write_text(json.dumps(files.sealed(record), indent=2))
+    assert files.unsealed(path) == record
+    text = path.read_text()
+    for number in range(len(text)):
+        for changed in (text[:number], text[:number] + chr(ord(text[number]) ^ 1) + text[number + 1 :]):
+            path.write_text(changed)
+            try:
+                found = files.unsealed(path)
+            except UserError:
+                continue
+            assert found == record, f"a change at {number} went unnoticed"
+
+
+def test_kept_arrays_come_back_for_the_same_work_only(tmp_path: Path):
+    path = tmp_path / "unfinished.npz"
+    files.save_arrays(path, "work", a=np.arange(6.0).reshape(2, 3), done=3)
+    found = files.load_arrays(path, "work")
+    assert found is not None and int(found["done"]) == 3
+    np.testing.assert_array_equal(found["a"], np.arange(6.0).reshape(2, 3))
+    assert files.load_arrays(path, "other work") is None
+    assert not files.is_damaged(path)
+
+
+def test_kept_arrays_that_are_cut_or_changed_are_noticed(tmp_path: Path):
+    path = tmp_path / "unfinished.npz"
+    files.save_arrays(path, "work", a=np.arange(6.0))
+    whole = path.read_bytes()
+    changed = whole.replace(np.float64(5).tobytes(), np.float64(6).tobytes())
+    for damaged in (b"", whole[:100], whole[: len(whole) // 2], changed, b"\x00" * 64):
+        path.write_bytes(damaged)
+        assert files.load_arrays(path, "work") is None
+        assert files.is_damaged(path)
+    np.savez(path, identity=np.array("work"), a=np.arange(6.0))  # whole, and not ours
+    assert files.is_damaged(path)
+
+
+def test_what_an_array_promises_is_held_against_its_file():
+    files.check_promise(Path("a"), (64, 64, 64, 1), 0)  # anything small may be all of one value
+    files.check_promise(Path("a"), (2048, 2048, 2048), 2**23)
+    for factors, there in (((2**20, 2**20, 2**20), 2**10), ((2**40, 8), 2**30), ((-4, 8), 32)):
+        with pytest.raises(UserError, match="damaged"):
+            files.check_promise(Path("a"), factors, there)
