@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from jaxmicro.errors import UserError
+from jaxmicro.types import ArrayLike
 
 SMALL = 2**26  # bytes that any file may promise
 MOST_COMPRESSED = 2000  # bytes of an array for each byte of its file; deflate reaches 1032, segmented volumes about 100
@@ -145,7 +146,7 @@ def unsealed(path: Path) -> dict[str, Any]:
     return record
 
 
-def save_arrays(path: Path, identity: str, **arrays: np.ndarray | int) -> None:
+def save_arrays(path: Path, identity: str, **arrays: ArrayLike | int) -> None:
     """Keeps arrays for `load_arrays`, with a text that says what they belong to."""
     plain = {name: np.asarray(array) for name, array in arrays.items()}
     digest = _digest_of_arrays(identity, plain)
