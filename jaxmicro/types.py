@@ -6,6 +6,8 @@ Axis letters, the same everywhere: `n` batch, `h w` image, `z y x` volume, `c` c
 
 import math
 from dataclasses import dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from jax import Array
@@ -85,6 +87,34 @@ class Microstructure:
         """Share of the voxels of each phase, in label order; sums to 1."""
         counts = np.bincount(self.labels.ravel(), minlength=self.phases)
         return tuple(float(count) / self.labels.size for count in counts)
+
+
+def check_fields(config: Any) -> None:
+    """Refuses a dataclass made from a file if its fields have not the types it declares: 2.0 is no number of phases.
+
+    Raises:
+        ValueError: names the first such field.
+    """
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not _has_type(value, hint):
+            raise ValueError(f"{name} is {str(value)[:40]!r}, expected {getattr(hint, '__name__', hint)}")
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return any(_has_type(value, each) for each in arguments)
+    if origin is tuple:
+        each = [arguments[0]] * len(value) if arguments[-1] is Ellipsis and isinstance(value, tuple) else arguments
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(each)
+            and all(_has_type(item, kind) for item, kind in zip(value, each, strict=True))
+        )
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, hint)
 
 
 def check_patch(micrograph: Microstructure, patch: int) -> None:

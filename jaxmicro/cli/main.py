@@ -1,6 +1,7 @@
 """The command `jaxmicro`: parse, run the verb, turn what goes wrong into one line and an exit code.
 
-Exit codes: 0 done; 2 wrong input, or a request that cannot be met; 130 interrupted by Ctrl-C. Anything else is a bug.
+Exit codes: 0 done; 2 wrong input, or a request that cannot be met; 130 interrupted by Ctrl-C, 143 by SIGTERM, as batch
+systems send it: both keep what was computed. Anything else is a bug.
 """
 
 import contextlib
@@ -13,8 +14,11 @@ import inspect
 import io
 import os
 import shlex
+import shutil
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Union
 
 import tyro
@@ -29,6 +33,7 @@ A usual session: 'train' on a segmented micrograph, 'reconstruct' volumes, 'eval
 'jaxmicro VERB --help' explains each verb; 'jaxmicro demo' shows all of it in a few minutes.
 """
 
+LEAST_WIDTH = 40  # columns that help is laid out for; narrower terminals wrap its lines
 VERBS = (Train, Reconstruct, Design, Measure, Evaluate, Export, Demo)
 
 
@@ -44,14 +49,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv:
         argv = ["--help"]
     command = parse(argv)
+    if getattr(command, "quiet", False):
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA's alarms of slow compilation; read when JAX is loaded
+    with _ended_by_sigterm():
+        return _run(command, argv)
+
+
+def _run(command: Any, argv: Sequence[str]) -> int:
     try:
         verb = importlib.import_module(f"jaxmicro.cli.{_verb(type(command))}")  # loads JAX: not for --help
         verb.run(command)
     except UserError as error:
         return _fail(str(error), 2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         kept = "nothing was kept." if isinstance(command, Measure) else "what was computed is kept."
-        return _fail(f"interrupted; {kept} {_how_to_go_on(command, argv)}", 130)
+        code = 143 if isinstance(interruption, _Terminated) else 130
+        return _fail(f"interrupted; {kept} {_how_to_go_on(command, argv)}", code)
     except BrokenPipeError:  # the reader of our output has gone, as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -63,6 +76,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which does what Ctrl-C does, with an exit code of its own."""
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Within, SIGTERM raises `_Terminated`, unless whoever started us has the signal ignored."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise _Terminated
+
+    in_main_thread = threading.current_thread() is threading.main_thread()  # signals can be set there only
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _readable_width() -> Iterator[None]:
+    """Within, the terminal counts as at least 40 columns wide: tyro's layout never ends in fewer than five."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(max(LEAST_WIDTH, shutil.get_terminal_size().columns))
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+
+
 def parse(argv: Sequence[str]) -> Any:
     """The verb with its options, as one of the frozen dataclasses of this package."""
     kinds = tuple(
@@ -72,7 +120,7 @@ def parse(argv: Sequence[str]) -> Any:
     union: Any = Union[kinds]  # noqa: UP007  # a union of types that are known only now
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(complaint), _readable_width():
             return tyro.cli(
                 union,
                 prog="jaxmicro",

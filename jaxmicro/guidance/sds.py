@@ -1,5 +1,6 @@
 """Score distillation: slices moved to where the prior finds them likely and the targets are met (P-MicroLad 3.4)."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from jaxmicro.phases import hardened
 from jaxmicro.planes import Codec, PlaneModel, put_planes, take_planes
 
 Misfit = Callable[[Float[Array, "z y x p"]], Float[Array, ""]]
+MOST_STEPS = 10**6  # of one distillation
 SOFTNESS = 0.02  # of the fractions that are encoded: what is wholly decided has no derivative
 
 
@@ -42,7 +44,9 @@ class DistillationConfig:
         for name, number in (("steps", self.steps), ("turn", self.turn)):
             if number < 1:
                 raise ValueError(f"{name} of the distillation is {number}; expected at least 1")
-        if not self.learning_rate > 0 or not self.weight >= 0:
+        if max(self.steps, self.turn) > MOST_STEPS:
+            raise ValueError(f"steps of the distillation are {self.steps}; expected at most {MOST_STEPS}")
+        if not 0 < self.learning_rate < math.inf or not 0 <= self.weight < math.inf:
             raise ValueError(
                 f"learning_rate is {self.learning_rate} and weight {self.weight}; expected above 0 and at least 0"
             )

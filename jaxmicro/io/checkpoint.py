@@ -128,7 +128,7 @@ def save_weights(path: str | Path, params: Mapping[str, Any], config: Mapping[st
 def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `save_weights` wrote: (nested dict of float32 NumPy arrays, config).
 
-    Errors: UserError when the file is missing, damaged, or not written by `save_weights`.
+    Errors: UserError when the file is missing, damaged, not written by `save_weights`, or a weight is not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -137,12 +137,22 @@ def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (safetensors.SafetensorError, OSError) as error:
+    except Exception as error:  # of types that NumPy lacks, too
         raise UserError(f"{path} is not a readable safetensors file ({_first_line(error)}); get it again") from error
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path} holds no jaxmicro configuration; expected weights written by jaxmicro")
-    widened = {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
-    return _nest(widened), json.loads(metadata["config"])
+    try:
+        config = json.loads(metadata["config"])
+        widened = {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
+        params = _nest(widened)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({_first_line(error)}); get it again") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is damaged: its configuration is no JSON object; get it again")
+    for name, array in widened.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise UserError(f"{path} is damaged: weight {name} is not finite, or not of 32 bits; get it again")
+    return params, config
 
 
 def check_weights(params: Any, like: Any, *, source: str | Path) -> None:

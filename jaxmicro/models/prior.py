@@ -23,6 +23,7 @@ from jaxmicro.models.unet import UNet, UNetConfig
 from jaxmicro.models.vae import VAEConfig, init_vae, vae_codec
 from jaxmicro.noise import alpha, diffuse, linear_beta, sigma, velocity, x0_from_eps, x0_from_velocity
 from jaxmicro.planes import Codec, PlaneModel, pixel_codec
+from jaxmicro.types import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,11 @@ class PriorConfig:
     def __post_init__(self):
         if self.phases < 2:
             raise ValueError(f"a prior needs at least 2 phases, got {self.phases}")
+        if not 1 <= self.patch <= 8192 or self.phases > 256:
+            raise ValueError(f"patch is {self.patch} and phases {self.phases}; expected 1 to 8192 and 2 to 256")
+        low, high = self.log_snr_range
+        if not -100 <= low < high <= 100:
+            raise ValueError(f"log_snr_range is {self.log_snr_range}, expected two increasing numbers within -100..100")
         predictions = ("categorical", "epsilon", "velocity")[self.vae is not None :]
         if self.prediction not in predictions:
             raise ValueError(f"prediction in {self.space} space is {self.prediction!r}, expected one of {predictions}")
@@ -79,13 +85,16 @@ class PriorConfig:
 
     @classmethod
     def from_dict(cls, data: dict) -> "PriorConfig":
-        """Inverse of `to_dict`; an unknown field is a TypeError."""
+        """Inverse of `to_dict`; an unknown field is a TypeError, a value that cannot be a ValueError."""
         as_tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         for part, kind in {"unet": UNetConfig, "vae": VAEConfig}.items():
             if as_tuples.get(part) is not None:
                 fields = {k: tuple(v) if isinstance(v, list) else v for k, v in as_tuples[part].items()}
                 as_tuples[part] = kind(**fields)
-        return cls(**as_tuples)
+                check_fields(as_tuples[part])
+        config = cls(**as_tuples)
+        check_fields(config)
+        return config
 
 
 def latent_small(phases: int, latent_size: int = 16, *, patch: int = 64) -> PriorConfig:

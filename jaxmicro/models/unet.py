@@ -35,6 +35,12 @@ class UNetConfig:
             raise ValueError(
                 f"attention has {len(self.attention)} entries, widths has {len(self.widths)}: give one each"
             )
+        if not 1 <= len(self.widths) <= 8 or not all(1 <= width <= 8192 for width in self.widths):
+            raise ValueError(f"widths are {self.widths}, expected one to eight channel counts between 1 and 8192")
+        if not (1 <= self.patch <= 64 and 1 <= self.blocks <= 64 and 2 <= self.embedding <= 8192):
+            raise ValueError(
+                f"patch is {self.patch} and blocks {self.blocks} (1 to 64 each), embedding {self.embedding} (2 to 8192)"
+            )
         if self.dims not in (2, 3):
             raise ValueError(f"dims is {self.dims}, expected 2 or 3")
 

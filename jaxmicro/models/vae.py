@@ -36,6 +36,16 @@ class VAEConfig:
     def __post_init__(self):
         if len(self.encoder) != len(self.decoder) or not self.encoder:
             raise ValueError(f"encoder {self.encoder} and decoder {self.decoder} must have as many widths, at least 1")
+        counts = (*self.encoder, *self.decoder, self.patch, self.channels)
+        if len(self.encoder) > 8 or not all(1 <= count <= 8192 for count in counts):
+            raise ValueError(
+                f"widths {self.encoder} and {self.decoder}, patch {self.patch} and channels {self.channels} of the "
+                "autoencoder must lie between 1 and 8192, with at most eight widths"
+            )
+        if not (1 <= self.fold <= 64 and 1 <= self.blocks <= 64):
+            raise ValueError(f"fold is {self.fold} and blocks {self.blocks}; expected 1 to 64 each")
+        if not 0 <= self.kl_weight < math.inf:
+            raise ValueError(f"kl_weight is {self.kl_weight}, expected zero or more")
         if self.reconstruction not in ("cross_entropy", "l1"):
             raise ValueError(f"reconstruction is {self.reconstruction!r}, expected 'cross_entropy' or 'l1'")
         if self.patch % self.factor:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -19,9 +20,10 @@ from jaxmicro.errors import UserError
 from jaxmicro.evaluate import mean_curves, phase_covariance
 from jaxmicro.io import read
 from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
+from jaxmicro.io.raster import plain_unit
 from jaxmicro.models import PriorConfig
 from jaxmicro.reconstruct import expected_boundary_density, segment_lags
-from jaxmicro.types import Microstructure
+from jaxmicro.types import Microstructure, check_fields
 
 Progress = Callable[[str, int, int, str], None]  # stage, done, total, note
 
@@ -43,6 +45,22 @@ class Material:
     held_covariance: tuple[tuple[float, ...], ...] = ()
     held_lineal_path: tuple[tuple[float, ...], ...] = ()  # the same of L, at `reconstruct.segment_lags`
 
+    def __post_init__(self):
+        phases, fractions = len(self.values), self.volume_fractions
+        if not all(math.isfinite(value) for value in self.values) or sorted(set(self.values)) != list(self.values):
+            raise UserError(f"the values of the phases are {self.values}; expected finite ones that increase")
+        if len(fractions) != phases or not all(0 <= fraction <= 1 for fraction in fractions):
+            raise UserError(f"the volume fractions are {fractions}; expected one between 0 and 1 for each phase")
+        if abs(math.fsum(fractions) - 1) > 1e-3:
+            raise UserError(f"the volume fractions {fractions} sum to {math.fsum(fractions):g}; expected 1")
+        if self.voxel_size is not None and not 0 < self.voxel_size < math.inf:
+            raise UserError(f"the voxel size is {self.voxel_size}; expected a positive length")
+        plain_unit(self.unit)
+        if not all(0 <= value < math.inf for value in self.roughness):
+            raise UserError("the roughness is damaged; expected numbers of zero or more")
+        for name in ("covariance", "two_point", "lineal_path", "held_covariance", "held_lineal_path"):
+            _check_curves(name, getattr(self, name), phases)
+
     @property
     def wanted_covariance(self) -> np.ndarray | None:
         """S2(r) - phi^2 "p r" that volumes with the micrograph's fractions need to have its S2; None: unknown.
@@ -59,6 +77,17 @@ class Material:
         """L of each phase at `reconstruct.segment_lags`, "p k", that the micrograph has; None: unknown."""
         path = np.asarray(self.lineal_path)
         return path[:, segment_lags(path.shape[1] - 1)] if self.lineal_path else None
+
+
+def _check_curves(name: str, curves: tuple, phases: int) -> None:
+    """Refuses curves that are not one for each phase (of the covariance, each pair of phases), or leave -1 to 1."""
+    pairs = name == "covariance"
+    rows = [curve for row in curves for curve in row] if pairs else list(curves)
+    complete = len(curves) in (0, phases) and all(len(row) == phases for row in curves if pairs)
+    if not complete or len({len(row) for row in rows}) > 1 or () in rows:
+        raise UserError(f"the {name} is incomplete; expected one curve for each phase, all of one length")
+    if not all(abs(value) <= 1 for row in rows for value in row):  # nor is NaN
+        raise UserError(f"the {name} has values beyond -1 to 1")
 
 
 @dataclass(frozen=True)
@@ -174,9 +203,12 @@ def load_prior(source: Path | str) -> Prior:
     try:
         prior = PriorConfig.from_dict(config["prior"])
         material = _material_from_dict(config["material"]) if config.get("material") else None
-    except (KeyError, TypeError, ValueError) as error:
+        if material is not None and len(material.values) != prior.phases:
+            raise ValueError(f"its material has {len(material.values)} phases, its network {prior.phases}")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{path} holds no prior of this version of jaxmicro ({error}); train it again") from None
-    return Prior(prior, _checked_params(params, prior, path), material, config.get("record", {}))
+    record = config.get("record")
+    return Prior(prior, _checked_params(params, prior, path), material, record if isinstance(record, dict) else {})
 
 
 def general_prior(phases: int, space: str = "pixel") -> Prior | None:
@@ -187,10 +219,11 @@ def general_prior(phases: int, space: str = "pixel") -> Prior | None:
 
 def bundled_micrograph(prior: Prior) -> Microstructure | None:
     """The micrograph that a bundled prior was trained on; None if it does not come with jaxmicro."""
-    if prior.material is None or not prior.material.source:
+    if prior.material is None:
         return None
-    path = Path(str(files("jaxmicro") / "assets" / prior.material.source))
-    if not path.is_file():
+    assets = {path.name: path for path in Path(str(files("jaxmicro") / "assets")).iterdir() if path.is_file()}
+    path = assets.get(prior.material.source)  # the source may be any text: a path in it leads nowhere
+    if path is None:
         return None
     return read(path, voxel_size=prior.material.voxel_size, unit=prior.material.unit)
 
@@ -225,10 +258,20 @@ def _material_from_dict(data: dict) -> Material:
     for name in ("two_point", "lineal_path", "held_covariance", "held_lineal_path"):
         lists[name] = tuple(tuple(curve) for curve in data.get(name, ()))
     known = {field.name for field in dataclasses.fields(Material)}
-    return Material(**{name: value for name, value in {**data, **lists}.items() if name in known})
+    material = Material(**{name: value for name, value in {**data, **lists}.items() if name in known})
+    check_fields(material)
+    return material
 
 
 def _checked_params(params: Any, config: PriorConfig, path: Path) -> Any:
     """The parameters, if they are those of this network."""
-    check_weights(params, jax.eval_shape(lambda: models.init(config, jax.random.key(0))), source=path)
+    check_weights(params, _shapes(config), source=path)
+    if config.vae is not None and not (params["latent"]["std"] > 0).all():
+        raise UserError(f"{path} is damaged: the standard deviation of a channel of its code is not positive")
     return jax.tree.map(jnp.asarray, params)
+
+
+@functools.lru_cache(maxsize=8)
+def _shapes(config: PriorConfig) -> Any:
+    """Names and shapes of the parameters of a network."""
+    return jax.eval_shape(lambda: models.init(config, jax.random.key(0)))

@@ -32,6 +32,8 @@ from jaxmicro.reconstruct.tiles import evidence_tiled
 Guide = Callable[[Float[Array, "z y x c"], Float[Array, ""]], Float[Array, "z y x c"]]
 """(x0_hat, log SNR) -> a prediction nearer to what is wanted."""
 
+MOST_EVALUATIONS = 10**6  # of the network, for one volume; the paper's has 1000
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
@@ -70,6 +72,11 @@ class SamplingConfig:
         if self.steps < 1 or self.harmonise < 0 or self.refine < 0:
             raise ValueError(
                 f"steps is {self.steps} (at least 1), harmonise {self.harmonise} and refine {self.refine} (at least 0)"
+            )
+        if self.steps * (self.harmonise + 1) > MOST_EVALUATIONS or self.refine > MOST_EVALUATIONS:
+            raise ValueError(
+                f"steps {self.steps}, harmonise {self.harmonise} and refine {self.refine} make more than "
+                f"{MOST_EVALUATIONS} evaluations; ask for fewer"
             )
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"shape is {self.shape}, expected three positive edges z y x")

@@ -118,8 +118,7 @@ def fit(
                     _lead_only(on_sample, step, state.ema)
                 if due(config.save_every):
                     checkpoint()
-                if interrupted():
-                    raise KeyboardInterrupt
+                interrupted()
                 upcoming = None if last else _take(batches, config, mesh)
         except KeyboardInterrupt:
             checkpoint()
@@ -240,17 +239,26 @@ class _Meter:
 
 @contextmanager
 def _deferred_interrupt():
-    """Within, the first Ctrl-C or SIGTERM only sets the flag that is yielded as a function; a second one acts at once.
+    """Within, the first Ctrl-C or SIGTERM waits until the function that is yielded is called; a second acts at once.
 
-    An interrupt in the middle of an update would leave the donated state without its successor.
+    An interrupt in the middle of an update would leave the donated state without its successor. What it then does is
+    what it does outside, or where that would end the process at once, KeyboardInterrupt.
     """
-    asked = threading.Event()
+    asked: list[signal.Signals] = []
+
+    def act():
+        if asked:
+            handler = before[asked[0]]
+            if callable(handler):
+                handler(asked[0], None)
+            raise KeyboardInterrupt
+
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield act
         return
 
     def ask(number, frame):
-        asked.set()
+        asked.append(signal.Signals(number))
         for name, handler in before.items():
             signal.signal(name, handler)
 
@@ -259,7 +267,7 @@ def _deferred_interrupt():
     for name in before:
         signal.signal(name, ask)
     try:
-        yield asked.is_set
+        yield act
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)

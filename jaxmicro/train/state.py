@@ -4,6 +4,7 @@
 fold_in(key(seed), k - 1), so a restarted run draws the same noise.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from jaxmicro.errors import UserError
 
 Params = Any  # a tree of float arrays
 Batch = Any  # a tree of arrays "n ..."
+MOST_STEPS = 10**8  # they are counted in 32 bits
+MOST_BATCH = 2**16  # crops: more fit no memory
 Metrics = dict[str, Any]  # scalars
 Loss = Callable[[Params, Batch, jax.Array], tuple[Any, Metrics]]  # (params, batch, key) -> (scalar, metrics)
 
@@ -52,13 +55,16 @@ class TrainConfig:
             raise UserError(f"ema_decay is {self.ema_decay}, expected 0 <= ema_decay < 1")
         positive = ("steps", "batch", "learning_rate", "vector_learning_rate", "clip")
         for name in (*positive, "log_every", "save_every", "evaluate_every"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:  # nor is NaN
                 raise UserError(f"{name} is {getattr(self, name)}, expected a positive number")
         for name in ("warmup", "sample_every", "seed", "final_fraction"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"{name} is {getattr(self, name)}, expected zero or more")
-        if self.minutes is not None and self.minutes <= 0:
+        if self.minutes is not None and not self.minutes > 0:
             raise UserError(f"minutes is {self.minutes}, expected a positive number or None")
+        for name, most in {"steps": MOST_STEPS, "batch": MOST_BATCH}.items():
+            if getattr(self, name) > most:
+                raise UserError(f"{name} is {getattr(self, name)}, expected at most {most}")
 
 
 class TrainState(NamedTuple):
