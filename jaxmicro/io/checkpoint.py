@@ -150,8 +150,8 @@ def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(config, dict):
         raise UserError(f"{path} is damaged: its configuration is no JSON object; get it again")
     for name, array in widened.items():
-        if array.dtype != np.float32 or not np.isfinite(array).all():
-            raise UserError(f"{path} is damaged: weight {name} is not finite, or not of 32 bits; get it again")
+        if not np.isfinite(array).all():
+            raise UserError(f"{path} is damaged: weight {name} is not finite; get it again")
     return params, config
 
 

@@ -266,6 +266,8 @@ def _material_from_dict(data: dict) -> Material:
 def _checked_params(params: Any, config: PriorConfig, path: Path) -> Any:
     """The parameters, if they are those of this network."""
     check_weights(params, _shapes(config), source=path)
+    if other := {str(leaf.dtype) for leaf in jax.tree.leaves(params)} - {"float32"}:
+        raise UserError(f"{path} is damaged: it has weights of type {' and '.join(other)}, expected float32")
     if config.vae is not None and not (params["latent"]["std"] > 0).all():
         raise UserError(f"{path} is damaged: the standard deviation of a channel of its code is not positive")
     return jax.tree.map(jnp.asarray, params)
