@@ -20,10 +20,10 @@ from jaxmicro.errors import UserError
 from jaxmicro.evaluate import mean_curves, phase_covariance
 from jaxmicro.io import read
 from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
-from jaxmicro.io.raster import plain_unit
 from jaxmicro.models import PriorConfig
 from jaxmicro.reconstruct import expected_boundary_density, segment_lags
 from jaxmicro.types import Microstructure, check_fields
+from jaxmicro.units import plain_unit
 
 Progress = Callable[[str, int, int, str], None]  # stage, done, total, note
 
