@@ -9,9 +9,9 @@ import pytest
 from media import level_cut
 
 from jaxmicro import pipeline
-from jaxmicro.descriptors import radial_two_point
+from jaxmicro.descriptors import centred, radial_two_point
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import fraction_covariance, mean_curves, phase_covariance, report_html
+from jaxmicro.evaluate import fraction_covariance, mean_lineal_path, phase_covariance, report_html
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline import Material, Prior, tuning
 from jaxmicro.pipeline.prior import rounded
@@ -183,16 +183,18 @@ def test_fractions_cannot_scatter_when_free_or_when_the_prior_knows_no_material(
 def test_volumes_are_to_have_the_two_point_correlation_of_the_whole_micrograph(
     micrograph: Microstructure, trained: Prior
 ):
-    """Not the covariance about a mean of its own: S2 at r = 0 is the fraction, and the curve is that of `evaluate`."""
+    """Not the covariance of the medium: S2 at r = 0 is the fraction, the curve is that of `evaluate`, and both phases
+    of two have one covariance."""
     material = trained.material
     assert material is not None and material.wanted_covariance is not None
-    s2, phi = np.asarray(material.two_point), np.asarray(material.volume_fractions)
+    phi = np.asarray(material.volume_fractions)
+    s2 = material.wanted_covariance + phi[:, None] ** 2
     assert s2[:, 0] == pytest.approx(phi, abs=1e-6)
-    assert material.wanted_covariance == pytest.approx(s2 - phi[:, None] ** 2)
-    curve = np.asarray(radial_two_point(micrograph.labels == 1, r_max=16))  # what `evaluate` compares with
+    curve = np.asarray(centred(radial_two_point)(micrograph.labels == 1, r_max=16))  # what `evaluate` compares with
     assert s2[1, :17] == pytest.approx(curve, abs=1e-6)
-    old = dataclasses.replace(material, two_point=())
-    assert old.wanted_covariance == pytest.approx(np.asarray(old.covariance).diagonal().T)
+    assert material.wanted_covariance[0] == pytest.approx(material.wanted_covariance[1], abs=1e-6)
+    unknown = dataclasses.replace(material, covariance=())
+    assert unknown.wanted_covariance is None
 
 
 def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograph(monkeypatch: pytest.MonkeyPatch):
@@ -200,7 +202,7 @@ def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograp
     micrograph = level_cut((256, 256), fraction=0.3, sigma=3.0, seed=5).astype(np.uint8)
     covariance = phase_covariance([micrograph], 2)
     fractions = (float(np.mean(micrograph == 0)), float(np.mean(micrograph == 1)))
-    _, path = mean_curves([micrograph], 2)
+    path = mean_lineal_path([micrograph], 2)
     known = Material(
         (0.0, 1.0), fractions, covariance=tuple(rounded(row) for row in covariance), lineal_path=rounded(path)
     )

@@ -23,10 +23,11 @@ from jaxmicro.descriptors.surface_area import (
     smoothed_surface_area,
     specific_surface_area,
 )
-from jaxmicro.descriptors.two_point import directional_two_point, radial_two_point, two_point_correlation
+from jaxmicro.descriptors.two_point import centred, directional_two_point, radial_two_point, two_point_correlation
 from jaxmicro.descriptors.volume_fraction import volume_fraction
 
 __all__ = [
+    "centred",
     "chord_length_distribution",
     "chord_lengths",
     "cluster_sizes",

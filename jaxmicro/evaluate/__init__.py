@@ -9,7 +9,7 @@ from jaxmicro.evaluate.report import report_html
 from jaxmicro.evaluate.representativity import integral_range, representativity, standard_error
 from jaxmicro.evaluate.scatter import fraction_covariance, phase_covariance
 from jaxmicro.evaluate.slice_map import code_summary, consecutive_distance, flat_map
-from jaxmicro.evaluate.statistics import mean_curves, slice_statistics
+from jaxmicro.evaluate.statistics import mean_lineal_path, slice_statistics
 
 __all__ = [
     "check_comparable",
@@ -22,7 +22,7 @@ __all__ = [
     "grey",
     "integral_range",
     "mean_absolute_error",
-    "mean_curves",
+    "mean_lineal_path",
     "memorisation",
     "normalised_two_point",
     "peak_signal_to_noise",

@@ -1,9 +1,10 @@
 """Statistics of the planes of a volume, of an image, and of a volume in 3D, one compiled program for each shape.
 
-All curves run over r = 0..r_max voxels and use unbiased estimators, so planes of 64 x 64 and a micrograph of
-1024 x 1024 estimate the same quantity. In a grid that is periodic every pair of voxels at a distance counts, also
-across its faces; from a window the pairs inside it. The former is the mean of the latter over all places of the window:
-the same quantity, without the scatter that comes from where the faces happen to be.
+All curves run over r = 0..r_max voxels and use estimators that do not depend on the size of the grid, so planes of
+64 x 64 and a micrograph of 1024 x 1024 estimate the same quantity. In a grid that is periodic every pair of voxels at a
+distance counts, also across its faces; from a window the pairs inside it: the same quantity, with the scatter due to
+where the faces happen to be. S2 is the covariance about the mean of the grid plus phi^2 (`descriptors.centred`), so
+that the two phases of a two-phase medium have one covariance, as in a volume.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
-from jaxmicro.descriptors import directional_two_point, lineal_path, radial_two_point, relative_surface_area
+from jaxmicro.descriptors import centred, directional_two_point, lineal_path, radial_two_point, relative_surface_area
 from jaxmicro.phases import one_hot
 
 _PLANES_AT_ONCE = 16  # bounds the memory of the Fourier transforms: one stack of planes per axis, 16 at a time
@@ -69,14 +70,16 @@ def plane_statistics(labels: Labels3, *, phases: int, r_max: int, periodic: bool
     """Statistics of the planes of a volume, per orientation of the planes."""
     fractions = jnp.moveaxis(one_hot(labels, phases), -1, 0)
     planes = [jnp.moveaxis(fractions, axis + 1, 0) for axis in range(3)]
+    mean = jnp.mean(fractions, axis=(1, 2, 3))  # of the volume: about their own means planes would look too much alike
+    about_mean = [jnp.moveaxis(fractions - mean[:, None, None, None], axis + 1, 0) for axis in range(3)]
     path_along = _lineal_path_along(fractions, r_max, periodic)
     edges_along = _unlike_neighbours(fractions, periodic)
-    radial = partial(_radial, r_max=r_max, periodic=periodic)
+    radial = jax.vmap(partial(radial_two_point, r_max=r_max, periodic=periodic))
     relative_area = partial(_relative_area, periodic=periodic)
     in_plane = np.array([[1, 2], [0, 2], [0, 1]])  # the two directions of the planes normal to each axis
     return PlaneStatistics(
-        volume_fraction=jnp.mean(fractions, axis=(1, 2, 3)),
-        two_point=jnp.stack([_mean_over_planes(radial, stack) for stack in planes]),
+        volume_fraction=mean,
+        two_point=jnp.stack([_mean_over_planes(radial, stack) for stack in about_mean]) + mean[None, :, None] ** 2,
         # all lines of one direction are equally long, so the mean over planes is the mean over the volume
         lineal_path=jnp.mean(path_along[in_plane], axis=1),
         boundary_length=jnp.sum(edges_along[in_plane], axis=1),
@@ -104,28 +107,35 @@ def image_statistics(labels: Labels2, *, phases: int, r_max: int) -> PlaneStatis
 
 @partial(jax.jit, static_argnames=("phases", "r_max"))
 def image_covariance(labels: Labels2, *, phases: int, r_max: int) -> Float[Array, "p r"]:
-    """Radial covariance <(I(x) - phi)(I(x + r) - phi)> of each phase; S2 - phi^2, with less noise from the border."""
+    """Radial covariance <(I(x) - phi)(I(x + r) - phi)> of each phase, S2 - phi^2."""
     fractions = jnp.moveaxis(one_hot(labels, phases), -1, 0)
     return _radial(fractions - jnp.mean(fractions, axis=(1, 2), keepdims=True), r_max=r_max)
 
 
-def mean_curves(
-    images: Sequence[np.ndarray], phases: int, *, r_max: int = 32
-) -> tuple[Float[np.ndarray, "p r"], Float[np.ndarray, "p r"]]:
-    """Radial S2 and lineal path of each phase in images "h w" and stacks of images "n h w" of one material, each
-    weighed by its pixels.
+def mean_lineal_path(images: Sequence[np.ndarray], phases: int, *, r_max: int = 32) -> Float[np.ndarray, "p r"]:
+    """Lineal path of each phase in images "h w" and stacks of images "n h w" of one material, each weighed by its
+    pixels.
 
     Args:
         r_max: largest distance in pixels; less where the smallest image has not so many.
     Returns:
-        S2 and L at r = 0, 1, ... pixels, dimensionless.
+        L at r = 0, 1, ... pixels, mean over both directions of the images, dimensionless.
     """
     stacks = [image.reshape(-1, *image.shape[-2:]) for image in images]
     r_max = min(r_max, *(min(stack.shape[1:]) - 1 for stack in stacks))
-    curves = [block_curves(stack, phases=phases, r_max=r_max) for stack in stacks]
-    means = [[np.mean(curve, axis=0, dtype=float) for curve in both] for both in curves]
-    s2, path = np.average(means, axis=0, weights=[stack.size for stack in stacks])
-    return s2, path
+    means = [
+        np.mean(_block_paths(jnp.asarray(stack), phases=phases, r_max=r_max), axis=0, dtype=float) for stack in stacks
+    ]
+    return np.average(means, axis=0, weights=[stack.size for stack in stacks])
+
+
+@partial(jax.jit, static_argnames=("phases", "r_max"))
+def _block_paths(blocks: Integer[Array, "n h w"], *, phases: int, r_max: int) -> Float[Array, "n p r"]:
+    def path(block: Array) -> Array:
+        fractions = jnp.moveaxis(one_hot(block, phases), -1, 0)
+        return jnp.mean(_lineal_path_along(fractions, r_max), axis=0)
+
+    return jax.lax.map(path, blocks)
 
 
 @partial(jax.jit, static_argnames=("phases", "r_max"))
@@ -149,7 +159,7 @@ def volume_statistics(labels: Labels3, *, phases: int, r_max: int, periodic: boo
         field = (jnp.asarray(labels) == phase).astype(jnp.float32)
         path = [lineal_path(field, axis=axis, r_max=r_max, periodic=periodic) for axis in range(3)]
         return VolumeStatistics(
-            radial_two_point(field, r_max=r_max, periodic=periodic),
+            centred(radial_two_point)(field, r_max=r_max, periodic=periodic),
             jnp.mean(jnp.stack(path), axis=0),
             _unlike_neighbours(field[None], periodic).sum(),
         )
@@ -157,8 +167,8 @@ def volume_statistics(labels: Labels3, *, phases: int, r_max: int, periodic: boo
     return jax.lax.map(of_phase, jnp.arange(phases))
 
 
-def _radial(fractions: Float[Array, "p h w"], *, r_max: int, periodic: bool = False) -> Float[Array, "p r"]:
-    return jax.vmap(partial(radial_two_point, r_max=r_max, periodic=periodic))(fractions)
+def _radial(fractions: Float[Array, "p h w"], *, r_max: int) -> Float[Array, "p r"]:
+    return jax.vmap(partial(centred(radial_two_point), r_max=r_max))(fractions)
 
 
 def _relative_area(fractions: Float[Array, "p h w"], *, periodic: bool = False) -> Float[Array, " p"]:
@@ -171,7 +181,8 @@ def _mean_over_planes(measure, planes: Float[Array, "n p h w"]) -> Array:
 
 def _two_point_along(fractions: Float[Array, "p ..."], r_max: int, periodic: bool = False) -> Float[Array, "d p r"]:
     def along(axis: int) -> Array:
-        return jax.vmap(partial(directional_two_point, axis=axis, r_max=r_max, periodic=periodic))(fractions)
+        estimate = partial(centred(directional_two_point), axis=axis, r_max=r_max, periodic=periodic)
+        return jax.vmap(estimate)(fractions)
 
     return jnp.stack([along(axis) for axis in range(fractions.ndim - 1)])
 

@@ -101,6 +101,6 @@ def _measure_phase(phase: np.ndarray, axes: str, size: float, r_max: int) -> dic
         "percolates": along(lambda axis: bool(descriptors.percolation(phase, axis))),
         "percolating_fraction": along(lambda axis: descriptors.percolating_fraction(phase, axis=axis)),
         "connected_fraction": descriptors.connected_fraction(phase),
-        "two_point": np.asarray(descriptors.radial_two_point(phase, r_max=r_max)).tolist(),
+        "two_point": np.asarray(descriptors.centred(descriptors.radial_two_point)(phase, r_max=r_max)).tolist(),
         "lineal_path": along(lambda axis: np.asarray(descriptors.lineal_path(phase, axis=axis, r_max=r_max)).tolist()),
     }

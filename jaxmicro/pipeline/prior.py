@@ -17,7 +17,7 @@ import numpy as np
 from jaxmicro import models
 from jaxmicro.compiling import jit_network
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import mean_curves, phase_covariance
+from jaxmicro.evaluate import mean_lineal_path, phase_covariance
 from jaxmicro.io import read
 from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
 from jaxmicro.models import PriorConfig
@@ -39,7 +39,6 @@ class Material:
     source: str = ""
     roughness: tuple[float, ...] = ()  # boundary density expected at the log SNRs of `roughness_levels`; (): unknown
     covariance: tuple[tuple[tuple[float, ...], ...], ...] = ()  # C_pq(r) of the phases, r in voxels; (): unknown
-    two_point: tuple[tuple[float, ...], ...] = ()  # S2(r) of each phase, r in voxels; (): unknown
     lineal_path: tuple[tuple[float, ...], ...] = ()  # L(r) of each phase, r in voxels; (): unknown
     # Covariance of each phase to hold while sampling in pixel space, with which finished volumes have the micrograph's
     held_covariance: tuple[tuple[float, ...], ...] = ()
@@ -58,19 +57,20 @@ class Material:
         plain_unit(self.unit)
         if not all(0 <= value < math.inf for value in self.roughness):
             raise UserError("the roughness is damaged; expected numbers of zero or more")
-        for name in ("covariance", "two_point", "lineal_path", "held_covariance", "held_lineal_path"):
+        for name in ("covariance", "lineal_path", "held_covariance", "held_lineal_path"):
             _check_curves(name, getattr(self, name), phases)
 
     @property
     def wanted_covariance(self) -> np.ndarray | None:
         """S2(r) - phi^2 "p r" that volumes with the micrograph's fractions need to have its S2; None: unknown.
 
-        It is not the covariance of the medium: that is larger by the variance of the fractions of such micrographs, for
-        a micrograph is measured about its own mean.
+        Measured about the mean of the micrograph, phi (1 - phi) at r = 0. The covariance of the medium is larger, at
+        every distance by the variance of the fraction of such micrographs.
         """
-        if self.two_point:
-            return np.asarray(self.two_point) - np.asarray(self.volume_fractions)[:, None] ** 2
-        return np.asarray(self.covariance).diagonal().T if self.covariance else None
+        if not self.covariance:
+            return None
+        of_medium, phi = np.asarray(self.covariance).diagonal().T, np.asarray(self.volume_fractions)
+        return of_medium - (of_medium[:, 0] - phi * (1 - phi))[:, None]
 
     @property
     def wanted_segments(self) -> np.ndarray | None:
@@ -125,8 +125,8 @@ def remember_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.nda
     """The prior with the statistics of its micrograph that sampling in 3D needs.
 
     The roughness steers the coupling of planes (in pixel space only: the planes of a latent volume have no phases
-    before they are decoded); the covariance of the phases says how volume fractions scatter; S2 and lineal path are
-    what volumes are to have.
+    before they are decoded); the covariance of the phases says how volume fractions scatter, and with the lineal
+    path what volumes are to have.
 
     Args:
         crops: some of the images "n h w"; noised and denoised at each level.
@@ -140,12 +140,11 @@ def remember_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.nda
         pairs = [(np.diff(image, axis=axis) != 0).reshape(-1) for image in images for axis in (-2, -1)]
         found = found * np.concatenate(pairs).mean() / found[-1]  # at the last level denoising is exact
     covariance = phase_covariance(images, prior.config.phases)
-    two_point, lineal_path = mean_curves(images, prior.config.phases)
+    lineal_path = mean_lineal_path(images, prior.config.phases)
     material = dataclasses.replace(
         prior.material,
         roughness=tuple(round(float(value), 6) for value in found),
         covariance=tuple(rounded(row) for row in covariance),
-        two_point=rounded(two_point),
         lineal_path=rounded(lineal_path),
     )
     return dataclasses.replace(prior, material=material)
@@ -255,7 +254,7 @@ def prior_path(source: Path | str) -> Path:
 def _material_from_dict(data: dict) -> Material:
     lists: dict[str, Any] = {name: tuple(data.get(name, ())) for name in ("values", "volume_fractions", "roughness")}
     lists["covariance"] = tuple(tuple(tuple(curve) for curve in row) for row in data.get("covariance", ()))
-    for name in ("two_point", "lineal_path", "held_covariance", "held_lineal_path"):
+    for name in ("lineal_path", "held_covariance", "held_lineal_path"):
         lists[name] = tuple(tuple(curve) for curve in data.get(name, ()))
     known = {field.name for field in dataclasses.fields(Material)}
     material = Material(**{name: value for name, value in {**data, **lists}.items() if name in known})

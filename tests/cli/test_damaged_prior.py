@@ -15,7 +15,7 @@ from jaxmicro.io.checkpoint import load_weights, save_weights
 from jaxmicro.pipeline import Material
 from tests.cli.conftest import Outcome, tiny_prior
 
-GOOD = Material((0.0, 255.0), (0.4, 0.6), 65.0, "nm", two_point=((0.4, 0.2), (0.6, 0.4)))
+GOOD = Material((0.0, 255.0), (0.4, 0.6), 65.0, "nm", lineal_path=((0.4, 0.2), (0.6, 0.4)))
 MATERIALS = {
     "fractions of 1.4": {"volume_fractions": [0.4, 1.0]},
     "a fraction of NaN": {"volume_fractions": [float("nan"), 0.5]},
@@ -26,14 +26,14 @@ MATERIALS = {
     "an infinite value": {"values": [0.0, float("inf")]},
     "values that fall": {"values": [255.0, 0.0]},
     "values that are equal": {"values": [7.0, 7.0]},
-    "three phases of two": {"values": [0.0, 1.0, 2.0], "volume_fractions": [0.2, 0.3, 0.5], "two_point": []},
+    "three phases of two": {"values": [0.0, 1.0, 2.0], "volume_fractions": [0.2, 0.3, 0.5], "lineal_path": []},
     "a unit of two lines": {"unit": "n\nm"},
     "a unit that is a number": {"unit": 3},
     "values that are text": {"values": ["0", "1"]},
-    "a curve that is too high": {"two_point": [[0.4, 0.2], [1.6, 0.4]]},
+    "a curve that is too high": {"lineal_path": [[0.4, 0.2], [1.6, 0.4]]},
     "a curve of NaN": {"lineal_path": [[0.4, float("nan")], [0.6, 0.4]]},
     "a curve for one phase only": {"held_lineal_path": [[0.4, 0.2]]},
-    "curves of two lengths": {"two_point": [[0.4, 0.2], [0.6]]},
+    "curves of two lengths": {"lineal_path": [[0.4, 0.2], [0.6]]},
     "a negative roughness": {"roughness": [-0.1]},
 }
 

@@ -117,7 +117,7 @@ def test_a_latent_volume_ends_with_the_two_point_correlation_that_is_held(traine
     def off(prior: Prior) -> float:
         return float(np.abs(plane_covariance(one_hot(volume(prior), 2), r_max=8) - covariance[:, :9]).mean())
 
-    unknown = dataclasses.replace(prior.material, two_point=(), lineal_path=(), covariance=())
+    unknown = dataclasses.replace(prior.material, lineal_path=(), covariance=())
     assert off(prior) < off(dataclasses.replace(prior, material=unknown)) / 2
 
 

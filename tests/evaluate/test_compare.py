@@ -44,7 +44,9 @@ def test_slice_statistics_are_the_mean_over_the_planes_of_all_orientations():
     found = slice_statistics(labels, 2, 5)
     phase = (labels == 1).astype(np.float32)
     planes = [[np.take(phase, k, axis) for k in range(labels.shape[axis])] for axis in range(3)]
-    s2 = np.mean([np.mean([radial_two_point(p, r_max=5) for p in stack], axis=0) for stack in planes], axis=0)
+    mean = phase.mean()  # of the volume
+    covariance = [np.mean([radial_two_point(p - mean, r_max=5) for p in stack], axis=0) for stack in planes]
+    s2 = np.mean(covariance, axis=0) + mean**2
     paths = [[lineal_path(p, axis=a, r_max=5) for p in stack for a in (0, 1)] for stack in planes]
     path = np.mean([np.mean(stack, axis=0) for stack in paths], axis=0)
     # float32 sums in another order: a few times its resolution

@@ -35,7 +35,7 @@ def test_a_micrograph_is_trained_by_the_pipeline_and_its_fractions_are_remembere
 
 def test_a_model_is_tuned_again_without_training(tmp_path):
     before = trained("carbonate", CONFIG, TINY, tmp_path, tmp_path / "results.csv")
-    bare = replace(before.material, two_point=(), lineal_path=(), held_covariance=(), held_lineal_path=())
+    bare = replace(before.material, lineal_path=(), held_covariance=(), held_lineal_path=())
     pipeline.save_prior(tmp_path / "carbonate" / "weights.safetensors", replace(before, material=bare))
     main(["prior2", "carbonate", "--smoke", "--tune", "--out", str(tmp_path)])  # a general prior is passed over
     after = pipeline.load_prior(tmp_path / "carbonate")
