@@ -76,11 +76,11 @@ def table(numbers: dict[str, Any]) -> str:
         "value",
         "volume fraction",
         f"{per} [1/{unit}]",
-        f"mean chord [{unit}]",
         "percolates",
         "connected",
     ]
     lines.append(aligned([header, *(_row(phase) for phase in numbers["phases"])]))
+    lines += ["", "along each axis, r in voxels (all distances: --json)", _directions(numbers)]
     if "transport" in numbers["phases"][0]:
         title = "diffusivity of each phase with the others blocked, relative to its own (tortuosity: finite volumes)"
         lines += ["", title, _transport(numbers)]
@@ -101,14 +101,26 @@ def _transport(numbers: dict[str, Any]) -> str:
     return aligned(rows)
 
 
+def _directions(numbers: dict[str, Any]) -> str:
+    """Chords, S2 and lineal path along each axis, which differ in an anisotropic medium."""
+    r_max = numbers["r_max"]
+    distances = sorted({max(1, r_max // 16), max(1, r_max // 4), r_max})
+    curves = {"two_point_along": "S2", "lineal_path": "lineal path"}
+    titles = [f"{title}({r})" for title in curves.values() for r in distances]
+    rows = [["phase", "axis", f"mean chord [{numbers['unit'] or 'unit'}]", *titles]]
+    for phase in numbers["phases"]:
+        for axis, chord in phase["mean_chord_length"].items():
+            values = [f"{phase[name][axis][r]:.4f}" for name in curves for r in distances]
+            rows.append([str(phase["label"]), axis, f"{chord:.4g}", *values])
+    return aligned(rows)
+
+
 def _row(phase: dict[str, Any]) -> list[str]:
-    chords = list(phase["mean_chord_length"].values())
     return [
         str(phase["label"]),
         f"{phase['value']:g}",
         f"{phase['volume_fraction']:.4f}",
         f"{phase['specific_surface_area']:.4g}",
-        f"{sum(chords) / len(chords):.4g}",
         " ".join(axis for axis, yes in phase["percolates"].items() if yes) or "no",
         f"{phase['connected_fraction']:.3f}",
     ]

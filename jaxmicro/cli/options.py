@@ -203,11 +203,12 @@ class Design(RunOptions, Sampling):
 class Measure(ImageOptions):
     """Measure volume fractions, surface areas, chord lengths, percolation, correlations and diffusivities.
 
-    Prints a table, or with --json one JSON object and nothing else. Lengths are in the unit of the file, or in voxels
-    where it says none; correlations are estimated from the window, also of a periodic volume (evaluate takes all of its
-    pairs). Diffusivities are those of one phase with all others blocked, relative to the phase's own, by two
-    discretisations: finite volumes (as taufactor's) bound that of the voxels from below, finite elements from above; a
-    wide gap says that the voxels are too coarse. Along an axis that a phase does not connect its diffusivity is 0.
+    Prints tables, or with --json one JSON object and nothing else. Mean chord length, two-point correlation S2 and
+    lineal path are given along each axis. Lengths are in the unit of the file, or in voxels where it says none;
+    correlations are estimated from the window, also of a periodic volume (evaluate takes all of its pairs).
+    Diffusivities are those of one phase with all others blocked, relative to the phase's own, by two discretisations:
+    finite volumes (as taufactor's) bound that of the voxels from below, finite elements from above; a wide gap says
+    that the voxels are too coarse. Along an axis that a phase does not connect its diffusivity is 0.
     """
 
     file: Annotated[Positional[Path], arg(metavar="FILE")]

@@ -50,7 +50,9 @@ def measure(
     """The descriptors of an image or a volume as plain numbers, ready for JSON.
 
     Lengths and areas are in the unit of the voxel size, or in voxels when it is unknown; curves run over r = 0..r_max
-    voxels (32, or half the shortest edge if that is less) and are estimated from the window, not periodic.
+    voxels (32, or half the shortest edge if that is less) and are estimated from the window, not periodic. "two_point"
+    is the mean over all directions, "two_point_along" S2 along each axis, both about the mean of the image
+    (`descriptors.centred`). The mean chord length is infinite where no chord ends.
 
     Args:
         diffusivity: also solve for the effective diffusivity of each phase: its entry "transport", see `transport`.
@@ -94,6 +96,9 @@ def _measure_phase(phase: np.ndarray, axes: str, size: float, r_max: int) -> dic
     def along(measured: Callable[[int], Any]) -> dict[str, Any]:
         return {name: measured(axis) for axis, name in enumerate(axes)}
 
+    def curve(describe: Callable[..., Any], **direction: int) -> list[float]:
+        return np.asarray(describe(phase, r_max=r_max, **direction)).tolist()
+
     return {
         "specific_surface_area": float(descriptors.crofton_surface_area(phase, voxel_size=size)),
         "specific_surface_area_faces": float(descriptors.specific_surface_area(phase, voxel_size=size)),
@@ -101,6 +106,7 @@ def _measure_phase(phase: np.ndarray, axes: str, size: float, r_max: int) -> dic
         "percolates": along(lambda axis: bool(descriptors.percolation(phase, axis))),
         "percolating_fraction": along(lambda axis: descriptors.percolating_fraction(phase, axis=axis)),
         "connected_fraction": descriptors.connected_fraction(phase),
-        "two_point": np.asarray(descriptors.centred(descriptors.radial_two_point)(phase, r_max=r_max)).tolist(),
-        "lineal_path": along(lambda axis: np.asarray(descriptors.lineal_path(phase, axis=axis, r_max=r_max)).tolist()),
+        "two_point": curve(descriptors.centred(descriptors.radial_two_point)),
+        "two_point_along": along(lambda axis: curve(descriptors.centred(descriptors.directional_two_point), axis=axis)),
+        "lineal_path": along(lambda axis: curve(descriptors.lineal_path, axis=axis)),
     }

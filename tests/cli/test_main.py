@@ -85,6 +85,20 @@ def test_measure_of_a_laminate_is_known(here: Path, jaxmicro: Callable[..., Outc
     assert phase["percolates"] == {"z": False, "y": True, "x": True}
     assert phase["two_point"][0] == pytest.approx(0.5)
     assert phase["lineal_path"]["z"][:5] == pytest.approx([12 / 24, 9 / 23, 6 / 22, 3 / 21, 0], abs=1e-6)
+    assert phase["two_point_along"]["x"] == pytest.approx([0.5] * 13, abs=1e-6)  # every line is one chord
+    assert phase["two_point_along"]["z"][8] == pytest.approx(0.5, abs=1e-6)  # one period
+
+
+def test_measure_tells_the_axes_of_an_anisotropic_image_apart(here: Path, jaxmicro: Callable[..., Outcome]):
+    """Lines of period 9 (4 and 5) along y and without an end along x: one infinite chord hides no other."""
+    lines = np.broadcast_to((np.arange(90) % 9 < 4)[:, None], (90, 45)).astype(np.uint8)
+    pipeline.write("lines.npz", Microstructure(lines, (0.0, 1.0), 2.0, "um"))
+    table = [line.split() for line in jaxmicro("measure", "lines.npz").out.splitlines()]
+    chords = {(row[0], row[1]): row[2] for row in table if len(row) > 2 and row[1] in ("y", "x")}
+    assert chords[("0", "x")] == chords[("1", "x")] == "inf"
+    ends = 19 / 89  # of 20 chords along y
+    assert float(chords[("0", "y")]) == pytest.approx(2.0 * 2 * (5 / 9) / ends, abs=0.01)
+    assert float(chords[("1", "y")]) == pytest.approx(2.0 * 2 * (4 / 9) / ends, abs=0.01)
 
 
 def test_measure_of_a_volume_solves_for_diffusivities_and_writes_the_fields(
