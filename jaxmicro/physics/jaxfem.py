@@ -162,12 +162,16 @@ class JaxFemElements(Elements):
 def element_stiffness(dimensions: int) -> tuple[Float[np.ndarray, "node node"], Int[np.ndarray, "node axis"]]:
     """Stiffness K_ij = int grad N_i . grad N_j of a unit voxel, and the corner at which each local node i lies.
 
-    Read from JAX-FEM's basis, quadrature and mesh on a grid of two voxels an axis, in NumPy float64.
+    Read from JAX-FEM's basis, quadrature and mesh on a grid of two voxels an axis, in NumPy float64. From 0.0.12 on
+    JAX-FEM keeps JAX arrays: these must have double precision here, and be numbers although another function may be
+    traced meanwhile.
     """
-    problem = voxel_diffusion((2,) * dimensions)
-    grads, weights = np.asarray(problem.shape_grads[0]), np.asarray(problem.JxW[0, 0])  # "q node axis", "q"
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        problem = voxel_diffusion.__wrapped__((2,) * dimensions)  # not kept: other callers have their own precision
+        grads, weights = np.asarray(problem.shape_grads[0]), np.asarray(problem.JxW[0, 0])  # "q node axis", "q"
+        element = problem.fes[0]
+        corners = np.asarray(element.points)[np.asarray(element.cells)[0]]
     stiffness = np.einsum("q,qia,qja->ij", weights, grads, grads)
-    corners = problem.fes[0].points[problem.fes[0].cells[0]]
     return stiffness, np.round(corners - corners.min(axis=0)).astype(int)
 
 

@@ -1,8 +1,11 @@
 """The benchmark's own check passes and its numbers have the right form; nothing is timed here."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from benchmarks import guidance, solver_in_the_loop, solvers
+from benchmarks import device, guidance, solver_in_the_loop, solvers
 from benchmarks.reconstruction import HARMONISE_COLUMNS, SIZE_COLUMNS, Case, measure, parse_case
 from jaxmicro.models import PriorConfig, UNetConfig
 
@@ -37,6 +40,25 @@ def test_the_solvers_in_the_loop_agree(capsys: pytest.CaptureFixture):
     solver_in_the_loop.main(["--slices", "2", "--edge", "8"])
     table = capsys.readouterr().out.strip().splitlines()
     assert len(table) == 4 + 7
+
+
+def test_steps_for_a_device_keep_their_rows_and_go_on_with_what_is_missing(tmp_path: Path):
+    """In this process, at toy size; a row that is there is not measured again."""
+    device.main(["--toy", "--inside", "ceilings", "--out", str(tmp_path)])
+    rows = device.kept_rows(tmp_path)
+    assert [row["case"] for row in rows] == ["copy", *(f"matrix product, {name}" for name in device.PRECISIONS)]
+    lines = (tmp_path / "rows.jsonl").read_text()
+    device.main(["--toy", "--inside", "ceilings", "--out", str(tmp_path)])
+    assert (tmp_path / "rows.jsonl").read_text() == lines
+    assert set(device.tables(rows)) == {"ceilings"}
+
+
+@pytest.mark.slow  # compiles everything once
+def test_every_step_for_a_device_runs_at_toy_size(tmp_path: Path):
+    device.main(["--toy", "--minutes", "30", "--out", str(tmp_path)])
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert {row["step"] for row in rows} == set(device.STEPS)
+    assert all(row["converged"] for row in rows if "converged" in row)
 
 
 @pytest.mark.slow  # compiles every step twice

@@ -81,6 +81,20 @@ def test_solution_equals_a_solve_with_jax_fems_residual_as_operator(sides, float
     np.testing.assert_allclose(our_gradient, their_gradient, rtol=1e-6)
 
 
+def test_the_element_is_read_in_double_precision_also_while_another_function_is_traced():
+    """JAX-FEM 0.0.12 keeps JAX arrays, by default in single precision. Trilinear: K_00 is 1/3, K_06 -1/12."""
+    script = """
+import jax
+import jax.numpy as jnp
+from jaxmicro.physics import solve
+assert abs(jax.jit(lambda k: solve(k, axis=0, discretisation="q1").d_eff)(jnp.full((4, 4, 4), 2.0)) - 2) < 1e-5
+from jaxmicro.physics.jaxfem import element_stiffness
+stiffness, _ = element_stiffness(3)
+assert abs(stiffness[0, 0] - 1 / 3) < 1e-15 and abs(stiffness[0, 6] + 1 / 12) < 1e-15 and stiffness.dtype == "float64"
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
 def test_import_of_jax_fem_leaves_no_traces():
     """No banner, no logging, NumPy prints as before, 64-bit numbers stay off, and the solver module is not loaded."""
     script = """
