@@ -162,7 +162,7 @@ def table_rows(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
             "lineal_path_each": pm(row, "lineal_path_error_each", "lineal_path_error_each_std", 1),
             "surface_area": pm(row, "surface_area_ratio", "surface_area_ratio_std", 3),
             "nearest_copy": row["nearest_copy"] and f"{row['nearest_copy']} ({row['nearest_own']})",
-            "seconds": row["seconds_per_volume"] and f"{float(row['seconds_per_volume']):.0f}",
+            "seconds": row["seconds_per_volume"] and f"{float(row['seconds_per_volume']):.2g}",
         }
         for row in rows
     ]
