@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxmicro.cli.console import Console
 from jaxmicro.errors import UserError
 from jaxmicro.io import files, read
+from jaxmicro.pipeline import Prior, load_prior
 
 
 def is_made(paths: Sequence[Path], *, shape: Sequence[int], phases: int, console: Console) -> bool:
@@ -42,6 +43,17 @@ def is_recorded(path: Path, console: Console) -> bool:
         make_again(path, str(error), console)
         return False
     return True
+
+
+def finished_prior(path: Path, console: Console) -> Prior | None:
+    """The prior that a training has written; None if there is none that can be read."""
+    if not path.exists():
+        return None
+    try:
+        return load_prior(path)
+    except UserError as error:
+        make_again(path, str(error), console)
+        return None
 
 
 def drop_damaged_arrays(paths: Sequence[Path], console: Console) -> None:

@@ -9,6 +9,7 @@ from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.inputs import checked_options, read_image
 from jaxmicro.cli.options import Train
+from jaxmicro.cli.resume import finished_prior, is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
 from jaxmicro.io import write
@@ -44,11 +45,14 @@ def run(options: Train) -> None:
         autoencoder=autoencoder if network.space == "latent" else None,
         prior=network.to_dict(),
     )
-    if (folder.path / "weights.safetensors").exists():
-        console.remark(f"the training in {folder.path} is complete; nothing to do")
+    if (trained := finished_prior(folder.path / "weights.safetensors", console)) is not None:
+        if (folder.path / "training.json").exists():  # the last file that a training writes
+            console.remark(f"the training in {folder.path} is complete; nothing to do")
+        else:
+            _finish(folder, console, trained)
         return
     _describe(console, start, micrograph, network)
-    keep_micrograph(folder, micrograph, options.micrograph)
+    keep_micrograph(folder, micrograph, options.micrograph, console)
     if micrograph.thresholds:
         console.remark(f"check the segmentation in {folder.path / 'figures' / 'segmentation.png'}")
     prior = pipeline.train(
@@ -67,10 +71,11 @@ def run(options: Train) -> None:
     _finish(folder, console, prior)
 
 
-def keep_micrograph(folder: RunFolder, micrograph: Microstructure, path: Path) -> None:
+def keep_micrograph(folder: RunFolder, micrograph: Microstructure, path: Path, console: Console) -> None:
     """The image as it was understood, for the volumes to be compared with, and a picture of it."""
-    if not (folder.path / "micrograph.npz").exists():
-        write(folder.file("micrograph.npz"), micrograph)
+    kept = folder.path / "micrograph.npz"
+    if not is_made([kept], shape=micrograph.shape, phases=micrograph.phases, console=console):
+        write(kept, micrograph)
     folder.write_figures(figures.of_input(path, micrograph))
 
 
@@ -141,9 +146,9 @@ def _draw_samples(folder: RunFolder, step: int, prior: Prior) -> None:
 
 def _finish(folder: RunFolder, console: Console, prior: Prior) -> None:
     folder.write("figures/training.png", figures.training(folder.path / "log.jsonl"))
-    folder.write_json("training.json", prior.record)
     folder.log("finished", **prior.record)
     shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # of use only for an unfinished training
+    folder.write_json("training.json", prior.record)
     loss = prior.record.get("validation_loss")
     remark = f", loss on the held-out part {loss:.4f}" if loss is not None else ""
     console.remark(f"trained prior in {folder.path}{remark}")

@@ -20,9 +20,10 @@ import safetensors.numpy
 from orbax.checkpoint import v1 as ocp
 
 from jaxmicro.errors import UserError
-from jaxmicro.io.files import write_bytes
+from jaxmicro.io.files import digest_of_arrays, write_bytes
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every save, and the traces of errors it also raises
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # as does asyncio of what Orbax left undone when it raised
 
 FORMAT = "jaxmicro-weights-1"
 
@@ -121,7 +122,8 @@ def save_weights(path: str | Path, params: Mapping[str, Any], config: Mapping[st
         if not np.isfinite(array).all():
             raise UserError(f"weight {name} is not finite in {array.dtype}; {path} is not written")
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata = {"format": FORMAT, "config": json.dumps(config, sort_keys=True)}
+    text = json.dumps(config, sort_keys=True)
+    metadata = {"format": FORMAT, "config": text, "sha256": digest_of_arrays(text, arrays)}
     write_bytes(path, safetensors.numpy.save(arrays, metadata=metadata))
 
 
@@ -141,6 +143,8 @@ def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UserError(f"{path} is not a readable safetensors file ({_first_line(error)}); get it again") from error
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path} holds no jaxmicro configuration; expected weights written by jaxmicro")
+    if metadata.get("sha256") not in (None, digest_of_arrays(metadata.get("config", ""), arrays)):
+        raise UserError(f"{path} is damaged: it is not what was written; get it again")
     try:
         config = json.loads(metadata["config"])
         widened = {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}

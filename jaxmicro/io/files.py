@@ -149,7 +149,7 @@ def unsealed(path: Path) -> dict[str, Any]:
 def save_arrays(path: Path, identity: str, **arrays: ArrayLike | int) -> None:
     """Keeps arrays for `load_arrays`, with a text that says what they belong to."""
     plain = {name: np.asarray(array) for name, array in arrays.items()}
-    digest = _digest_of_arrays(identity, plain)
+    digest = digest_of_arrays(identity, plain)
     with whole(path) as part, part.open("wb") as file:
         np.savez(file, allow_pickle=False, identity=np.array(identity), digest=np.array(digest), **plain)
 
@@ -183,12 +183,22 @@ def _kept_arrays(path: Path) -> tuple[str, dict[str, np.ndarray]]:
             with np.load(file, allow_pickle=False) as data:
                 arrays = dict(data)
         identity, digest = str(arrays.pop("identity")), str(arrays.pop("digest"))
-        intact = digest == _digest_of_arrays(identity, arrays)
+        intact = digest == digest_of_arrays(identity, arrays)
     except Exception as error:  # decoders raise anything
         raise UserError(f"{path} is cut off or damaged ({error})") from None
     if not intact:
         raise UserError(f"{path} is damaged: it is not what was written")
     return identity, arrays
+
+
+def digest_of_arrays(identity: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """A checksum of a text and of named arrays, of their types and shapes, too."""
+    digest = hashlib.sha256(identity.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def check_npz(path: Path, file: BinaryIO) -> None:
@@ -200,12 +210,15 @@ def check_npz(path: Path, file: BinaryIO) -> None:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             with archive.open(info) as member:
-                version = np.lib.format.read_magic(member)
-                one = version == (1, 0)
-                read = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
-                shape, _, kind = read(member)
+                shape, _, kind = read_array_header(member)
                 check_promise(path, [*shape, kind.itemsize], info.compress_size)
     file.seek(0)
+
+
+def read_array_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, Fortran order and type of the numbers that follow in an NPY file, open for bytes."""
+    one = np.lib.format.read_magic(file) == (1, 0)
+    return (np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0)(file)
 
 
 def check_promise(path: Path, factors: list[int] | tuple[int, ...], there: int) -> None:
@@ -232,15 +245,6 @@ def check_promise(path: Path, factors: list[int] | tuple[int, ...], there: int) 
 def _digest_of_json(record: Mapping[str, Any]) -> str:
     text = json.dumps({key: value for key, value in record.items() if key != _SEAL}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _digest_of_arrays(identity: str, arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(identity.encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def _check_replaceable(path: Path, ours: Callable[[Path], bool] | None) -> None:

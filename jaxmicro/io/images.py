@@ -6,6 +6,9 @@ a palette of up to eight colours are labels.
 """
 
 import logging
+import math
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,7 @@ from jaxmicro import phases
 from jaxmicro.errors import UserError
 from jaxmicro.io import volumes
 from jaxmicro.io.calibration import INCH, Calibration, density_calibration, tiff_calibration
+from jaxmicro.io.files import check_promise
 from jaxmicro.io.raster import Raster, check_size, reading
 from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit
@@ -27,6 +31,12 @@ _TIFF = (".tif", ".tiff")
 _NUMPY = (".npy", ".npz")
 _MOST_CHANNELS = 4
 _DEFLATE = 1032  # bytes that one byte of a PNG can unpack to, at most
+# What tifffile logs of damage, and of values that are no part of the picture: private tags from 32768 on, and text
+_DAMAGE = re.compile(
+    r"corrupt|invalid page|invalid offset|circular|missing|failed to re|out of range|incorrect|expected .* got|"
+    r"could not read all|incompletely|fromfile> raised|_load_virtual_frames"
+)
+_HARMLESS = re.compile(r"ASCII|Geo|GDAL|TiffTag (3[3-9]\d{3}|[4-9]\d{4}) ")
 _KNOWN = "PNG, TIFF, NPY, NPZ, Zarr and VTI"
 
 
@@ -155,6 +165,19 @@ def _read_with_pillow(path: Path, kind: str) -> np.ndarray:
 
 
 @contextmanager
+def _muted() -> Iterator[None]:
+    """Within, nothing reaches the standard error stream: libtiff, which Pillow uses, writes to it by itself."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An image of any size up to our own limit: Pillow's is below a section of 14,000 x 14,000."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -211,7 +234,7 @@ def _equal_channels(path: Path, channels: np.ndarray) -> np.ndarray:
 
 def _read_tiff(path: Path) -> Raster:
     with reading(path, "TIFF"), _damage_is_an_error(), tifffile.TiffFile(path) as tiff:
-        _check_all_bytes_present(tiff)
+        _check_all_bytes_present(path, tiff)
         info = str((tiff.imagej_metadata or {}).get("Info", ""))
         values = volumes.values_from_text(info)
         series = list(tiff.series)
@@ -256,7 +279,7 @@ def _stored(path: Path, series: tifffile.TiffPageSeries) -> tuple[np.ndarray, st
             raise
     # LZW and other compressions for which tifffile needs a further package
     pages = []
-    with _opened(path) as image:
+    with _muted(), _opened(path) as image:
         for page in series.pages:
             image.seek(page.index)  # type: ignore[union-attr]
             pages.append(np.asarray(image))
@@ -308,7 +331,7 @@ def _one_stack(path: Path, array: np.ndarray, axes: str) -> np.ndarray:
 
 @contextmanager
 def _damage_is_an_error() -> Iterator[None]:
-    """Raises what tifffile only logs when a file ends early: it would return fewer slices."""
+    """Raises what tifffile only logs of damage that it goes around: it would return fewer slices, or zeros."""
     log = logging.getLogger("tifffile")
     records: list[str] = []
     handler = logging.Handler()
@@ -323,16 +346,23 @@ def _damage_is_an_error() -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.propagate = propagate
-    damage = [text for text in records if "corrupt" in text or "invalid page" in text]
+    damage = [text for text in records if _DAMAGE.search(text) and not _HARMLESS.search(text)]
     if damage:
         raise ValueError(damage[0].split("> ")[-1]) from failure
     if failure is not None:
         raise failure
 
 
-def _check_all_bytes_present(tiff: tifffile.TiffFile) -> None:
-    size = tiff.filehandle.size
+def _check_all_bytes_present(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Before anything is decoded: pages and strips that are promised and not there take hours, or are read as zeros."""
+    size, first = tiff.filehandle.size, tiff.pages.first
+    stored = first.nbytes if tiff.is_imagej and first.compression == 1 else 1  # ImageJ's pages have one header
+    if len(tiff.pages) * stored > size:
+        raise ValueError("it says that it has more pages than its size allows")
     for page in tiff.pages:
+        if math.prod(page.chunked) > len(page.dataoffsets):
+            raise ValueError("it says that it has more rows than are there")
+        check_promise(path, [page.nbytes], size)
         ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False))
         if max(ends, default=0) > size:
             raise ValueError("the file ends before its pixels do")

@@ -5,6 +5,7 @@ microstructure, and leaves either the whole file or none.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -17,7 +18,7 @@ import tensorstore
 import tifffile
 
 from jaxmicro.errors import UserError
-from jaxmicro.io.files import read_json
+from jaxmicro.io.files import check_npz, check_promise, read_array_header, read_json
 from jaxmicro.io.raster import Raster, drop_unit_axes, reading, replacing
 from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit
@@ -179,7 +180,9 @@ def write_zarr(path: str | Path, microstructure: Microstructure) -> None:
         },
     }
     with replacing(path, ours=is_our_zarr) as part:
-        store = tensorstore.open(_zarr_spec(part, "zarr3") | {"metadata": metadata, "create": True}).result()
+        store = tensorstore.open(
+            _zarr_spec(part, "zarr3") | {"metadata": metadata, "create": True, "store_data_equal_to_fill_value": True}
+        ).result()
         store.write(labels).result()
 
 
@@ -199,11 +202,24 @@ def read_numpy(path: Path) -> Raster:
     """
     with reading(path, "NumPy file"), path.open("rb") as file:
         _refuse_pickles(path, file)
+        _check_numpy(path, file)
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             grey = loaded.ndim == 3 and loaded.shape[-1] in (3, 4) and (loaded[..., :3] == loaded[..., :1]).all()
             return Raster(drop_unit_axes(loaded[..., 0] if grey else loaded), source=path.name)
         return _from_npz(path, loaded)
+
+
+def _check_numpy(path: Path, file: BinaryIO) -> None:
+    """Holds what the header of a NumPy file promises against its size, before memory is taken."""
+    if file.read(2) == b"PK":
+        file.seek(0)
+        check_npz(path, file)
+        return
+    file.seek(0)
+    shape, _, kind = read_array_header(file)
+    check_promise(path, [*shape, kind.itemsize], path.stat().st_size)
+    file.seek(0)
 
 
 def _from_npz(path: Path, loaded: Any) -> Raster:
@@ -229,9 +245,7 @@ def _refuse_pickles(path: Path, file: BinaryIO) -> None:
         raise UserError(
             f"{path} is not a NumPy file (pickles are never loaded); save it with numpy.save or numpy.savez"
         )
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    if read_header(file)[2].hasobject:
+    if read_array_header(file)[2].hasobject:
         raise UserError(
             f"{path} holds pickled Python objects, which are never loaded because they can run code; "
             "save a plain array of numbers"
@@ -321,6 +335,7 @@ def read_zarr(path: Path) -> Raster:
             inside = sorted(child.name for child in path.iterdir() if is_zarr(child))
             raise UserError(f"{path} is a Zarr group of {', '.join(inside) or 'nothing'}; give the array inside it")
         store = tensorstore.open(_zarr_spec(path, "zarr3" if version_3 else "zarr"), read=True, open=True).result()
+        _check_zarr(path, store, ours=set(metadata.get("attributes", ())) == _ZARR_ATTRIBUTES)
         array = np.asarray(store.read(order="C").result())
         if not version_3 and (path / ".zattrs").is_file():
             metadata = {"attributes": json.loads((path / ".zattrs").read_text())}
@@ -329,6 +344,19 @@ def read_zarr(path: Path) -> Raster:
         spacing = _per_axis(attributes.get("voxel_size"), array.ndim)
     periodic = attributes.get("periodic") is True
     return Raster(drop_unit_axes(array), spacing, plain_unit(attributes.get("unit")), values, path.name, periodic)
+
+
+def _check_zarr(path: Path, store: tensorstore.TensorStore, *, ours: bool) -> None:
+    """Holds what the metadata promise against the chunks that are there, before memory is taken. Absent chunks stand
+    for one value, except in an array of ours, which has them all."""
+    chunks = [child for child in path.rglob("*") if child.is_file() and not child.name.startswith((".z", "zarr.json"))]
+    there, item = sum(chunk.stat().st_size for chunk in chunks), store.dtype.numpy_dtype.itemsize
+    chunk_shape = [edge or 1 for edge in store.chunk_layout.read_chunk.shape or store.shape]
+    check_promise(path, [*store.shape, item], there)
+    check_promise(path, [*chunk_shape, item], there)
+    count = math.prod(-(-edge // chunk) for edge, chunk in zip(store.shape, chunk_shape, strict=True))
+    if ours and len(chunks) != count:
+        raise UserError(f"{path} is damaged: it has {len(chunks)} of {count} chunks; copy or export it again")
 
 
 def _zarr_spec(path: Path, driver: str) -> dict[str, Any]:

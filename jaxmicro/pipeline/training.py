@@ -235,9 +235,10 @@ def _with_autoencoder(
 
     finished = None if out is None else Path(out) / "checkpoints" / "autoencoder.safetensors"
     if finished is not None and finished.is_file():
-        found, saved = load_weights(finished)
-        if saved["identity"] == identity:
-            return params | jax.tree.map(jnp.asarray, found), saved["record"]
+        with contextlib.suppress(UserError):  # damaged: trained again, from the last checkpoint on
+            found, saved = load_weights(finished)
+            if saved.get("identity") == identity:
+                return params | jax.tree.map(jnp.asarray, found), saved["record"]
     loss = functools.partial(models.vae_loss, network.vae)
     state = run(loss, params["vae"], config, stage="training the autoencoder", log=keep)
     vae = jax.device_get(state.ema)
