@@ -1,19 +1,135 @@
-"""Clusters of voxels: what percolation is decided by."""
+"""Clusters of voxels: what percolation is decided by.
+
+A grid may repeat along some of its axes. A cluster of such a grid continues through the faces normal to them, and one
+that comes back to a voxel in another period winds around the grid: that is how a periodic medium conducts.
+"""
+
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.sparse import csgraph
 
 
-def label_clusters(mask: Bool[np.ndarray, "*grid"], *, corners: bool = False) -> Int[np.ndarray, "*grid"]:
-    """Cluster number 1, 2, ... of each voxel of a mask, 0 outside it. Voxels are connected that share a face, or also
-    those that share an edge or a corner."""
-    clusters = np.empty(mask.shape, np.int32)
-    ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim if corners else 1), output=clusters)
-    return clusters
+def label_clusters(
+    mask: Bool[np.ndarray, "*grid"], *, corners: bool = False, periodic: bool | Sequence[bool] = False
+) -> Int[np.ndarray, "*grid"]:
+    """Cluster number 1, 2, ... of each voxel of a mask, 0 outside it.
+
+    Args:
+        corners: whether voxels are connected that share an edge or a corner; otherwise only those that share a face.
+        periodic: whether the grid repeats, of each axis or of all.
+
+    >>> label_clusters(np.array([[True, False, True]])).tolist()
+    [[1, 0, 2]]
+    >>> label_clusters(np.array([[True, False, True]]), periodic=True).tolist()
+    [[1, 0, 1]]
+    """
+    clusters = _inside(mask, corners)
+    a, b, _ = _crossings(clusters, _of_axes(periodic, mask.ndim), corners)
+    return _united(clusters, a, b)[clusters] if a.size else clusters
+
+
+def winding(
+    mask: Bool[np.ndarray, "*grid"], *, corners: bool = False, periodic: bool | Sequence[bool] = True
+) -> tuple[Int[np.ndarray, "*grid"], Bool[np.ndarray, "cluster axis"]]:
+    """The clusters of a periodic grid as `label_clusters` numbers them, and along which axes each winds around it.
+
+    A path that leaves through a face comes back through the opposite one, a period further on. A cluster winds along an
+    axis if a closed path in it ends so many periods further on along that axis, not 0. The mean field of a periodic
+    medium drives a current through a cluster exactly if the cluster winds along the field.
+
+    Args:
+        As `label_clusters`.
+    Returns:
+        Cluster numbers, and for each number (0, outside the mask, too) whether it winds along each axis.
+
+    >>> helix = np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool)  # closes through the corner, along both axes
+    >>> helix[0, 3] = helix[3, 0] = True
+    >>> winding(helix)[1].tolist()
+    [[False, False], [True, True]]
+    """
+    clusters = _inside(mask, corners)
+    a, b, periods = _crossings(clusters, _of_axes(periodic, mask.ndim), corners)
+    united = _united(clusters, a, b)
+    position = _positions(united, a, b, periods)
+    closed = position[a] + periods - position[b]  # periods that the path through the crossing and back inside covers
+    winds = np.zeros((united.max(initial=0) + 1, mask.ndim), bool)
+    np.logical_or.at(winds, united[a], closed != 0)
+    return united[clusters], winds
 
 
 def spanning(clusters: Int[np.ndarray, "*grid"], axis: int) -> Int[np.ndarray, " cluster"]:
     """Numbers of the clusters that reach both sides of the grid that are normal to `axis`."""
     numbers = np.intersect1d(np.take(clusters, 0, axis=axis), np.take(clusters, -1, axis=axis))
     return numbers[numbers > 0]
+
+
+def _inside(mask: Bool[np.ndarray, "*grid"], corners: bool) -> Int[np.ndarray, "*grid"]:
+    """Clusters of voxels that are connected without leaving the grid."""
+    clusters = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim if corners else 1), output=clusters)
+    return clusters
+
+
+def _of_axes(periodic: bool | Sequence[bool], ndim: int) -> tuple[bool, ...]:
+    return (periodic,) * ndim if isinstance(periodic, bool) else tuple(periodic)
+
+
+def _crossings(
+    clusters: Int[np.ndarray, "*grid"], periodic: tuple[bool, ...], corners: bool
+) -> tuple[Int[np.ndarray, " crossing"], Int[np.ndarray, " crossing"], Int[np.ndarray, "crossing axis"]]:
+    """Clusters that meet across faces of the grid: from, to, and the periods moved along each axis."""
+    found = [np.zeros((0, 2 + clusters.ndim), np.int64)]
+    for axis in np.flatnonzero(periodic):
+        last, first = (np.moveaxis(clusters, axis, 0)[plane] for plane in (-1, 0))
+        others = [a for a in range(clusters.ndim) if a != axis]
+        for shift in itertools.product((-1, 0, 1) if corners else (0,), repeat=len(others)):
+            to, periods = first, [np.zeros(first.shape, np.int64)] * clusters.ndim
+            periods[axis] = np.ones(first.shape, np.int64)
+            for along, (a, step) in enumerate(zip(others, shift, strict=True)):
+                to = np.roll(to, -step, along)
+                at = np.arange(first.shape[along]) + step
+                beyond = np.floor_divide(at, first.shape[along])
+                beyond = beyond.reshape([-1 if i == along else 1 for i in range(first.ndim)])
+                periods[a] = np.broadcast_to(beyond, first.shape)
+                if not periodic[a]:
+                    to = np.where(beyond == 0, to, 0)
+            pairs = np.stack([np.broadcast_to(x, first.shape).ravel() for x in (last, to, *periods)], axis=1)
+            found.append(np.unique(pairs[(pairs[:, 0] > 0) & (pairs[:, 1] > 0)], axis=0))
+    pairs = np.concatenate(found)
+    return pairs[:, 0], pairs[:, 1], pairs[:, 2:]
+
+
+def _united(clusters, a, b) -> Int[np.ndarray, " cluster"]:
+    """Number of the cluster of a periodic grid that each cluster inside it belongs to; 0 for 0."""
+    size = int(clusters.max(initial=0)) + 1
+    graph = sparse.coo_matrix((np.ones(a.size, bool), (a, b)), (size, size))
+    component = csgraph.connected_components(graph, directed=False)[1]
+    component[component == component[0]] = -1  # what is outside the mask comes first
+    return np.unique(component, return_inverse=True)[1].reshape(-1).astype(np.int32)
+
+
+def _positions(united, a, b, periods) -> Int[np.ndarray, "cluster axis"]:
+    """Periods from one cluster of each united one to the others, along a tree of crossings.
+
+    A tree from a root that stands for nothing and leads to one cluster of each. Positions add up along it: each round
+    doubles the distance over which they are added.
+    """
+    root = united.size
+    own = np.unique(united, return_index=True)[1]
+    start = np.concatenate([a, b, np.full(own.size, root)])
+    end = np.concatenate([b, a, own])
+    moved = np.concatenate([periods, -periods, np.zeros((own.size, periods.shape[1]), np.int64)])
+    graph = sparse.coo_matrix((np.ones(start.size, bool), (start, end)), (root + 1, root + 1)).tocsr()
+    parent = csgraph.breadth_first_order(graph, root, directed=True)[1].astype(np.int64)
+    parent[root] = root
+    edges, which = np.unique(start.astype(np.int64) * (root + 1) + end, return_index=True)
+    nodes = np.arange(root)
+    position = np.zeros((root + 1, periods.shape[1]), np.int64)
+    position[nodes] = moved[which[np.searchsorted(edges, parent[nodes] * (root + 1) + nodes)]]
+    while np.any(parent != root):
+        position, parent = position + position[parent], parent[parent]
+    return position

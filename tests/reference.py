@@ -139,6 +139,30 @@ def clusters(phase):
     return found
 
 
+def lifted_clusters(mask, corners, periodic):
+    """Cluster number of each voxel of a grid that repeats along some axes, and the axes each cluster winds along: found
+    by flooding the endless medium until a voxel is met again in another period."""
+    steps = [s for s in itertools.product((-1, 0, 1), repeat=mask.ndim) if any(s) and (corners or sum(map(abs, s)) < 2)]
+    number, period, winds = np.zeros(mask.shape, int), {}, [np.zeros(mask.ndim, bool)]
+    for start in zip(*np.nonzero(mask), strict=True):
+        if number[start]:
+            continue
+        winds.append(np.zeros(mask.ndim, bool))
+        number[start], period[start], front = len(winds) - 1, np.zeros(mask.ndim, int), [start]
+        while front:
+            x = front.pop()
+            for step in steps:
+                beyond, y = np.divmod(np.add(x, step), mask.shape)
+                y = tuple(y)
+                if np.any(beyond[~np.array(periodic)]) or not mask[y]:
+                    continue
+                if not number[y]:
+                    number[y], period[y] = number[x], period[x] + beyond
+                    front.append(y)
+                winds[-1] |= period[y] != period[x] + beyond
+    return number, np.array(winds)
+
+
 def percolating_fraction(phase, axis):
     sides = {0, phase.shape[axis] - 1}
     spanning = [c for c in clusters(phase) if sides <= {x[axis] for x in c}]
@@ -156,24 +180,33 @@ def euler_characteristic(phase, periodic):
     return chi
 
 
-def finite_volume_diffusivity(kappa: np.ndarray, axis: int) -> float:
+def finite_volume_diffusivity(
+    kappa: np.ndarray, axis: int, *, periodic_ends: bool = False, periodic_sides: bool = False
+) -> float:
     """D_eff along `axis` by two-point fluxes, assembled voxel by voxel and solved directly; blocked voxels left out."""
     edge, index = kappa.shape[axis], {voxel: i for i, voxel in enumerate(zip(*np.nonzero(kappa > 0), strict=True))}
-    matrix, b = sparse.lil_matrix((len(index), len(index))), np.zeros(len(index))
+    matrix, b, energy = sparse.lil_matrix((len(index), len(index))), np.zeros(len(index)), 0.0
     for voxel, i in index.items():
         for along in range(kappa.ndim):
-            neighbour = tuple(at + (a == along) for a, at in enumerate(voxel))
-            if neighbour in index:
+            beyond, ahead = np.divmod(voxel[along] + 1, kappa.shape[along])
+            neighbour = tuple(ahead if a == along else at for a, at in enumerate(voxel))
+            closed = periodic_ends if along == axis else periodic_sides
+            if neighbour in index and (closed or not beyond):
                 j = index[neighbour]
                 conductance = 2 / (1 / kappa[voxel] + 1 / kappa[neighbour])
+                drop = float(beyond * (along == axis))  # of u over a period
                 matrix[i, i] += conductance
                 matrix[j, j] += conductance
-                matrix[i, j] = matrix[j, i] = -conductance
+                matrix[i, j] -= conductance
+                matrix[j, i] -= conductance
+                b[i] -= conductance * drop
+                b[j] += conductance * drop
+                energy += conductance * drop**2
         for face in (0, edge - 1):
-            if voxel[axis] == face:
+            if voxel[axis] == face and not periodic_ends:
                 matrix[i, i] += 2 * kappa[voxel]
                 b[i] += 2 * kappa[voxel] if face == 0 else 0
-    matrix.setdiag(matrix.diagonal() + 1e-13)  # holds clusters in place that touch neither face
+                energy += 2 * kappa[voxel] if face == 0 else 0
+    matrix.setdiag(matrix.diagonal() + 1e-13)  # holds clusters in place that nothing fixes
     u = linalg.spsolve(matrix.tocsc(), b)
-    flux = sum(2 * kappa[voxel] * (1 - u[i]) for voxel, i in index.items() if voxel[axis] == 0)
-    return float(flux * edge / (kappa.size / edge))
+    return float((energy - b @ u) * edge**2 / kappa.size)  # of the minimum, u.K u = b.u

@@ -5,8 +5,8 @@ bilinear elements from above, and where the two differ the voxels are too coarse
 at all is decided by connectivity, not by a solver: what no path of voxels connects has D_eff exactly 0.
 """
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,16 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from jaxmicro.clusters import label_clusters, spanning
+from jaxmicro.clusters import label_clusters, spanning, winding
 from jaxmicro.errors import UserError
 from jaxmicro.physics.equilibrium import equilibrium, virtual_work
 from jaxmicro.physics.steady_diffusion import (
     Backend,
     DiffusionSolution,
     Diffusivity,
+    Ends,
     Scheme,
+    Sides,
     SolverConfig,
     checked,
     problem,
@@ -57,7 +59,8 @@ def effective_diffusivity(
     *,
     axis: int,
     discretisation: Scheme = "finite_volume",
-    sides: Literal["insulated", "periodic"] = "insulated",
+    ends: Ends = "fixed",
+    sides: Sides = "insulated",
     percolates: Flag | None = None,
     config: SolverConfig = SolverConfig(),  # noqa: B008  (frozen)
     guess: Float[Array | np.ndarray, "*node"] | None = None,
@@ -66,9 +69,10 @@ def effective_diffusivity(
     """D_eff along one axis: mean flux over mean gradient, differentiable in kappa.
 
     Args:
-        percolates: whether the conducting voxels connect the two faces; if not, D_eff is 0 (and its derivative). None:
-            found out, through the faces of voxels for finite volumes, through their corners too for elements; inside
-            jit, where it cannot be, taken for granted.
+        percolates: whether the conducting voxels connect the two faces, or with periodic ends wind around the grid
+            along the axis (`clusters.winding`); if not, D_eff is 0 (and its derivative). None: found out, through the
+            faces of voxels for finite volumes, through their corners too for elements; inside jit, where it cannot be,
+            taken for granted.
         Others as in `solve`.
     Returns:
         D_eff in the unit of kappa; NaN where the solver did not converge: no wrong number passes as a right one.
@@ -77,16 +81,27 @@ def effective_diffusivity(
     2.0
     """
     solution = solve(
-        kappa, axis=axis, discretisation=discretisation, sides=sides, config=config, guess=guess, backend=backend
+        kappa,
+        axis=axis,
+        discretisation=discretisation,
+        ends=ends,
+        sides=sides,
+        config=config,
+        guess=guess,
+        backend=backend,
     )
     if percolates is None:
-        percolates = isinstance(kappa, Tracer) or _connects(np.asarray(kappa) > 0, axis, discretisation)
+        percolates = isinstance(kappa, Tracer) or _connects(np.asarray(kappa) > 0, axis, discretisation, ends, sides)
     return conducted(solution, percolates)
 
 
-def _connects(conducting: Bool[np.ndarray, "*grid"], axis: int, discretisation: Scheme) -> bool:
-    """Whether conducting voxels lead from face to face; elements conduct through corners, too."""
-    return spanning(label_clusters(conducting, corners=discretisation == "q1"), axis).size > 0
+def _connects(conducting: Bool[np.ndarray, "*grid"], axis: int, discretisation: Scheme, ends: Ends, sides: Sides):
+    """Whether conducting voxels lead from face to face, or around; elements conduct through corners, too."""
+    periodic = [(ends if a == axis % conducting.ndim else sides) == "periodic" for a in range(conducting.ndim)]
+    corners = discretisation == "q1"
+    if ends == "periodic":
+        return bool(winding(conducting, corners=corners, periodic=periodic)[1][:, axis].any())
+    return spanning(label_clusters(conducting, corners=corners, periodic=periodic), axis).size > 0
 
 
 def conducted(solution: DiffusionSolution, percolates: Flag) -> Float[Array, ""]:
@@ -130,29 +145,46 @@ def effective_tensor(
     kappa: Diffusivity,
     *,
     discretisation: Scheme = "finite_volume",
+    percolates: Sequence[Flag] | None = None,
     config: SolverConfig = SolverConfig(),  # noqa: B008  (frozen)
 ) -> Float[Array, "axis axis"]:
     """Full effective diffusivity tensor of the medium repeated periodically.
 
     D_ij = <grad u_i . kappa grad u_j>, u_j - x_j periodic: symmetric by construction, differentiable in kappa.
 
+    Args:
+        percolates: whether a cluster of conducting voxels winds around the grid along each axis (`clusters.winding`);
+            the row and the column of an axis without are 0. None: found out, as for `effective_diffusivity`.
     Returns:
-        D in the unit of kappa; NaN where a solve did not converge.
+        D in the unit of kappa; NaN in the row and the column of an axis whose solve did not converge.
     Raises:
         UserError: as `solve`.
     Source: Torquato (2002), section 13.2; Bensoussan, Lions and Papanicolaou (1978).
+
+    >>> effective_tensor(jnp.array([[1.0, 1.0], [0.0, 0.0]])).tolist()
+    [[0.0, 0.0], [0.0, 0.5]]
     """
     kappa = checked(kappa)
-    return _tensor(kappa, scheme_of(discretisation, ("periodic",) * kappa.ndim, "xla"), config)
+    if percolates is None:
+        if isinstance(kappa, Tracer):
+            percolates = [True] * kappa.ndim
+        else:
+            percolates = winding(np.asarray(kappa) > 0, corners=discretisation == "q1")[1].any(axis=0)
+    flags = jnp.asarray(percolates, bool)
+    if flags.shape != (kappa.ndim,):
+        raise UserError(f"percolates has shape {flags.shape}; expected one flag for each of {kappa.ndim} axes")
+    return _tensor(kappa, flags, scheme_of(discretisation, ("periodic",) * kappa.ndim, "xla"), config)
 
 
 @partial(jax.jit, static_argnames=("scheme", "config"))
-def _tensor(kappa, scheme, config: SolverConfig) -> Float[Array, "axis axis"]:
+def _tensor(kappa, percolates: Bool[Array, " axis"], scheme, config: SolverConfig) -> Float[Array, "axis axis"]:
     scale = jax.lax.stop_gradient(jnp.max(kappa))
     scale = jnp.where(scale > 0, scale, 1)
     relative, axes = kappa / scale, range(kappa.ndim)
     drops = [tuple(float(n) if a == axis else 0.0 for a, n in enumerate(kappa.shape)) for axis in axes]  # slope 1
-    fields = [equilibrium(relative, None, scheme, drop, config) for drop in drops]
+    # the field of an axis along which nothing conducts is not wanted: with nothing to balance, its solve ends at once
+    driven = [jnp.where(percolates[axis], relative, 0) for axis in axes]
+    fields = [equilibrium(driven[axis], None, scheme, drops[axis], config) for axis in axes]
     work = {
         (i, j): virtual_work(scheme, drops[i], drops[j], relative, fields[i].u, fields[j].u)
         for i in axes
@@ -160,8 +192,10 @@ def _tensor(kappa, scheme, config: SolverConfig) -> Float[Array, "axis axis"]:
         if i <= j
     }
     tensor = jnp.stack([jnp.stack([work[min(i, j), max(i, j)] for j in axes]) for i in axes])
-    good = jnp.all(jnp.stack([field.met & (field.error <= 10 * config.tolerance) for field in fields]))
-    return jnp.where(good & jnp.all(kappa >= 0), scale * tensor / kappa.size, jnp.nan)
+    good = jnp.stack([field.met & (field.error <= 10 * config.tolerance) for field in fields])
+    good = good[:, None] & good[None, :] & jnp.all(kappa >= 0)
+    conducts = percolates[:, None] & percolates[None, :]
+    return jnp.where(conducts, jnp.where(good, scale * tensor / kappa.size, jnp.nan), 0.0)
 
 
 def flux_field(
@@ -170,9 +204,10 @@ def flux_field(
     *,
     axis: int,
     discretisation: Scheme = "finite_volume",
-    sides: Literal["insulated", "periodic"] = "insulated",
+    ends: Ends = "fixed",
+    sides: Sides = "insulated",
 ) -> Float[Array, "*grid axis"]:
-    """-kappa grad u at each voxel for u = 1 and 0 on the faces `shape[axis]` voxels apart, per voxel edge.
+    """-kappa grad u at each voxel for a u that falls by 1 over the `shape[axis]` voxels along `axis`, per voxel edge.
 
     Args:
         concentration: of a `solve` with the same arguments.
@@ -180,5 +215,5 @@ def flux_field(
         One component per axis, last. The mean along `axis`, times the edge of the grid along it, is D_eff.
     """
     kappa = checked(kappa)
-    scheme, drops = problem(kappa.ndim, axis, discretisation, sides, "xla")
+    scheme, drops = problem(kappa.ndim, axis, discretisation, sides, "xla", ends=ends)
     return scheme.flux(kappa, scheme.from_field(jnp.asarray(concentration)), drops)

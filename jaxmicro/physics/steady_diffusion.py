@@ -1,7 +1,8 @@
 """Steady diffusion div(kappa grad u) = 0 on a voxel grid, solved and differentiated inside XLA.
 
-u = 1 and 0 on two opposite faces, no flux or periodicity on the others; multigrid-preconditioned conjugate gradients in
-one compiled loop. Written for one sample: map over a batch with `jax.vmap`.
+u = 1 and 0 on two opposite faces, or falling by 1 a period; no flux or periodicity on the other faces.
+Multigrid-preconditioned conjugate gradients in one compiled loop. Written for one sample: map over a batch with
+`jax.vmap`.
 
 Derivatives: D_eff is the minimum of the energy over u, so its first derivative is that of the energy at fixed u and
 costs no second solve. The field u has the implicit derivative (one more solve of the same kind). Second derivatives of
@@ -26,6 +27,8 @@ from jaxmicro.physics.equilibrium import equilibrium, virtual_work
 from jaxmicro.physics.finite_volumes import FiniteVolumes
 from jaxmicro.physics.grid import Drops, Side
 
+Ends = Literal["fixed", "periodic"]
+Sides = Literal["insulated", "periodic"]
 Scheme = Literal["finite_volume", "q1"]
 Backend = Literal["xla", "jaxfem"]
 Diffusivity = Float[Array | np.ndarray, "*grid"]
@@ -77,18 +80,22 @@ def solve(
     *,
     axis: int,
     discretisation: Scheme = "finite_volume",
-    sides: Literal["insulated", "periodic"] = "insulated",
+    ends: Ends = "fixed",
+    sides: Sides = "insulated",
     config: SolverConfig = SolverConfig(),  # noqa: B008  (frozen)
     guess: Float[Array | np.ndarray, "*node"] | None = None,
     backend: Backend = "xla",
 ) -> DiffusionSolution:
-    """Solve div(kappa grad u) = 0 with u = 1 on the first face along `axis` and 0 on the last.
+    """Solve div(kappa grad u) = 0 with u falling by 1 along `axis`.
 
     Args:
         kappa: diffusivity of each voxel, "h w" or "z y x"; any unit, 0 is allowed (exactly blocked for finite volumes).
         axis: direction of the flux.
         discretisation: "finite_volume" (two-point flux, what most voxel codes use; D_eff of the voxel geometry from
             below) or "q1" (bilinear elements; from above, and voxels that touch at a corner conduct).
+        ends: the condition on the two faces normal to `axis`: "fixed", u = 1 and 0 there, or "periodic", u falls by 1 a
+            period (and is known up to a constant). Periodic ends and sides: `d_eff` is an entry of the diagonal of the
+            effective tensor of the medium repeated periodically.
         sides: the condition on the other faces.
         config: when to stop.
         guess: a `concentration` to start from, say of a similar medium.
@@ -104,10 +111,10 @@ def solve(
     1.0
     """
     kappa = checked(kappa)
-    problem(kappa.ndim, axis, discretisation, sides, backend)  # refuses what is impossible
+    problem(kappa.ndim, axis, discretisation, sides, backend, ends=ends)  # refuses what is impossible
     # The flux axis first: one program for all axes, whose products need no transposition.
     kappa = jnp.moveaxis(kappa, axis, 0)
-    scheme, drops = problem(kappa.ndim, 0, discretisation, sides, backend)
+    scheme, drops = problem(kappa.ndim, 0, discretisation, sides, backend, ends=ends)
     if guess is not None:
         guess = jnp.asarray(guess, kappa.dtype)
         node = jax.eval_shape(lambda k: scheme.field(jnp.zeros(scheme.unknowns(k.shape)), drops), kappa)
@@ -119,14 +126,18 @@ def solve(
     return solution._replace(concentration=jnp.moveaxis(solution.concentration, 0, axis))
 
 
-def problem(ndim: int, axis: int, discretisation: str, sides: str, backend: str) -> tuple[Discretisation, Drops]:
+def problem(
+    ndim: int, axis: int, discretisation: str, sides: str, backend: str, *, ends: str = "fixed"
+) -> tuple[Discretisation, Drops]:
     """The discretisation and the drop of the concentration along each axis, for a flux along `axis`."""
     if not -ndim <= axis < ndim:
         raise UserError(f"axis {axis} is not one of the {ndim} axes of the grid")
+    if ends not in ("fixed", "periodic"):
+        raise UserError(f"ends {ends!r} are unknown; choose fixed or periodic")
     if sides not in ("insulated", "periodic"):
         raise UserError(f"sides {sides!r} is unknown; choose insulated or periodic")
     flux_axis = axis % ndim
-    conditions: Any = tuple("fixed" if a == flux_axis else sides for a in range(ndim))
+    conditions: Any = tuple(ends if a == flux_axis else sides for a in range(ndim))
     return scheme_of(discretisation, conditions, backend), tuple(float(a == flux_axis) for a in range(ndim))
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from media import level_cut
 
-from jaxmicro import physics
+from jaxmicro import descriptors, physics
 from jaxmicro.errors import UserError
 from jaxmicro.physics import SolverConfig
+from tests import reference
+from tests.test_clusters import two_periods
 
 SCHEMES = ["finite_volume", "q1"]
 TIGHT = SolverConfig(tolerance=1e-7)
@@ -148,6 +150,82 @@ def test_what_no_path_connects_conducts_exactly_nothing():
     assert float(physics.effective_diffusivity(corner, axis=0)) == 0.0
     assert float(physics.effective_diffusivity(corner, axis=0, discretisation="q1")) > 0  # its voxels touch
     assert float(physics.effective_diffusivity(np.zeros((4, 4), np.float32), axis=0, discretisation="q1")) == 0.0
+
+
+@pytest.mark.parametrize("ends", ["fixed", "periodic"])
+def test_media_that_connect_through_the_wrap_conduct_what_a_direct_solve_says(ends, float64: None):
+    """Near the percolation threshold many media connect through periodic sides alone; reference: assembled voxel by
+    voxel and solved directly."""
+    rng, conducting, through_the_wrap = np.random.default_rng(0), 0, 0
+    for _ in range(40):
+        kappa = (rng.random((8, 8, 8)) < 0.36).astype(float)
+        expected = reference.finite_volume_diffusivity(kappa, 0, periodic_ends=ends == "periodic", periodic_sides=True)
+        found = float(physics.effective_diffusivity(kappa, axis=0, ends=ends, sides="periodic", config=TIGHT))
+        assert found == pytest.approx(expected, rel=1e-6, abs=1e-10) and (found == 0) == (expected < 1e-10)
+        conducting += found > 0
+        through_the_wrap += found > 0 and not descriptors.percolation(kappa, 0)
+    assert conducting > 10 and through_the_wrap > 3
+
+
+def test_a_thread_that_closes_after_two_periods_conducts_what_its_length_says(float64: None):
+    # a slope of 1 along y drops 2 * 16 over the 48 unit conductances of the thread, one along x 16: the current is 2/3
+    # or 1/3, and covers 32 steps of y and 16 of x
+    thread = two_periods().astype(float)
+    expected = np.outer([32, 16], [32, 16]) / (48 * thread.size)
+    np.testing.assert_allclose(physics.effective_tensor(thread, config=TIGHT), expected, rtol=1e-6)
+    for axis in range(2):
+        found = physics.effective_diffusivity(thread, axis=axis, ends="periodic", sides="periodic", config=TIGHT)
+        assert float(found) == pytest.approx(expected[axis, axis], rel=1e-6)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_direction_that_does_not_conduct_has_zeros_in_the_tensor_and_leaves_the_others_right(scheme: str, float64):
+    kappa = level_cut((8, 8, 8), fraction=0.7, sigma=1.0)
+    kappa[3] = 0  # a wall: z conducts nothing
+    tensor = np.asarray(physics.effective_tensor(kappa, discretisation=scheme, config=TIGHT))
+    assert np.all(tensor[0] == 0) and np.all(tensor[:, 0] == 0) and np.abs(tensor[1, 2]) > 0
+    leaky = np.asarray(physics.effective_tensor(kappa + 1e-9, discretisation=scheme, config=TIGHT))
+    np.testing.assert_allclose(tensor, leaky, atol=1e-7)  # finite: the blocked voxels of the other conduct 1e-9
+    nothing = physics.effective_tensor(np.zeros_like(kappa), discretisation=scheme, config=TIGHT)
+    np.testing.assert_array_equal(nothing, np.zeros((3, 3)))
+    apart = np.zeros((8, 8, 8))
+    apart[2, 2], apart[:, 5, 5] = 1, 1  # two channels, along x and along z
+    threads = physics.effective_tensor(apart, config=TIGHT)
+    np.testing.assert_allclose(threads, np.diag([1, 0, 1]) / 64, atol=1e-9)
+    assert np.all(np.asarray(threads)[1] == 0)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_solve_with_periodic_ends_and_sides_gives_the_diagonal_of_the_tensor_and_its_derivative(
+    scheme, float64: None
+):
+    kappa = np.where(level_cut((8, 8, 8), fraction=0.5) > 0, 1.0, 0.1)
+    tensor = np.asarray(physics.effective_tensor(kappa, discretisation=scheme, config=TIGHT))
+
+    def along(kappa, axis):
+        return physics.solve(kappa, axis=axis, discretisation=scheme, ends="periodic", sides="periodic", config=TIGHT)
+
+    for axis in range(3):
+        solution = along(kappa, axis)
+        assert solution.converged and abs(solution.flux_balance) < 1e-5
+        assert float(solution.d_eff) == pytest.approx(tensor[axis, axis], rel=1e-9)
+    flux = physics.flux_field(
+        kappa, solution.concentration, axis=2, discretisation=scheme, ends="periodic", sides="periodic"
+    )
+    np.testing.assert_allclose(8 * flux.mean(axis=(0, 1, 2)), tensor[2], atol=1e-6)
+    again = physics.solve(
+        kappa,
+        axis=2,
+        discretisation=scheme,
+        ends="periodic",
+        sides="periodic",
+        config=TIGHT,
+        guess=solution.concentration,
+    )
+    assert again.iterations <= 6 and float(again.d_eff) == pytest.approx(tensor[2, 2], rel=1e-9)
+    step, h = kappa * np.random.default_rng(0).normal(size=kappa.shape), 1e-4
+    slope = float(along(kappa + h * step, 2).d_eff - along(kappa - h * step, 2).d_eff) / (2 * h)
+    assert np.sum(jax.grad(lambda k: along(k, 2).d_eff)(kappa) * step) == pytest.approx(slope, rel=1e-6)
 
 
 @pytest.mark.parametrize("bad", [([0.5, 0.1], [1.0, 3.0]), ([1.5, -0.5], [1.0, 3.0]), ([0.5, 0.5], [1.0, -1.0])])
