@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from jaxmicro import pipeline
+from jaxmicro.cli.measure import table
 from jaxmicro.types import Microstructure
+from tests.media import level_cut
 
 
 def structure(labels: np.ndarray, phases: int = 2) -> Microstructure:
@@ -41,6 +43,34 @@ def test_a_phase_that_connects_through_the_wrap_alone_conducts_in_the_periodic_t
     # a slope of 1 along y drops 8 over the 16 unit conductances of the thread: a current of 1/2, the same along 8
     # steps of y and 8 of x, so the mean flux is 8 * (1/2) / 64 along both
     np.testing.assert_allclose(found["tensor_periodic"], np.full((2, 2), 1 / 16), rtol=1e-6)
+
+
+def test_a_periodic_volume_has_its_numbers_between_two_faces_and_those_of_the_medium_wherever_it_is_cut():
+    phase = level_cut((8, 8, 8), fraction=0.6, sigma=1.0).astype(np.uint8)
+    found = []
+    for shift in (0, 3):
+        volume = Microstructure(np.roll(phase, shift, axis=0), (0.0, 1.0), periodic=True)
+        found.append(pipeline.transport(volume)[1])
+    along, cut_elsewhere = (each["axes"]["z"] for each in found)
+    assert along["finite_volume_periodic"] == found[0]["tensor_periodic"][0][0] > along["finite_volume"]
+    assert cut_elsewhere["finite_volume_periodic"] == pytest.approx(along["finite_volume_periodic"], rel=1e-6)
+    assert abs(cut_elsewhere["finite_volume"] / along["finite_volume"] - 1) > 1e-2
+    tau = along["tortuosity_factor_periodic"]
+    assert tau == pytest.approx(phase.mean() / along["finite_volume_periodic"], rel=1e-6)
+    assert not any("periodic" in name for name in pipeline.transport(structure(phase))[1]["axes"]["z"])
+
+
+def test_a_table_of_measured_numbers_has_the_tensor_and_of_periodic_volumes_its_tortuosity_factors():
+    labels = np.indices((8, 8, 8))[0] // 2 % 2
+    for periodic in (True, False):
+        volume = Microstructure(labels.astype(np.uint8), (0.0, 1.0), periodic=periodic)
+        lines = table({"file": "layers", **pipeline.measure(volume, diffusivity=True)}).splitlines()
+        title = next(i for i, line in enumerate(lines) if "effective tensor" in line)
+        rows = [" ".join(line.split()) for line in lines[title + 2 : title + 4]]
+        assert rows == [
+            "0 z 0.0000 0.0000 0.0000" + " inf (not connected)" * periodic,
+            "0 y 0.0000 0.5000 0.0000" + " 1.000" * periodic,
+        ]
 
 
 @pytest.mark.parametrize("axis", ["z", "y", "x"])

@@ -1,6 +1,7 @@
 """`jaxmicro measure`: numbers of an image or a volume."""
 
 import contextlib
+import math
 import sys
 from typing import Any
 
@@ -82,8 +83,14 @@ def table(numbers: dict[str, Any]) -> str:
     lines.append(aligned([header, *(_row(phase) for phase in numbers["phases"])]))
     lines += ["", "along each axis, r in voxels (all distances: --json)", _directions(numbers)]
     if "transport" in numbers["phases"][0]:
-        title = "diffusivity of each phase with the others blocked, relative to its own (tortuosity: finite volumes)"
-        lines += ["", title, _transport(numbers)]
+        title = (
+            "diffusivity of each phase with the others blocked, relative to its own, between two opposite faces "
+            "with tight sides (tortuosity: finite volumes)"
+        )
+        tensor = "effective tensor of the medium repeated periodically, by finite volumes; rows and columns are axes"
+        if numbers["periodic"]:
+            tensor += ", the diagonal is what the periodic volume has"
+        lines += ["", title, _transport(numbers), "", tensor, _tensor(numbers)]
     return "\n".join(lines)
 
 
@@ -112,6 +119,21 @@ def _directions(numbers: dict[str, Any]) -> str:
         for axis, chord in phase["mean_chord_length"].items():
             values = [f"{phase[name][axis][r]:.4f}" for name in curves for r in distances]
             rows.append([str(phase["label"]), axis, f"{chord:.4g}", *values])
+    return aligned(rows)
+
+
+def _tensor(numbers: dict[str, Any]) -> str:
+    """Effective tensors; a volume that is not periodic has no tortuosity factor from them."""
+    axes, periodic = list(numbers["phases"][0]["transport"]["axes"]), numbers["periodic"]
+    rows = [["phase", "axis", *axes, *["tortuosity factor"] * periodic]]
+    for phase in numbers["phases"]:
+        found = phase["transport"]
+        for axis, row in zip(axes, found["tensor_periodic"], strict=True):
+            entries = [str(phase["label"]), axis, *(f"{value:.4f}" for value in row)]
+            if periodic:
+                tau = found["axes"][axis]["tortuosity_factor_periodic"]
+                entries.append("inf (not connected)" if math.isinf(tau) else f"{tau:.3f}")
+            rows.append(entries)
     return aligned(rows)
 
 

@@ -145,7 +145,7 @@ def effective_tensor(
     kappa: Diffusivity,
     *,
     discretisation: Scheme = "finite_volume",
-    percolates: Sequence[Flag] | None = None,
+    percolates: Sequence[Flag] | Bool[np.ndarray, " axis"] | None = None,
     config: SolverConfig = SolverConfig(),  # noqa: B008  (frozen)
 ) -> Float[Array, "axis axis"]:
     """Full effective diffusivity tensor of the medium repeated periodically.
@@ -169,7 +169,7 @@ def effective_tensor(
         if isinstance(kappa, Tracer):
             percolates = [True] * kappa.ndim
         else:
-            percolates = winding(np.asarray(kappa) > 0, corners=discretisation == "q1")[1].any(axis=0)
+            percolates = np.any(winding(np.asarray(kappa) > 0, corners=discretisation == "q1")[1], axis=0)
     flags = jnp.asarray(percolates, bool)
     if flags.shape != (kappa.ndim,):
         raise UserError(f"percolates has shape {flags.shape}; expected one flag for each of {kappa.ndim} axes")

@@ -70,6 +70,7 @@ def measure(
         "shape": list(structure.shape),
         "voxel_size": structure.voxel_size,
         "unit": structure.unit if structure.voxel_size else "voxel",
+        "periodic": structure.periodic,
         "thresholds": list(structure.thresholds),
         "remarks": list(structure.remarks),
         "r_max": r_max,

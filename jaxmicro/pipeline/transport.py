@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxmicro import descriptors, physics
+from jaxmicro.clusters import winding
 from jaxmicro.pipeline.prior import Progress
 from jaxmicro.types import Microstructure
 
@@ -49,6 +50,8 @@ def transport(
         they are 0 and tau is infinite; where a solve did not converge they are NaN. "tortuosity_factor" is that of
         finite volumes. The diagonal of "tensor_periodic" differs from the values along the axes, which are those of a
         sample between two faces with tight sides: a phase may connect through the wrap alone, or through the faces.
+        Of a structure that is periodic each axis has its number also as "finite_volume_periodic", with
+        "tortuosity_factor_periodic": the medium has these; its numbers between two faces depend on where these lie.
     """
     axes = "zyx"[-structure.labels.ndim :]
     done, total = 0, structure.phases * (len(axes) + tensor)
@@ -69,7 +72,10 @@ def transport(
             step()
         of_phase = {"label": label, "axes": along, **_bounds(phase)}
         if tensor:
-            of_phase["tensor_periodic"] = _tensor(phase)
+            of_phase["tensor_periodic"] = found_tensor = _tensor(phase)
+            if structure.periodic:
+                for number, axis in enumerate(axes):
+                    along[axis] |= _periodic(found_tensor[number][number], float(phase.mean()))
             step()
         found.append(of_phase)
     return found
@@ -81,7 +87,7 @@ def _along(
     """The numbers along one axis, and concentration and flux where asked for and converged."""
     conducting = descriptors.percolating_clusters(phase, axis=axis)  # what is cut off carries no flux
     if not conducting.any():
-        return BLOCKED, None
+        return dict(BLOCKED), None
     kappa = conducting.astype(np.float64)
     field = None
     with jax.enable_x64(True):
@@ -105,11 +111,19 @@ def _along(
 
 
 def _tensor(phase: np.ndarray) -> list[list[float]]:
-    if not phase.any():
+    clusters, winds = winding(phase)
+    conducting = np.any(winds, axis=1)[clusters]  # what winds along no axis carries no flux
+    if not conducting.any():
         return np.zeros((phase.ndim,) * 2).tolist()
     with jax.enable_x64(True):
-        tensor = np.asarray(physics.effective_tensor(phase.astype(np.float64)))
-        return np.where(np.abs(tensor) < 1e-12, 0.0, tensor).tolist()  # rounding, where nothing connects
+        tensor = np.asarray(physics.effective_tensor(conducting.astype(np.float64), percolates=np.any(winds, axis=0)))
+        return np.where(np.abs(tensor) < 1e-12, 0.0, tensor).tolist()  # rounding, where clusters are apart
+
+
+def _periodic(d_eff: float, volume_fraction: float) -> dict[str, float]:
+    with jax.enable_x64(True):
+        tau = float(physics.tortuosity_factor(np.float64(d_eff), volume_fraction))  # pyright: ignore[reportArgumentType]
+    return {"finite_volume_periodic": d_eff, "tortuosity_factor_periodic": tau}
 
 
 def _bounds(phase: np.ndarray) -> dict[str, list[float]]:
