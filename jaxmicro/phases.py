@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, Shaped, UInt8
 
 from jaxmicro.errors import UserError
+from jaxmicro.levels import label
 from jaxmicro.otsu import multi_otsu
 from jaxmicro.types import ArrayLike, Microstructure
 
@@ -69,13 +70,14 @@ def in_phases_of(reference: Microstructure, other: Microstructure) -> Microstruc
 
 
 def labels_from_values(
-    values: Shaped[np.ndarray, "*grid"], *, max_phases: int = MAX_PHASES
+    values: Shaped[np.ndarray, "*grid"], *, max_phases: int = MAX_PHASES, merge_rare: float = 0.0
 ) -> tuple[UInt8[np.ndarray, "*grid"], tuple[float, ...]]:
     """Labels 0..P-1 of the distinct values of an image, in increasing order.
 
     Args:
         values: any numbers; 0 / 127 / 255 become 0 / 1 / 2.
         max_phases: more distinct values than this are taken for a grey image.
+        merge_rare: values rarer than this share of the voxels go to neighbouring phases; see `levels.label`.
     Returns:
         the labels, and the value that each label had.
     Raises:
@@ -85,15 +87,9 @@ def labels_from_values(
     (array([[0, 2],
            [1, 0]], dtype=uint8), (0.0, 127.0, 255.0))
     """
-    _check_numbers(values)
-    distinct = np.unique(values)
-    if distinct.size > max_phases:
-        raise UserError(
-            f"{distinct.size} distinct {values.dtype} values from {distinct[0]:g} to {distinct[-1]:g}: a grey image, "
-            f"not at most {max_phases} phases; segment it first, or pass --segment N with N the number of phases"
-        )
-    _check_two_phases(distinct)
-    return np.searchsorted(distinct, values).astype(np.uint8), tuple(float(value) for value in distinct)
+    check_numbers(values)
+    found = label([values], max_phases=max_phases, merge_rare=merge_rare)
+    return found.labels[0], found.values
 
 
 def segment(grey: Shaped[np.ndarray, "*grid"], phases: int) -> tuple[UInt8[np.ndarray, "*grid"], tuple[float, ...]]:
@@ -118,7 +114,7 @@ def segment(grey: Shaped[np.ndarray, "*grid"], phases: int) -> tuple[UInt8[np.nd
     """
     if not 2 <= phases <= MAX_SEGMENTS:
         raise UserError(f"cannot segment into {phases} phases; give a number from 2 to {MAX_SEGMENTS}")
-    _check_numbers(grey)
+    check_numbers(grey)
     distinct = np.unique(grey)
     _check_two_phases(distinct)
     if distinct.size < phases:
@@ -153,14 +149,22 @@ def _histogram(grey: np.ndarray, distinct: np.ndarray) -> tuple[np.ndarray, np.n
     return ((edges[:-1] + edges[1:]) / 2)[occupied], counts[occupied]
 
 
-def _check_numbers(values: np.ndarray) -> None:
+def check_numbers(values: Shaped[np.ndarray, "*grid"]) -> None:
+    """Refuses what are no finite real numbers.
+
+    Raises:
+        UserError: there are none, or they are NaN, infinite or not real.
+    """
     if values.size == 0:
         raise UserError(f"the image is empty (shape {values.shape}); expected at least one pixel along each axis")
     if values.dtype.kind not in "buif":
         raise UserError(f"values of type {values.dtype} are not real numbers; save the image as 8-bit labels")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         count = int(np.count_nonzero(~np.isfinite(values)))
-        raise UserError(f"{count} of {values.size} values are NaN or infinite; replace them before saving the image")
+        raise UserError(
+            f"{count} of {values.size} values are NaN or infinite; replace them before saving the image, or where "
+            "NaN marks what is outside of the sample pass --ignore nan"
+        )
 
 
 def _check_two_phases(distinct: np.ndarray) -> None:

@@ -85,8 +85,8 @@ class Microstructure:
     @property
     def volume_fractions(self) -> tuple[float, ...]:
         """Share of the voxels of each phase, in label order; sums to 1."""
-        counts = np.bincount(self.labels.ravel(), minlength=self.phases)
-        return tuple(float(count) / self.labels.size for count in counts)
+        # bincount would make 64-bit integers of all labels
+        return tuple(np.count_nonzero(self.labels == label) / self.labels.size for label in range(self.phases))
 
 
 def check_fields(config: Any) -> None:

@@ -9,17 +9,17 @@ import numpy as np
 
 from jaxmicro import viz
 from jaxmicro.guidance import CURVES
-from jaxmicro.io import files, read_raster
+from jaxmicro.io import files
 from jaxmicro.phases import in_phases_of
 from jaxmicro.pipeline import Design
 from jaxmicro.types import Microstructure
 
 
-def of_input(path: Path, structure: Microstructure) -> dict[str, bytes]:
+def of_input(structure: Microstructure, grey: np.ndarray | None) -> dict[str, bytes]:
     """The phases of a file as they were read, and if it was a grey image, how they were found."""
     figures = {"phases": phases(structure)}
-    if structure.thresholds:
-        figures["segmentation"] = segmentation(read_raster(path).array, structure)
+    if grey is not None:
+        figures["segmentation"] = segmentation(grey, structure)
     return figures
 
 

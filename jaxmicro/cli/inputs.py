@@ -1,13 +1,17 @@
 """From options to the arguments of the library."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.options import ImageOptions
 from jaxmicro.errors import UserError
-from jaxmicro.io import read
+from jaxmicro.io import read, read_rasters
 from jaxmicro.io.volumes import is_zarr
 from jaxmicro.types import Microstructure
 
@@ -16,10 +20,44 @@ def read_image(path: Path, options: ImageOptions, console: Console) -> Microstru
     """The microstructure in a file, read as the options say; says what the user should know of how it was read."""
     if options.voxel_size is not None and options.voxel_size <= 0:
         raise UserError(f"the voxel size is {options.voxel_size}; expected a positive length")
-    found = read(path, segment=options.segment, voxel_size=options.voxel_size, unit=options.unit)
+    found = read(path, segment=options.segment, voxel_size=options.voxel_size, unit=options.unit, **_parts(options))
     for remark in found.remarks:
         console.remark(f"{path}: {remark}")
     return found
+
+
+def grey_levels(path: Path, options: ImageOptions) -> np.ndarray:
+    """What a file holds before it is segmented, of the part that is read."""
+    how = _parts(options)
+    (raster,) = read_rasters([path], ignore=how["ignore"], crop=how["crop"])
+    return raster.array
+
+
+def _parts(options: ImageOptions) -> dict[str, Any]:
+    return {
+        "merge_rare": 0.0 if options.merge_rare is None else _share(options.merge_rare),
+        "ignore": () if options.ignore is None else tuple(map(_value, options.ignore.split(","))),
+        "crop": options.crop,
+    }
+
+
+def _share(text: str) -> float:
+    """0.001 of 0.001 or 0.1%."""
+    try:
+        share = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 0.5:
+        raise UserError(f"--merge-rare {text}: expected a share above 0 and below one half, such as 0.001 or 0.1%")
+    return share
+
+
+def _value(text: str) -> float:
+    """A grey level, nan, or the number of a colour #rrggbb."""
+    try:
+        return float(int(text.strip()[1:], 16)) if text.strip().startswith("#") else float(text)
+    except ValueError:
+        raise UserError(f"--ignore {text}: expected a number, nan or a colour #rrggbb (several with commas)") from None
 
 
 def three_edges(size: tuple[int, ...]) -> tuple[int, int, int]:

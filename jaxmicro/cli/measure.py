@@ -8,7 +8,7 @@ from typing import Any
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console, aligned
-from jaxmicro.cli.inputs import read_image
+from jaxmicro.cli.inputs import grey_levels, read_image
 from jaxmicro.cli.options import Measure
 from jaxmicro.cli.run_folder import open_run_folder, to_json
 from jaxmicro.io.volumes import write_fields
@@ -48,9 +48,10 @@ def _measured(options: Measure, console: Console) -> dict[str, Any]:
         grids = {"concentration": field.concentration, "flux_over_D0": field.flux / (size or 1.0)}
         write_fields(path, field.concentration.shape, grids, voxel_size=size, unit=unit)
 
+    grey = grey_levels(options.file, options) if structure.thresholds else None
     numbers = {"file": str(options.file), **pipeline.measure(structure, on_field=keep, **what)}
     folder.write_json("measure.json", numbers)
-    folder.write_figures(figures.of_input(options.file, structure))
+    folder.write_figures(figures.of_input(structure, grey))
     folder.write_figures(
         {f"concentration_phase{label}": figures.concentration(structure, label, of) for label, of in fields.items()}
     )

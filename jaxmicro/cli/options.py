@@ -39,6 +39,15 @@ class ImageOptions:
 
     segment: MaybeInt = None
     """Split a grey image into this many phases by its histogram (multi-Otsu). Leave out for a segmented image."""
+    merge_rare: Annotated[str | None, arg(metavar="SHARE", help_behavior_hint="")] = None
+    """Give voxels of values rarer than this share (0.001 or 0.1%) to the phases around them: stray pixels, edges of a
+    mask that was resampled."""
+    ignore: Annotated[str | None, arg(metavar="VALUE", help_behavior_hint="")] = None
+    """Value of voxels outside of the sample (several: 0,255; also nan, or #rrggbb in a colour image). A large box
+    without them is read, because curves and diffusivities of other regions are not supported."""
+    crop: Annotated[str | None, arg(metavar="A:B,A:B", help_behavior_hint="")] = None
+    """Part to read: first and last-but-one row and column (of a volume plane, row, column), as in NumPy; 0:400,: is the
+    first 400 rows, without a data bar below. Negative numbers count from the end."""
     voxel_size: MaybeFloat = None
     """Edge of a pixel in --unit. Default: what the file says."""
     unit: MaybeStr = None

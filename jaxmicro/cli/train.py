@@ -2,12 +2,11 @@
 
 import dataclasses
 import shutil
-from pathlib import Path
 
 from jaxmicro import models, pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console
-from jaxmicro.cli.inputs import checked_options, read_image
+from jaxmicro.cli.inputs import checked_options, grey_levels, read_image
 from jaxmicro.cli.options import Train
 from jaxmicro.cli.resume import finished_prior, is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
@@ -52,7 +51,7 @@ def run(options: Train) -> None:
             _finish(folder, console, trained)
         return
     _describe(console, start, micrograph, network)
-    keep_micrograph(folder, micrograph, options.micrograph, console)
+    keep_micrograph(folder, micrograph, options, console)
     if micrograph.thresholds:
         console.remark(f"check the segmentation in {folder.path / 'figures' / 'segmentation.png'}")
     prior = pipeline.train(
@@ -71,12 +70,13 @@ def run(options: Train) -> None:
     _finish(folder, console, prior)
 
 
-def keep_micrograph(folder: RunFolder, micrograph: Microstructure, path: Path, console: Console) -> None:
+def keep_micrograph(folder: RunFolder, micrograph: Microstructure, options: Train, console: Console) -> None:
     """The image as it was understood, for the volumes to be compared with, and a picture of it."""
     kept = folder.path / "micrograph.npz"
     if not is_made([kept], shape=micrograph.shape, phases=micrograph.phases, console=console):
         write(kept, micrograph)
-    folder.write_figures(figures.of_input(path, micrograph))
+    grey = grey_levels(options.micrograph, options) if micrograph.thresholds else None
+    folder.write_figures(figures.of_input(micrograph, grey))
 
 
 def _check(options: Train, micrograph: Microstructure) -> None:

@@ -1,7 +1,20 @@
 """Files: micrographs and volumes in, calibrated volumes out. Checkpoints are in `jaxmicro.io.checkpoint`."""
 
-from jaxmicro.io.images import read, read_raster
+from jaxmicro.io.images import read_raster
 from jaxmicro.io.raster import Raster, replacing
+from jaxmicro.io.structures import read, read_images, read_rasters
 from jaxmicro.io.volumes import write, write_npz, write_tiff, write_vti, write_zarr
 
-__all__ = ["Raster", "read", "read_raster", "replacing", "write", "write_npz", "write_tiff", "write_vti", "write_zarr"]
+__all__ = [
+    "Raster",
+    "read",
+    "read_images",
+    "read_raster",
+    "read_rasters",
+    "replacing",
+    "write",
+    "write_npz",
+    "write_tiff",
+    "write_vti",
+    "write_zarr",
+]

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
@@ -23,8 +24,6 @@ from jaxmicro.io import volumes
 from jaxmicro.io.calibration import INCH, Calibration, density_calibration, tiff_calibration
 from jaxmicro.io.files import check_promise
 from jaxmicro.io.raster import Raster, check_size, reading
-from jaxmicro.types import Microstructure
-from jaxmicro.units import plain_unit
 
 _PILLOW = (".png", ".bmp", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
@@ -37,40 +36,15 @@ _DAMAGE = re.compile(
     r"could not read all|incompletely|fromfile> raised|_load_virtual_frames"
 )
 _HARMLESS = re.compile(r"ASCII|Geo|GDAL|TiffTag (3[3-9]\d{3}|[4-9]\d{4}) ")
+_WHITE_IS_ZERO = "the file stores white as 0 (WhiteIsZero) and is read as it is shown: phase 0 is black"
 _KNOWN = "PNG, TIFF, NPY, NPZ, Zarr and VTI"
 
 
-def read(
-    path: str | Path,
-    *,
-    segment: int | None = None,
-    voxel_size: float | None = None,
-    unit: str | None = None,
-    max_phases: int = phases.MAX_PHASES,
-) -> Microstructure:
-    """The microstructure in an image or volume file.
+class _Pixels(NamedTuple):
+    """Numbers "*grid": grey levels, or colours 0xRRGGBB."""
 
-    The distinct values of a segmented file become the labels 0..P-1 in increasing order, whatever its type. A stack of
-    pages or slices is a volume "z y x". The file's own calibration (ImageJ, OME, or one of our formats) is kept.
-
-    Args:
-        path: PNG, TIFF (2D, multi-page, ImageJ), NPY, NPZ, Zarr or VTI file.
-        segment: number of phases P to separate in a grey image by multi-Otsu thresholds; None for a segmented file.
-        voxel_size: edge of a voxel in `unit`, if the file has none or a wrong one.
-        unit: unit of `voxel_size`; None for the file's own.
-        max_phases: more distinct values than this are taken for a grey image.
-    Raises:
-        UserError: the file is missing, damaged, not an image, grey, coloured, of one phase only, not 2D or 3D, has NaN
-            values or voxels that are not cubic. One line that names the file and says what to do.
-    """
-    raster = read_raster(path)
-    try:
-        size, unit, remarks = _calibration(raster, voxel_size, unit)
-        labels, values, thresholds = _phases(raster, segment, max_phases)
-        said = (*raster.remarks, *remarks)
-        return Microstructure(labels, values, size, unit, raster.source, thresholds, raster.periodic, said)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    array: np.ndarray
+    colours: bool = False
 
 
 def read_raster(path: str | Path) -> Raster:
@@ -85,9 +59,9 @@ def read_raster(path: str | Path) -> Raster:
     if path.is_dir():
         raster = volumes.read_zarr(path)
     elif suffix in _PILLOW:
-        array = _read_with_pillow(path, suffix[1:].upper())
+        array, colours = _read_with_pillow(path, suffix[1:].upper())
         spacing, unit, remarks = _density(path)
-        raster = Raster(array, spacing, unit, source=path.name, size_remarks=remarks)
+        raster = Raster(array, spacing, unit, source=path.name, size_remarks=remarks, colours=colours)
     elif suffix in _TIFF:
         raster = _read_tiff(path)
     elif suffix in _NUMPY:
@@ -98,31 +72,6 @@ def read_raster(path: str | Path) -> Raster:
         raise UserError(f"{path} is not of a known format; {_KNOWN} are read: save it as one of these")
     _check_grid(path, raster.array)
     return raster
-
-
-def _phases(raster: Raster, segment: int | None, max_phases: int) -> tuple:
-    """Labels, the value of each label, and thresholds if segmented."""
-    if segment is not None:
-        labels, thresholds = phases.segment(raster.array, segment)
-        return labels, phases.mean_levels(raster.array, labels, segment), thresholds
-    if raster.values is not None and np.isin(raster.array, np.arange(len(raster.values))).all():
-        return raster.array.astype(np.uint8), raster.values, ()  # a file of ours: labels, of which some may be absent
-    return *phases.labels_from_values(raster.array, max_phases=max_phases), ()
-
-
-def _calibration(
-    raster: Raster, voxel_size: float | None, unit: str | None
-) -> tuple[float | None, str | None, tuple[str, ...]]:
-    """Voxel size, unit, and what is to be said of them."""
-    if voxel_size is not None:
-        unit = plain_unit(unit) or raster.unit
-        if unit is None:
-            raise UserError(f"voxel size {voxel_size:g} given without a unit; give both (--voxel-size and --unit)")
-        return float(voxel_size), unit, ()
-    if unit is not None and (raster.spacing is None or raster.unit is not None):
-        raise UserError(f"unit {unit} given without a voxel size; give both (--voxel-size and --unit)")
-    size, unit = raster.voxel_size, plain_unit(unit) or raster.unit
-    return size, None if size is None else unit, raster.size_remarks
 
 
 def _check_exists(path: Path) -> None:
@@ -151,8 +100,8 @@ def _check_grid(path: Path, array: np.ndarray) -> None:
         )
 
 
-def _read_with_pillow(path: Path, kind: str) -> np.ndarray:
-    """Grey levels or palette indices "h w", or colours "h w s"."""
+def _read_with_pillow(path: Path, kind: str) -> _Pixels:
+    """Grey levels, palette indices or colours "h w"."""
     with reading(path, kind), _opened(path) as image:
         if image.format == "PNG":
             _check_png_size(path, image)
@@ -216,20 +165,30 @@ def _through_palette(indices: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return indices if used.size <= phases.MAX_PHASES else colours[indices]
 
 
-def _one_channel(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Drops the samples axis (the last, if there are three) of an image of equal colours and constant opacity."""
+def _one_channel(path: Path, pixels: np.ndarray) -> _Pixels:
+    """Drops the samples axis (the last, if there are three) of an image of equal colours and constant opacity; packs
+    colours that differ into one number."""
     if pixels.ndim < 3:
-        return pixels
+        return _Pixels(pixels)
     colours, opacity = (pixels[..., :-1], pixels[..., -1]) if pixels.shape[-1] in (2, 4) else (pixels, pixels[:0])
     if opacity.size and opacity.min() != opacity.max():
         raise UserError(f"{path} has transparent parts; flatten it to one grey channel")
-    return _equal_channels(path, colours)
+    if (colours == colours[..., :1]).all():
+        return _Pixels(np.ascontiguousarray(colours[..., 0]))
+    if colours.shape[-1] != 3 or colours.dtype not in (np.uint8, np.uint16):
+        raise _not_one_channel(path)
+    red, green, blue = np.moveaxis(colours if colours.dtype == np.uint8 else colours >> 8, -1, 0).astype(np.uint32)
+    return _Pixels(red << 16 | green << 8 | blue, colours=True)
 
 
 def _equal_channels(path: Path, channels: np.ndarray) -> np.ndarray:
     if (channels != channels[..., :1]).any():
-        raise UserError(f"{path} is a colour image; save it as grey (one channel), or as labels with one value a phase")
+        raise _not_one_channel(path)
     return np.ascontiguousarray(channels[..., 0])
+
+
+def _not_one_channel(path: Path) -> UserError:
+    return UserError(f"{path} is a colour image; save it as grey (one channel), or as labels with one value a phase")
 
 
 def _read_tiff(path: Path) -> Raster:
@@ -245,10 +204,12 @@ def _read_tiff(path: Path) -> Raster:
             if values is None:  # else numbers of phases: a display that Fiji inverted does not renumber them
                 array, axes = _shown(array, axes, one.keyframe, colours_only_show=bool(tiff.is_imagej))
             stacks.append(_one_stack(path, array, axes))
-        array = stacks[0] if len(stacks) == 1 else _in_page_order(series, stacks)
+        array, colours = stacks[0] if len(stacks) == 1 else _in_page_order(series, stacks)
         spacing, unit, remarks = tiff_calibration(tiff, array.ndim)
+        white = any(one.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE for one in series)
+    said = (_WHITE_IS_ZERO,) if white and values is None else ()
     periodic = volumes.periodic_from_text(info, array.shape)
-    return Raster(array, spacing, unit, values, path.name, periodic, size_remarks=remarks)
+    return Raster(array, spacing, unit, values, path.name, periodic, said, remarks, colours)
 
 
 def _check_same_size(path: Path, series: list[tifffile.TiffPageSeries]) -> None:
@@ -261,13 +222,16 @@ def _check_same_size(path: Path, series: list[tifffile.TiffPageSeries]) -> None:
         )
 
 
-def _in_page_order(series: list[tifffile.TiffPageSeries], stacks: list[np.ndarray]) -> np.ndarray:
+def _in_page_order(series: list[tifffile.TiffPageSeries], stacks: list[_Pixels]) -> _Pixels:
     """One stack of several, whose pages may alternate."""
-    planes = np.concatenate([stack.reshape(-1, *stack.shape[-2:]) for stack in stacks])
+    colours = any(stack.colours for stack in stacks)
+    arrays = [stack.array * np.uint32(0x010101 if colours and not stack.colours else 1) for stack in stacks]
+    arrays = arrays if colours else [stack.array for stack in stacks]
+    planes = np.concatenate([array.reshape(-1, *array.shape[-2:]) for array in arrays])
     pages = [-1 if page is None else int(page.index) for one in series for page in one.pages]
     if len(pages) == len(planes) and min(pages) >= 0:
         planes = planes[np.argsort(pages)]
-    return planes
+    return _Pixels(planes, colours)
 
 
 def _stored(path: Path, series: tifffile.TiffPageSeries) -> tuple[np.ndarray, str]:
@@ -319,14 +283,16 @@ def _inverted(array: np.ndarray, bits: int) -> np.ndarray:
     return array.max() - array.astype(np.result_type(array, np.int32))  # no overflow of small signed integers
 
 
-def _one_stack(path: Path, array: np.ndarray, axes: str) -> np.ndarray:
+def _one_stack(path: Path, array: np.ndarray, axes: str) -> _Pixels:
     """The image "h w" or volume "z y x" in a TIFF series of any axes."""
+    colours = False
     if "S" in axes and array.ndim == len(axes):
-        array, axes = _one_channel(path, np.moveaxis(array, axes.index("S"), -1)), axes.replace("S", "")
+        array, colours = _one_channel(path, np.moveaxis(array, axes.index("S"), -1))
+        axes = axes.replace("S", "")
     # more than four channels are slices: so tifffile's ImageJ mode labels a stack whose axes nobody named
     if "C" in axes and array.ndim == len(axes) and array.shape[axes.index("C")] <= _MOST_CHANNELS:
         array = _equal_channels(path, np.moveaxis(array, axes.index("C"), -1))
-    return array.squeeze(tuple(axis for axis in range(array.ndim - 2) if array.shape[axis] == 1))
+    return _Pixels(array.squeeze(tuple(axis for axis in range(array.ndim - 2) if array.shape[axis] == 1)), colours)
 
 
 @contextmanager

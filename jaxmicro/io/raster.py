@@ -30,6 +30,7 @@ class Raster:
         periodic: the file says that its opposite faces continue each other.
         remarks: what the user should know of how the file was read, a line each.
         size_remarks: the same of its voxel size; void where another one is given.
+        colours: the numbers are colours 0xRRGGBB, not grey levels.
     """
 
     array: np.ndarray
@@ -40,6 +41,7 @@ class Raster:
     periodic: bool = False
     remarks: tuple[str, ...] = ()
     size_remarks: tuple[str, ...] = ()
+    colours: bool = False
 
     @property
     def voxel_size(self) -> float | None:

@@ -10,7 +10,7 @@ Progress goes to a function `progress(stage, done, total, note)`; without one, n
 """
 
 from jaxmicro.guidance import Target
-from jaxmicro.io import read, write
+from jaxmicro.io import read, read_images, write
 from jaxmicro.pipeline.design import Design, design
 from jaxmicro.pipeline.numbers import check_r_max, evaluate, measure
 from jaxmicro.pipeline.prior import (
@@ -73,6 +73,7 @@ __all__ = [
     "miss",
     "prior_path",
     "read",
+    "read_images",
     "read_targets",
     "reconstruct",
     "remember_statistics",

@@ -239,9 +239,13 @@ def test_numbers_that_are_no_microstructure_are_refused(tmp_path, pixels, reason
 
 
 def test_a_colour_image_is_refused(tmp_path, labels):
-    colours = np.stack([labels, labels, 2 - labels], axis=-1)
+    colours = np.random.default_rng(0).integers(0, 255, (24, 20, 3)).astype(np.uint8)
     for suffix in (".png", ".tif"):
-        assert "colour" in refusal(save(tmp_path / f"image{suffix}", colours))
+        assert "colour image" in refusal(save(tmp_path / f"image{suffix}", colours))
+        assert "colour image" in refusal(tmp_path / f"image{suffix}", segment=2)
+    two_channels = np.stack([labels, 2 - labels])
+    tifffile.imwrite(tmp_path / "channels.tif", two_channels, imagej=True, metadata={"axes": "CYX"})
+    assert "colour image" in refusal(tmp_path / "channels.tif")
 
 
 def test_several_times_or_sizes_in_one_tiff_are_refused(tmp_path, volume):

@@ -1,0 +1,180 @@
+"""What is done to the numbers of a file before they are phases: parts cut out, masks, data bars, stacks of images."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+from scipy import ndimage
+
+from jaxmicro.errors import UserError
+from jaxmicro.io.raster import Raster
+
+_RANGE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*")
+_LEAST_BOX = 0.1  # share of the sample that a box without its surroundings must hold
+_RELATED = 0.2  # correlation of neighbouring planes over that of neighbouring pixels, below which they are images
+_SMOOTH = 0.3  # correlation of neighbouring pixels, below which nothing can be told
+_PLANES = 32  # at most, that are compared
+
+
+def cropped(raster: Raster, ranges: str) -> Raster:
+    """The part of a raster in ranges "START:STOP" separated by commas, one for each axis in the order of the array.
+
+    As in NumPy: 0 is the first, STOP is left out, negative numbers count from the end, and ":" is all of an axis.
+
+    Raises:
+        UserError: the ranges cannot be read, are not one for each axis, or lie outside.
+
+    >>> cropped(Raster(np.zeros((4, 6))), ":-1,2:").array.shape
+    (3, 4)
+    """
+    shape, axes = raster.array.shape, "zyx"[-raster.array.ndim :]
+    parts = ranges.split(",")
+    found = [_RANGE.fullmatch(part) for part in parts]
+    if None in found or len(parts) != len(shape):
+        raise UserError(
+            f"--crop {ranges}: expected {len(shape)} ranges START:STOP separated by commas, in the order "
+            f"{', '.join(axes)}, such as {','.join(f'0:{edge}' for edge in shape)}; ':' is all of an axis"
+        )
+    slices = []
+    for match, edge, axis in zip(found, shape, axes, strict=True):
+        assert match is not None
+        start, stop = (None if number is None else int(number) for number in match.groups())
+        if max(abs(start or 0), abs(stop or 0)) > edge or not range(*slice(start, stop).indices(edge)):
+            raise UserError(f"--crop {ranges}: {match[0].strip()} is no part of axis {axis}, which has {edge} voxels")
+        slices.append(slice(start, stop))
+    part = raster.array[tuple(slices)]
+    return replace(raster, array=part, periodic=raster.periodic and part.shape == shape)
+
+
+def without(raster: Raster, values: Sequence[float | int]) -> Raster:
+    """A box of the sample in which no voxel has one of the values that mark what is outside of it.
+
+    Correlations, chords and diffusivities of a region of any shape are not supported; those of a box are exact. Which
+    box: see `box_within`.
+
+    Args:
+        values: grey levels, or NaN; of float types those within 1e-4 of their range.
+    Raises:
+        UserError: no voxel has one of the values, or no box holds a tenth of the sample.
+    """
+    array = raster.array
+    outside = np.zeros(array.shape, bool)
+    for value in map(float, values):
+        here = np.isnan(array) if np.isnan(value) and array.dtype.kind == "f" else _equal(array, value)
+        if not here.any():
+            raise UserError(f"--ignore {value:g}: no voxel has this value; leave it out")
+        outside |= here
+    if outside.all():
+        raise UserError(f"--ignore {_listed(values)}: all voxels have such a value; nothing is left")
+    box = box_within(~outside)
+    part, sample = array[box], outside.size - np.count_nonzero(outside)
+    if part.size < _LEAST_BOX * sample:
+        raise UserError(
+            f"--ignore {_listed(values)}: these voxels are spread through the image: the largest box without them that "
+            f"was found is {_sizes(part.shape)}, {100 * part.size / sample:.2g}% of the rest; crop a part without them "
+            "(--crop), or if they are rare give them to their neighbours (--merge-rare)"
+        )
+    where = ",".join(f"{axis.start}:{axis.stop}" for axis in box)
+    remark = (
+        f"{100 * outside.mean():.3g}% of the voxels lie outside of the sample; the box --crop {where} of "
+        f"{_sizes(part.shape)} without them is read, {100 * part.size / sample:.3g}% of the sample"
+    )
+    return replace(raster, array=part, periodic=False, remarks=(*raster.remarks, remark))
+
+
+def box_within(valid: Bool[np.ndarray, "*grid"]) -> tuple[slice, ...]:
+    """A large box of valid voxels only, which cannot grow.
+
+    The largest that grows from the largest cube, and from the largest square of every two axes (in an image, from the
+    largest square, row and column), along the axes in any order. Of discs and cylinders it is the inscribed one.
+
+    >>> box_within(np.array([[0, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 1]], bool))
+    (slice(0, 3, None), slice(1, 4, None))
+    """
+    axes = range(valid.ndim)
+    seeds = [
+        _largest(valid, some) for count in (valid.ndim, valid.ndim - 1) for some in itertools.combinations(axes, count)
+    ]
+    grown = [_grown(valid, seed, order) for seed in seeds for order in itertools.permutations(axes)]
+    return max(grown, key=lambda box: np.prod([axis.stop - axis.start for axis in box]))
+
+
+def _largest(valid: np.ndarray, axes: Sequence[int]) -> tuple[slice, ...]:
+    """The largest cube (square, line) along some of the axes, by bisection; along the others it is one voxel thick."""
+
+    def first(edge: int) -> tuple[slice, ...] | None:
+        size = [edge if axis in axes else 1 for axis in range(valid.ndim)]
+        centres = ndimage.minimum_filter(valid, size=size, mode="constant", cval=False)
+        place = int(np.argmax(centres))
+        corner = np.array(np.unravel_index(place, valid.shape)) - np.array(size) // 2
+        return (
+            tuple(slice(int(c), int(c) + s) for c, s in zip(corner, size, strict=True)) if centres.flat[place] else None
+        )
+
+    fits, too_large = 1, min(valid.shape[axis] for axis in axes) + 1
+    while too_large - fits > 1:
+        middle = (fits + too_large) // 2
+        fits, too_large = (fits, middle) if first(middle) is None else (middle, too_large)
+    found = first(fits)
+    assert found is not None  # the caller has seen that some voxels are valid
+    return found
+
+
+def _grown(valid: np.ndarray, box: tuple[slice, ...], order: Sequence[int]) -> tuple[slice, ...]:
+    for axis in order:
+        column = valid[(*box[:axis], slice(None), *box[axis + 1 :])]
+        free = column.all(axis=tuple(other for other in range(valid.ndim) if other != axis))
+        blocked = np.flatnonzero(~free)
+        below, above = blocked[blocked < box[axis].start], blocked[blocked >= box[axis].stop]
+        start, stop = below.max(initial=-1) + 1, above.min(initial=free.size)
+        box = (*box[:axis], slice(int(start), int(stop)), *box[axis + 1 :])
+    return box
+
+
+def data_bar(image: Shaped[np.ndarray, "h w"]) -> str | None:
+    """What to say of an image whose last rows look like the data bar of a microscope; None if they do not.
+
+    A bar has rows of one value over the whole width, and the picture above it has none.
+    """
+    height, width = image.shape
+    flat = np.flatnonzero((image == image[:, :1]).all(axis=1))
+    if width < 16 or flat.size < 3 or not height / 2 <= flat[0] <= height - 4:
+        return None
+    if flat.size < 0.1 * (height - flat[0]):
+        return None
+    return f"rows {flat[0]} to {height - 1} look like a data bar: --crop 0:{flat[0]},: leaves them out"
+
+
+def unrelated(stack: Shaped[np.ndarray, "z y x"]) -> bool:
+    """Whether neighbouring planes have nothing to do with each other, while neighbouring pixels have."""
+    if len(stack) < 2 or min(stack.shape[1:]) < 16:
+        return False
+    first = np.unique(np.linspace(0, len(stack) - 2, _PLANES).astype(int))
+    one, next_one = (stack[planes].astype(np.float32) for planes in (first, first + 1))
+    within = np.nanmean([_correlation(one[:, 1:], one[:, :-1]), _correlation(one[:, :, 1:], one[:, :, :-1])])
+    return bool(within > _SMOOTH and np.nanmean(_correlation(one, next_one)) < _RELATED * within)
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Pearson's coefficient of each plane of one with that of the other; of planes of one value 0."""
+    one, other = (planes - planes.mean(axis=(1, 2), keepdims=True) for planes in (one, other))
+    spread = np.sqrt((one**2).mean(axis=(1, 2)) * (other**2).mean(axis=(1, 2)))
+    return (one * other).mean(axis=(1, 2)) / np.where(spread > 0, spread, 1.0)
+
+
+def _equal(array: np.ndarray, value: float) -> np.ndarray:
+    if array.dtype.kind != "f" or not np.isfinite(array).any():
+        return array == value
+    finite = array[np.isfinite(array)]
+    return np.abs(array - value) <= 1e-4 * (finite.max() - finite.min())
+
+
+def _listed(values: Sequence[float | int]) -> str:
+    return ",".join(f"{value:g}" for value in values)
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

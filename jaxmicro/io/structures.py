@@ -1,0 +1,258 @@
+"""From files to microstructures: one image or volume, or several micrographs with one set of phases."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from jaxmicro import phases
+from jaxmicro.errors import UserError
+from jaxmicro.io.images import read_raster
+from jaxmicro.io.preparing import cropped, data_bar, unrelated, without
+from jaxmicro.io.raster import Raster
+from jaxmicro.levels import Labelled, colour, label
+from jaxmicro.types import Microstructure
+from jaxmicro.units import plain_unit
+
+Stack = Literal["images", "volume"]
+_LUMINANCE = np.array([299, 587, 114])  # thousandths, of red, green and blue: ITU-R BT.601
+
+
+def read(
+    path: str | Path,
+    *,
+    segment: int | None = None,
+    voxel_size: float | None = None,
+    unit: str | None = None,
+    merge_rare: float = 0.0,
+    ignore: Sequence[float | int] = (),
+    crop: str | None = None,
+    stack: Literal["volume"] | None = None,
+    max_phases: int = phases.MAX_PHASES,
+) -> Microstructure:
+    """The microstructure in an image or volume file.
+
+    The distinct values of a segmented file become the labels 0..P-1 in increasing order, whatever its type; the colours
+    of a picture with few of them from the darkest. Float values that agree to within 1e-4 of their range are one. A
+    stack of pages or slices is a volume "z y x", unless its planes have nothing to do with each other. The file's own
+    calibration (ImageJ, OME, or one of our formats) is kept.
+
+    Args:
+        path: PNG, TIFF (2D, multi-page, ImageJ), NPY, NPZ, Zarr or VTI file.
+        segment: number of phases P to separate in a grey image by multi-Otsu thresholds; None for a segmented file.
+        voxel_size: edge of a voxel in `unit`, if the file has none or a wrong one.
+        unit: unit of `voxel_size`; None for the file's own.
+        merge_rare: voxels of values rarer than this share go to neighbouring phases; see `levels.label`.
+        ignore: values of voxels outside of the sample; a box without them is read, see `preparing.without`. Of a colour
+            image 0xRRGGBB.
+        crop: part to read, such as "0:400,:" for the first 400 rows, see `preparing.cropped`.
+        stack: "volume" reads planes that look like separate images as a volume; `read_images` reads images.
+        max_phases: more distinct values than this are taken for a grey image.
+    Returns:
+        The microstructure; what should be known of how it was read is in its `remarks`.
+    Raises:
+        UserError: the file is missing, damaged, not an image, grey, coloured, of one phase only, not 2D or 3D, has NaN
+            values or voxels that are not cubic. One line that names the file and says what to do.
+    """
+    (found,) = read_images(
+        [path], segment=segment, voxel_size=voxel_size, unit=unit, merge_rare=merge_rare, ignore=ignore, crop=crop,
+        stack=stack, max_phases=max_phases,
+    )  # fmt: skip
+    return found
+
+
+def read_images(
+    paths: Sequence[str | Path],
+    *,
+    segment: int | None = None,
+    voxel_size: float | None = None,
+    unit: str | None = None,
+    merge_rare: float = 0.0,
+    ignore: Sequence[float | int] = (),
+    crop: str | None = None,
+    stack: Stack | None = None,
+    max_phases: int = phases.MAX_PHASES,
+) -> tuple[Microstructure, ...]:
+    """Several micrographs of one material: of the same phases, thresholds and voxel size.
+
+    Args:
+        paths: files, each an image or a volume, or with `stack` a stack of images; images may differ in size.
+        stack: "images" takes every plane of a stack as an image of its own; "volume" joins files of one size to a
+            volume, in their order. None: each file by itself.
+        segment, voxel_size, unit, merge_rare, ignore, crop, max_phases: as in `read`; values are counted in all images
+            together.
+    Raises:
+        UserError: as `read`; or the files differ in voxel size or kind.
+    """
+    rasters = read_rasters(paths, ignore=ignore, crop=crop, stack=stack)
+    where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    try:
+        sizes = {_calibration(raster, voxel_size, unit) for raster in rasters}
+        if len({size[:2] for size in sizes}) > 1:
+            known = ", ".join(sorted(f"{size or 'unknown'} {unit or ''}".strip() for size, unit, _ in sizes))
+            raise UserError(f"the images have different voxel sizes ({known}); give one with --voxel-size and --unit")
+        size, unit, remarks = sizes.pop()
+        labels, values, thresholds, said = _phases(rasters, segment, merge_rare, max_phases)
+        return tuple(
+            Microstructure(
+                each, values, size, unit, raster.source, thresholds, raster.periodic,
+                (*raster.remarks, *(remarks + said if number == 0 else ())),
+            )
+            for number, (each, raster) in enumerate(zip(labels, rasters, strict=True))
+        )  # fmt: skip
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def read_rasters(
+    paths: Sequence[str | Path],
+    *,
+    ignore: Sequence[float | int] = (),
+    crop: str | None = None,
+    stack: Stack | None = None,
+) -> list[Raster]:
+    """The parts of files that are read, before they are phases; arguments as `read_images`."""
+    if not paths:
+        raise UserError("no image given; name at least one file")
+    rasters = [read_raster(path) for path in paths]
+    if stack == "volume" and len(rasters) > 1:
+        rasters = [_joined(paths, rasters)]
+    if stack == "images":
+        rasters = [image for raster in rasters for image in _separate(raster)]
+    found = []
+    for number, raster in enumerate(rasters):
+        name = paths[number] if len(rasters) == len(paths) else raster.source
+        try:
+            found.append(_prepared(raster, ignore, crop, stack))
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+    return found
+
+
+def _prepared(raster: Raster, ignore: Sequence[float | int], crop: str | None, stack: Stack | None) -> Raster:
+    if crop is not None:
+        raster = cropped(raster, crop)
+    if ignore:
+        raster = without(raster, ignore)
+    phases.check_numbers(raster.array)
+    if raster.array.ndim == 2:
+        bar = data_bar(raster.array)
+        return raster if bar is None else replace(raster, remarks=(*raster.remarks, bar))
+    if stack is None and raster.values is None and unrelated(raster.array):
+        count, height, width = raster.array.shape
+        raise UserError(
+            f"its {count} planes of {height} x {width} have nothing to do with each other, as if they were separate "
+            "images; say --stack images (read_images in Python), or --stack volume if they are slices of a volume"
+        )
+    return raster
+
+
+def _separate(raster: Raster) -> list[Raster]:
+    """The planes of a stack as images."""
+    if raster.array.ndim == 2:
+        return [raster]
+    spacing = None if raster.spacing is None else raster.spacing[-2:]
+    return [
+        replace(
+            raster, array=plane, spacing=spacing, source=f"{raster.source}[{number}]", periodic=False,
+            remarks=raster.remarks if number == 0 else (),
+        )
+        for number, plane in enumerate(raster.array)
+    ]  # fmt: skip
+
+
+def _joined(paths: Sequence[str | Path], rasters: Sequence[Raster]) -> Raster:
+    """Images as the slices of a volume."""
+    first = rasters[0]
+    for path, raster in zip(paths, rasters, strict=True):
+        if raster.array.ndim != 2:
+            raise UserError(f"{path} is a stack itself; give one volume, or slices that are images")
+        if raster.array.shape != first.array.shape or raster.spacing != first.spacing or raster.unit != first.unit:
+            raise UserError(
+                f"{path} differs in size or calibration from {paths[0]}; the slices of a volume must not: "
+                "leave it out, or read separate images with --stack images"
+            )
+    # the distance of slices is not in the files: that of the pixels is what voxels must have
+    spacing = None if first.spacing is None else (max(first.spacing), *first.spacing)
+    rasters = _as_values(rasters)
+    return replace(
+        first, array=np.stack([raster.array for raster in rasters]), spacing=spacing, values=rasters[0].values,
+        periodic=False, source=f"{first.source} ... {rasters[-1].source}",
+    )  # fmt: skip
+
+
+def _as_values(rasters: Sequence[Raster]) -> list[Raster]:
+    """Rasters of labels with the same values as they are; else all of them as numbers."""
+    if len({raster.values for raster in rasters}) == 1:
+        return list(rasters)
+    return [
+        replace(raster, array=np.asarray(raster.values)[raster.array], values=None) if _ours(raster) else raster
+        for raster in rasters
+    ]
+
+
+def _ours(raster: Raster) -> bool:
+    """Whether the array is labels, of which some may be absent."""
+    return raster.values is not None and bool(np.isin(raster.array, np.arange(len(raster.values))).all())
+
+
+def _phases(
+    rasters: Sequence[Raster], segment: int | None, merge_rare: float, max_phases: int
+) -> tuple[list[np.ndarray], tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
+    """Labels of each raster, the value of each label, thresholds if segmented, and what is to be said."""
+    colours = {raster.colours for raster in rasters}
+    if len(colours) > 1:
+        raise UserError("some of the images are grey and some are in colours; save all of them in one way")
+    if segment is not None:
+        return _segmented(rasters, segment, merge_rare)
+    if all(map(_ours, rasters)) and len({raster.values for raster in rasters}) == 1 and not merge_rare:
+        return [raster.array.astype(np.uint8) for raster in rasters], rasters[0].values or (), (), ()
+    arrays = [raster.array for raster in _as_values(rasters)]
+    found = label(arrays, max_phases=max_phases, merge_rare=merge_rare, colours=True in colours)
+    if True in colours:
+        found = _by_brightness(found)
+    return found.labels, found.values, (), found.remarks
+
+
+def _segmented(rasters: Sequence[Raster], segment: int, merge_rare: float) -> tuple:
+    """The same, of grey images by common thresholds."""
+    if merge_rare:
+        raise UserError("--merge-rare is for images with one value a phase, --segment for grey ones; leave one out")
+    if any(raster.colours for raster in rasters):
+        raise UserError("a colour image cannot be segmented by its grey levels; save it as grey (one channel)")
+    grey = np.concatenate([raster.array.ravel() for raster in rasters])
+    labels, thresholds = phases.segment(grey, segment)
+    ends = np.cumsum([raster.array.size for raster in rasters])[:-1]
+    each = [part.reshape(r.array.shape) for part, r in zip(np.split(labels, ends), rasters, strict=True)]
+    return each, phases.mean_levels(grey, labels, segment), thresholds, ()
+
+
+def _by_brightness(found: Labelled) -> Labelled:
+    """Labels of colours 0xRRGGBB from the darkest; their values are the brightness that a grey picture would show."""
+    packed = np.array(found.values, int)
+    brightness = (packed[:, None] >> np.array([16, 8, 0]) & 255) @ _LUMINANCE / 1000
+    order = np.argsort(brightness, kind="stable")
+    if np.unique(brightness).size < brightness.size:
+        raise UserError("two of its colours are equally bright; save it as labels with one value a phase")
+    rank = np.argsort(order).astype(np.uint8)
+    named = ", ".join(f"{place} = {colour(found.values[number])}" for place, number in enumerate(order))
+    remark = f"colours are read as phases from the darkest: {named}"
+    values = tuple(float(brightness[number]) for number in order)
+    return Labelled([rank[labels] for labels in found.labels], values, (remark, *found.remarks))
+
+
+def _calibration(
+    raster: Raster, voxel_size: float | None, unit: str | None
+) -> tuple[float | None, str | None, tuple[str, ...]]:
+    """Voxel size, unit, and what is to be said of them."""
+    if voxel_size is not None:
+        unit = plain_unit(unit) or raster.unit
+        if unit is None:
+            raise UserError(f"voxel size {voxel_size:g} given without a unit; give both (--voxel-size and --unit)")
+        return float(voxel_size), unit, ()
+    if unit is not None and (raster.spacing is None or raster.unit is not None):
+        raise UserError(f"unit {unit} given without a voxel size; give both (--voxel-size and --unit)")
+    size, unit = raster.voxel_size, plain_unit(unit) or raster.unit
+    return size, None if size is None else unit, raster.size_remarks
