@@ -197,6 +197,14 @@ def test_volumes_are_to_have_the_two_point_correlation_of_the_whole_micrograph(
     assert unknown.wanted_covariance is None
 
 
+def test_the_bundled_prior_of_two_phases_holds_them_to_one_covariance():
+    """What the two were held to before S2 was centred differed by 9 % of the variance; no volume has both."""
+    material = pipeline.load_prior("carbonate").material
+    assert material is not None and material.wanted_covariance is not None
+    for covariance in (material.wanted_covariance, np.asarray(material.held_covariance)):
+        assert covariance[0] == pytest.approx(covariance[1], abs=1e-6)
+
+
 def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograph(monkeypatch: pytest.MonkeyPatch):
     """With a stand-in for the sampling: a level set whose features follow what is held, but a fifth too large."""
     micrograph = level_cut((256, 256), fraction=0.3, sigma=3.0, seed=5).astype(np.uint8)

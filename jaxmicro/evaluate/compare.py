@@ -39,10 +39,10 @@ def compare(
 ) -> dict:
     """How close volumes are to their micrograph: numbers and curves for a report, as a dictionary that JSON can hold.
 
-    Volumes are measured in their planes normal to z, y and x, the micrograph as a whole, with unbiased estimators:
-    all pairs of voxels of a periodic volume, those inside the window otherwise. Error rates are P-Micro3Diff eq. 24;
-    `relative_area_error` is P-MicroLad section 3.7. Two true volumes are compared by the same call: a 3D reference is
-    measured in its planes, and is the true volume unless another is given.
+    Volumes are measured in their planes normal to z, y and x, the micrograph as a whole, S2 about the mean of each grid
+    (`descriptors.centred`): all pairs of voxels of a periodic volume, those inside the window otherwise. Error rates
+    are P-Micro3Diff eq. 24; `relative_area_error` is P-MicroLad section 3.7. Two true volumes are compared by the same
+    call: a 3D reference is measured in its planes, and is the true volume unless another is given.
 
     Args:
         volumes: one or more generated volumes; they may differ in size.

@@ -28,6 +28,7 @@ CASES = {
     "two_point_correlation-periodic": Case(partial(d.two_point_correlation, periodic=True), True),
     "radial_two_point": Case(partial(d.radial_two_point, r_max=3), False),
     "radial_two_point-periodic": Case(partial(d.radial_two_point, r_max=2, periodic=True), True),
+    "radial_two_point-centred": Case(partial(d.centred(d.radial_two_point), r_max=3), False),
     "directional_two_point": Case(partial(d.directional_two_point, axis=0, r_max=3), False),
     "directional_two_point-periodic": Case(partial(d.directional_two_point, axis=-1, r_max=3, periodic=True), True),
     "lineal_path": Case(partial(d.lineal_path, axis=1, r_max=3), False),
