@@ -11,7 +11,7 @@ from jaxmicro.cli.console import Console, aligned
 from jaxmicro.cli.inputs import grey_levels, read_image
 from jaxmicro.cli.options import Measure
 from jaxmicro.cli.run_folder import open_run_folder, to_json
-from jaxmicro.io.volumes import write_fields
+from jaxmicro.io.vtk import write_fields
 from jaxmicro.pipeline import TransportField
 
 LARGE = 2**23  # voxels from which on it is said what the diffusivities need

@@ -52,6 +52,14 @@ def _stated(tiff: tifffile.TiffFile, ndim: int) -> Calibration:
     return density_calibration(across, _METRES_OF_TAG.get(int(tags.valueof("ResolutionUnit", 1))), ndim)
 
 
+def info_text(tiff: tifffile.TiffFile) -> str:
+    """The text that ImageJ or OME-XML attaches to an image."""
+    if tiff.is_ome and tiff.ome_metadata:
+        nodes = ElementTree.fromstring(tiff.ome_metadata).iter()
+        return next((node.text or "" for node in nodes if node.tag.endswith("Description")), "")
+    return str((tiff.imagej_metadata or {}).get("Info", ""))
+
+
 def density_calibration(edges: Any, metres: float | None, ndim: int) -> Calibration:
     """What a resolution tells: a pixel size, or only whether the pixels are square.
 

@@ -16,18 +16,17 @@ from typing import NamedTuple
 
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from jaxmicro import phases
 from jaxmicro.errors import UserError
-from jaxmicro.io import volumes
-from jaxmicro.io.calibration import INCH, Calibration, density_calibration, tiff_calibration
+from jaxmicro.io import formats, ome_zarr, volumes
+from jaxmicro.io.calibration import INCH, Calibration, density_calibration, info_text, tiff_calibration
 from jaxmicro.io.files import check_promise
-from jaxmicro.io.raster import Raster, check_size, reading
+from jaxmicro.io.raster import FileLayout, Raster, check_size, needs, reading
 
 _PILLOW = (".png", ".bmp", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
-_NUMPY = (".npy", ".npz")
 _MOST_CHANNELS = 4
 _DEFLATE = 1032  # bytes that one byte of a PNG can unpack to, at most
 # What tifffile logs of damage, and of values that are no part of the picture: private tags from 32768 on, and text
@@ -37,6 +36,7 @@ _DAMAGE = re.compile(
 )
 _HARMLESS = re.compile(r"ASCII|Geo|GDAL|TiffTag (3[3-9]\d{3}|[4-9]\d{4}) ")
 _WHITE_IS_ZERO = "the file stores white as 0 (WhiteIsZero) and is read as it is shown: phase 0 is black"
+NO_LAYOUT = FileLayout()
 _KNOWN = "PNG, TIFF, NPY, NPZ, Zarr and VTI"
 
 
@@ -47,7 +47,7 @@ class _Pixels(NamedTuple):
     colours: bool = False
 
 
-def read_raster(path: str | Path) -> Raster:
+def read_raster(path: str | Path, layout: FileLayout = NO_LAYOUT) -> Raster:
     """The numbers and the calibration in an image or volume file, before they are phases.
 
     Raises:
@@ -57,17 +57,15 @@ def read_raster(path: str | Path) -> Raster:
     _check_exists(path)
     suffix = path.suffix.lower()
     if path.is_dir():
-        raster = volumes.read_zarr(path)
+        raster = ome_zarr.read_zarr_folder(path, layout.dataset)
     elif suffix in _PILLOW:
         array, colours = _read_with_pillow(path, suffix[1:].upper())
         spacing, unit, remarks = _density(path)
         raster = Raster(array, spacing, unit, source=path.name, size_remarks=remarks, colours=colours)
     elif suffix in _TIFF:
         raster = _read_tiff(path)
-    elif suffix in _NUMPY:
-        raster = volumes.read_numpy(path)
-    elif suffix == ".vti":
-        raster = volumes.read_vti(path)
+    elif (name := formats.ending(path)) in formats.READERS:
+        raster = formats.READERS[name](path, layout)
     else:
         raise UserError(f"{path} is not of a known format; {_KNOWN} are read: save it as one of these")
     _check_grid(path, raster.array)
@@ -194,7 +192,7 @@ def _not_one_channel(path: Path) -> UserError:
 def _read_tiff(path: Path) -> Raster:
     with reading(path, "TIFF"), _damage_is_an_error(), tifffile.TiffFile(path) as tiff:
         _check_all_bytes_present(path, tiff)
-        info = str((tiff.imagej_metadata or {}).get("Info", ""))
+        info = info_text(tiff)
         values = volumes.values_from_text(info)
         series = list(tiff.series)
         _check_same_size(path, series)
@@ -238,15 +236,19 @@ def _stored(path: Path, series: tifffile.TiffPageSeries) -> tuple[np.ndarray, st
     """Pixels as stored, and their axes."""
     try:
         return series.asarray(), series.axes
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
+    except (ValueError, ImportError) as error:
+        if "imagecodecs" not in str(error) and not isinstance(error, ImportError):
             raise
     # LZW and other compressions for which tifffile needs a further package
     pages = []
-    with _muted(), _opened(path) as image:
-        for page in series.pages:
-            image.seek(page.index)  # type: ignore[union-attr]
-            pages.append(np.asarray(image))
+    try:
+        with _muted(), _opened(path) as image:
+            for page in series.pages:
+                image.seek(page.index)  # type: ignore[union-attr]
+                pages.append(np.asarray(image))
+    except UnidentifiedImageError:
+        needs("imagecodecs", f"its compression {tifffile.COMPRESSION(series.keyframe.compression).name}")
+        raise
     array, axes = np.stack(pages), series.axes.replace("S", "")
     grid = [edge for axis, edge in zip(series.axes, series.shape, strict=True) if axis != "S"]
     array, axes = array.reshape(*grid, *array.shape[3:]), axes + "S" * (array.ndim > 3)

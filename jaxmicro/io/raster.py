@@ -1,11 +1,13 @@
 """What every file format needs: an array with its calibration, errors of one line, files that are whole or absent."""
 
 import errno
+import importlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,21 @@ from jaxmicro.units import cubic
 
 _MOST_BYTES = 2**30  # of an image as it is decoded; its phases and their counts take as much again
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class FileLayout:
+    """What a file does not say by itself.
+
+    Attributes:
+        dataset: name of the array to read in a file that holds several.
+        shape: edges z y x (or y x) of numbers without a header; empty when unknown.
+        dtype: NumPy's name of their type, with ">" before it if they are big-endian.
+    """
+
+    dataset: str | None = None
+    shape: tuple[int, ...] = ()
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,13 +103,30 @@ def drop_unit_axes(array: np.ndarray, axes: int = 2) -> np.ndarray:
     return array
 
 
+def needs(module: str, what: str) -> Any:
+    """A package that a format needs and that an installation may lack.
+
+    Raises:
+        UserError: it is not installed; names the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"{what} needs the package {module}, which is not installed; install it with: "
+            "pip install 'jaxmicro[formats]'"
+        ) from error
+
+
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
     """Turns whatever a decoder raises on a damaged file into one line. Catches all: decoders raise anything."""
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        if str(path) in str(error):
+            raise
+        raise UserError(f"{path}: {error}") from error
     except Exception as error:
         raise UserError(
             f"{path} is not a readable {kind} ({_first_line(error)}); "

@@ -9,9 +9,9 @@ import numpy as np
 
 from jaxmicro import phases
 from jaxmicro.errors import UserError
-from jaxmicro.io.images import read_raster
+from jaxmicro.io.images import NO_LAYOUT, read_raster
 from jaxmicro.io.preparing import cropped, data_bar, unrelated, without
-from jaxmicro.io.raster import Raster
+from jaxmicro.io.raster import FileLayout, Raster
 from jaxmicro.levels import Labelled, colour, label
 from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit
@@ -31,6 +31,7 @@ def read(
     crop: str | None = None,
     stack: Literal["volume"] | None = None,
     max_phases: int = phases.MAX_PHASES,
+    layout: FileLayout = NO_LAYOUT,
 ) -> Microstructure:
     """The microstructure in an image or volume file.
 
@@ -40,7 +41,7 @@ def read(
     calibration (ImageJ, OME, or one of our formats) is kept.
 
     Args:
-        path: PNG, TIFF (2D, multi-page, ImageJ), NPY, NPZ, Zarr or VTI file.
+        path: an image or a volume: a file of a format in docs/formats.md, a Zarr folder, a folder or pattern of slices.
         segment: number of phases P to separate in a grey image by multi-Otsu thresholds; None for a segmented file.
         voxel_size: edge of a voxel in `unit`, if the file has none or a wrong one.
         unit: unit of `voxel_size`; None for the file's own.
@@ -50,6 +51,7 @@ def read(
         crop: part to read, such as "0:400,:" for the first 400 rows, see `preparing.cropped`.
         stack: "volume" reads planes that look like separate images as a volume; `read_images` reads images.
         max_phases: more distinct values than this are taken for a grey image.
+        layout: the array to read of a file that holds several; shape and type of numbers without a header.
     Returns:
         The microstructure; what should be known of how it was read is in its `remarks`.
     Raises:
@@ -58,7 +60,7 @@ def read(
     """
     (found,) = read_images(
         [path], segment=segment, voxel_size=voxel_size, unit=unit, merge_rare=merge_rare, ignore=ignore, crop=crop,
-        stack=stack, max_phases=max_phases,
+        stack=stack, max_phases=max_phases, layout=layout,
     )  # fmt: skip
     return found
 
@@ -74,6 +76,7 @@ def read_images(
     crop: str | None = None,
     stack: Stack | None = None,
     max_phases: int = phases.MAX_PHASES,
+    layout: FileLayout = NO_LAYOUT,
 ) -> tuple[Microstructure, ...]:
     """Several micrographs of one material: of the same phases, thresholds and voxel size.
 
@@ -81,12 +84,12 @@ def read_images(
         paths: files, each an image or a volume, or with `stack` a stack of images; images may differ in size.
         stack: "images" takes every plane of a stack as an image of its own; "volume" joins files of one size to a
             volume, in their order. None: each file by itself.
-        segment, voxel_size, unit, merge_rare, ignore, crop, max_phases: as in `read`; values are counted in all images
-            together.
+        segment, voxel_size, unit, merge_rare, ignore, crop, max_phases, layout: as in `read`; values are counted in all
+            images together.
     Raises:
         UserError: as `read`; or the files differ in voxel size or kind.
     """
-    rasters = read_rasters(paths, ignore=ignore, crop=crop, stack=stack)
+    rasters = read_rasters(paths, ignore=ignore, crop=crop, stack=stack, layout=layout)
     where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     try:
         sizes = {_calibration(raster, voxel_size, unit) for raster in rasters}
@@ -112,11 +115,12 @@ def read_rasters(
     ignore: Sequence[float | int] = (),
     crop: str | None = None,
     stack: Stack | None = None,
+    layout: FileLayout = NO_LAYOUT,
 ) -> list[Raster]:
     """The parts of files that are read, before they are phases; arguments as `read_images`."""
     if not paths:
         raise UserError("no image given; name at least one file")
-    rasters = [read_raster(path) for path in paths]
+    rasters = [read_raster(path, layout) for path in paths]
     if stack == "volume" and len(rasters) > 1:
         rasters = [_joined(paths, rasters)]
     if stack == "images":

@@ -118,9 +118,9 @@ def test_vti_of_other_programs_with_short_headers_and_offsets_is_read(tmp_path):
     (tmp_path / "short.vti").write_bytes(head + mark + b"\n_" + short + data[:50])
     with pytest.raises(UserError, match="not a readable VTI"):
         io.read(tmp_path / "short.vti")
+    short = np.array(2, ">u4").tobytes() + b"xy" + np.array(5 * 7 * 6, ">u4").tobytes()
     (tmp_path / "big.vti").write_bytes(head.replace(b"LittleEndian", b"BigEndian") + mark + b"\n_" + short + data)
-    with pytest.raises(UserError, match="big-endian"):
-        io.read(tmp_path / "big.vti")
+    assert io.read(tmp_path / "big.vti") == volume(5, 7, 6)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".vti", ".npz", ".zarr"])
@@ -153,7 +153,9 @@ def test_a_zarr_group_or_a_damaged_zarr_is_refused(tmp_path):
     (tmp_path / "group.zarr").mkdir()
     io.write_zarr(tmp_path / "group.zarr" / "0", volume(3, 4, 5))
     (tmp_path / "group.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
-    with pytest.raises(UserError, match="group of 0"):
+    assert io.read(tmp_path / "group.zarr") == volume(3, 4, 5)  # its only array
+    io.write_zarr(tmp_path / "group.zarr" / "1", volume(3, 4, 5))
+    with pytest.raises(UserError, match="group of 0, 1"):
         io.read(tmp_path / "group.zarr")
     (tmp_path / "group.zarr" / "0" / "zarr.json").write_text('{"zarr_format": 3, "node')
     with pytest.raises(UserError, match="not a readable Zarr"):
@@ -208,7 +210,7 @@ def test_a_place_that_cannot_be_written_to_is_refused(tmp_path):
     with pytest.raises(UserError, match="no folder"):
         io.write(tmp_path / "missing" / "volume.tif", volume(3, 4, 5))
     with pytest.raises(UserError, match="suffix"):
-        io.write(tmp_path / "volume.stl", volume(3, 4, 5))
+        io.write(tmp_path / "volume.obj", volume(3, 4, 5))
     (tmp_path / "mine.zarr").mkdir()
     with pytest.raises(UserError, match="not a Zarr"):
         io.write(tmp_path / "mine.zarr", volume(3, 4, 5))
@@ -222,7 +224,7 @@ def test_a_place_that_cannot_be_written_to_is_refused(tmp_path):
 def test_fields_in_a_vti_have_x_fastest_and_components_in_the_order_x_y_z(tmp_path):
     scalar = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     vector = np.stack([scalar, 100 + scalar, 200 + scalar], axis=-1)  # components z y x
-    io.volumes.write_fields(
+    io.vtk.write_fields(
         tmp_path / "f.vti", (2, 3, 4), {"concentration": scalar, "flux": vector}, voxel_size=0.5, unit="um"
     )
     text = (tmp_path / "f.vti").read_bytes()
