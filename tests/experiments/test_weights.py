@@ -35,12 +35,12 @@ def test_a_micrograph_is_trained_by_the_pipeline_and_its_fractions_are_remembere
 
 def test_a_model_is_tuned_again_without_training(tmp_path):
     before = trained("carbonate", CONFIG, TINY, tmp_path, tmp_path / "results.csv")
-    bare = replace(before.material, lineal_path=(), held_covariance=(), held_lineal_path=())
+    bare = replace(before.material, covariance=(), lineal_path=(), held_covariance=(), held_lineal_path=())
     pipeline.save_prior(tmp_path / "carbonate" / "weights.safetensors", replace(before, material=bare))
     main(["prior2", "carbonate", "--smoke", "--tune", "--out", str(tmp_path)])  # a general prior is passed over
     after = pipeline.load_prior(tmp_path / "carbonate")
     assert pipeline.prior.fingerprint(after.params) == pipeline.prior.fingerprint(before.params)
-    assert after.material.two_point == before.material.two_point
+    assert after.material.covariance == before.material.covariance
     assert len(after.material.held_lineal_path) == 2
     rows = {row["model"]: row for row in read_rows(tmp_path / "results.csv")}
     assert list(rows) == ["prior2", "carbonate"] and "/" in rows["carbonate"]["tuning"]
