@@ -117,6 +117,20 @@ def _has_type(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
+def check_all_phases(micrograph: Microstructure) -> None:
+    """Refuses an image that says that it has a phase and has not: there is nothing to learn of it or compare with it.
+
+    Raises:
+        UserError: names the phase.
+    """
+    for label, share in enumerate(micrograph.volume_fractions):
+        if share == 0:
+            raise UserError(
+                f"{micrograph.source or 'the image'} has no voxel of phase {label} "
+                f"(value {micrograph.values[label]:g}); use one that shows all of its {micrograph.phases} phases"
+            )
+
+
 def check_patch(micrograph: Microstructure, patch: int) -> None:
     """Refuses an image that holds no square training patch of `patch` pixels a side.
 

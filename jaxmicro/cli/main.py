@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import inspect
 import io
+import logging
 import os
 import shlex
 import shutil
@@ -24,7 +25,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from jaxmicro.cli.bundled import bundled_names
-from jaxmicro.cli.options import Demo, Design, Evaluate, Export, Measure, Reconstruct, Train
+from jaxmicro.cli.options import Demo, Design, Evaluate, Export, Measure, Reconstruct, Train, check_bounds
 from jaxmicro.errors import UserError
 
 DESCRIPTION = """3D microstructures from one 2D micrograph.
@@ -49,14 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv:
         argv = ["--help"]
     command = parse(argv)
-    if getattr(command, "quiet", False):
+    if command.quiet:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA's alarms of slow compilation; read when JAX is loaded
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it looks for fonts
     with _ended_by_sigterm():
         return _run(command, argv)
 
 
 def _run(command: Any, argv: Sequence[str]) -> int:
     try:
+        check_bounds(command)
         verb = importlib.import_module(f"jaxmicro.cli.{_verb(type(command))}")  # loads JAX: not for --help
         verb.run(command)
     except UserError as error:

@@ -5,15 +5,33 @@ Plain types only and no import of JAX: the help must appear at once. Verb `train
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
+
+from jaxmicro.errors import UserError
 
 # Options that may be left out; their texts say what happens then.
 MaybeInt = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 MaybeFloat = Annotated[float | None, arg(metavar="X", help_behavior_hint="")]
 MaybeStr = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
 MaybePath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+
+# Whole numbers that no later check bounds: JAX takes seeds modulo 2^32, so that other ones would not be what they say.
+BOUNDS = {"seed": (0, 2**31 - 3), "volumes": (1, 10_000), "together": (1, 10_000), "rounds": (1, 1000)}
+BOUNDS |= {"r_max": (-(2**31), 2**31)}
+
+
+def check_bounds(options: Any) -> None:
+    """Refuses whole numbers out of BOUNDS, before anything is done.
+
+    Raises:
+        UserError: names the option and its range.
+    """
+    for name, (least, most) in BOUNDS.items():
+        value = getattr(options, name, None)
+        if isinstance(value, int) and not least <= value <= most:
+            raise UserError(f"--{name.replace('_', '-')} is {value}; expected {least} to {most}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +41,7 @@ class RunOptions:
     out: MaybePath = None
     """Folder to write; it must not exist yet, or be empty. Default: runs/VERB-NAME, with a number if that is taken."""
     seed: int = 0
-    """Number that fixes all random choices: the same seed gives the same result."""
+    """Number, zero or more, that fixes all random choices: the same seed gives the same result."""
     quiet: bool = False
     """Print errors only."""
     resume: bool = False

@@ -16,7 +16,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
 from jaxmicro.reconstruct import SamplingConfig
-from jaxmicro.types import Microstructure
+from jaxmicro.types import Microstructure, check_all_phases
 
 
 def run(options: Reconstruct) -> None:
@@ -139,6 +139,8 @@ def find_reference(source: str, prior: Prior, given: Path | None) -> Microstruct
             f"the reference {found.source} has {found.phases} phases, the prior {prior.config.phases}; "
             "give the micrograph it was trained on"
         )
+    if found is not None:
+        check_all_phases(found)
     return found
 
 

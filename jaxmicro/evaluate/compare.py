@@ -19,7 +19,7 @@ from jaxmicro.evaluate.statistics import (
     volume_statistics,
 )
 from jaxmicro.phases import in_phases_of
-from jaxmicro.types import ArrayLike, Microstructure
+from jaxmicro.types import ArrayLike, Microstructure, check_all_phases
 from jaxmicro.units import same_length
 
 AXES = ("z", "y", "x")
@@ -115,6 +115,7 @@ def check_comparable(
         raise UserError("no volumes to evaluate; give at least one")
     if r_max < 1:
         raise UserError(f"r_max is {r_max} voxels; expected 1 or more")
+    check_all_phases(reference)
     every = (*volumes, *([true_volume] if true_volume else []))
     sized = next((m for m in (reference, *every) if m.voxel_size is not None), reference)
     for volume in every:

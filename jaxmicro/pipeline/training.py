@@ -33,7 +33,7 @@ from jaxmicro.pipeline.prior import (
 )
 from jaxmicro.pipeline.tuning import tune_correlation
 from jaxmicro.train import TrainConfig, TrainState, fit
-from jaxmicro.types import Microstructure, check_patch
+from jaxmicro.types import Microstructure, check_all_phases, check_patch
 
 FINE_TUNING = TrainConfig(
     steps=600, optimiser="muon", learning_rate=0.02, warmup=30, ema_decay=0.99, save_every=100, evaluate_every=200
@@ -278,13 +278,14 @@ def check_training(micrograph: Microstructure, network: PriorConfig) -> None:
     """Refuses an image that a network cannot be trained on.
 
     Raises:
-        UserError: the number of phases is not the network's, or the image is smaller than a training crop.
+        UserError: the number of phases is not the network's, or the image lacks one, or is smaller than a crop.
     """
     if network.phases != micrograph.phases:
         raise UserError(
             f"{micrograph.source or 'the image'} has {micrograph.phases} phases, the prior to start from has "
             f"{network.phases}; start from another prior or from scratch"
         )
+    check_all_phases(micrograph)
     check_patch(micrograph, network.patch)
 
 

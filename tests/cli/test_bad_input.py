@@ -14,6 +14,7 @@ from jaxmicro import pipeline
 from jaxmicro.cli.run_folder import RunFolder
 from jaxmicro.errors import UserError
 from jaxmicro.io import checkpoint
+from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, arguments, blobs, tiny_prior
 
 FAST = "--from-scratch --patch 16 --widths 8 --steps 2 --batch 2 --no-tune"
@@ -39,6 +40,8 @@ def bad(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     wrong = {"prior": {**prior.config.to_dict(), "phases": 3}, "record": {}}
     checkpoint.save_weights(folder / "other.safetensors", prior.params, wrong)
     (folder / "broken.safetensors").write_bytes(b"\x00" * 64)
+    pipeline.write(folder / "volume3.tif", Microstructure(blobs(16, ndim=3, phases=3), (0.0, 127.0, 255.0)))
+    pipeline.write(folder / "lacks.npz", Microstructure(blobs(), (0.0, 127.0, 255.0)))
     (folder / "empty").mkdir()
     return folder
 
@@ -92,6 +95,19 @@ CASES = {
     "voxel size of zero": ("measure WORK/image.png --voxel-size 0 --unit nm", "voxel size"),
     "unknown ending": ("export WORK/volume.tif HERE/volume.xyz", ".xyz"),
     "no folder to write to": ("export WORK/volume.tif HERE/none/volume.vti", "no folder"),
+    "seed that JAX would take for another": ("reconstruct WORK/prior.safetensors --seed 9223372036854775808", "--seed"),
+    "negative seed": (f"train WORK/image.png {FAST} --seed -1", "--seed is -1"),
+    "rounds without end": ("reconstruct WORK/prior.safetensors --harmonise 10000000000", "harmonise 10000000000"),
+    "steps without end": (f"train WORK/image.png {FAST} --steps 100000000000", "at most"),
+    "volumes without end": ("reconstruct WORK/prior.safetensors --volumes 100000000000", "--volumes"),
+    "channels of zero": ("train WORK/image.png --from-scratch --patch 16 --widths 0", "widths"),
+    "channels beyond memory": ("train WORK/image.png --from-scratch --patch 16 --widths 999999999", "widths"),
+    "crops of no size": ("train WORK/image.png --from-scratch --patch 0", "patch"),
+    "batch beyond memory": (f"train WORK/image.png {FAST} --batch 100000000000", "batch"),
+    "learning rate that is no number": (f"train WORK/image.png {FAST} --learning-rate nan", "learning_rate"),
+    "time limit that is no number": (f"train WORK/image.png {FAST} --minutes nan", "minutes"),
+    "training image that lacks a phase": (f"train BAD/lacks.npz {FAST}", "no voxel of phase 2"),
+    "reference that lacks a phase": ("evaluate BAD/volume3.tif --reference BAD/lacks.npz", "no voxel of phase 2"),
     "target that exists": ("export WORK/volume.tif WORK/image.png", "exists"),
 }
 

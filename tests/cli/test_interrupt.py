@@ -20,8 +20,8 @@ SAMPLE = ["--size", 16, "--steps", 3, "--harmonise", 0, "--no-report", "--volume
 TRAIN = ["--from-scratch", "--patch", 16, "--widths", 8, "--steps", 6, "--batch", 2, "--sample-every", 0, "--no-tune"]
 
 
-def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *, stage: str, at: int) -> None:
-    """Raise SIGINT the first time that `stage` reports `at` or more."""
+def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *, stage: str, at: int, sent: signal.Signals = signal.SIGINT) -> None:
+    """Raise SIGINT (or another signal) the first time that `stage` reports `at` or more."""
     progress, pressed = Console.progress, []
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started with Ctrl-C ignored
 
@@ -29,7 +29,7 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *, stage: str, at: int) -> Non
         progress(self, name, done, total, note)
         if name.startswith(stage) and done >= at and not pressed:
             pressed.append(done)
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(sent)
 
     monkeypatch.setattr(Console, "progress", watched)
 
@@ -99,3 +99,17 @@ def test_a_real_process_stops_on_a_real_signal(work: Path, here: Path):
     assert process.returncode == 130
     assert "Traceback" not in err
     assert err.strip().splitlines()[-1].startswith("jaxmicro: interrupted")
+
+
+def test_sigterm_ends_as_ctrl_c_does_with_its_own_exit_code(
+    work: Path, here: Path, jaxmicro: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+):
+    before = signal.getsignal(signal.SIGTERM)
+    run = ["reconstruct", work / "prior.safetensors", *SAMPLE, "--out", "cut"]
+    with monkeypatch.context() as patch:
+        press_ctrl_c(patch, stage="sampling volume 1", at=2, sent=signal.SIGTERM)
+        outcome = jaxmicro(*run)
+    assert outcome.code == 143
+    assert outcome.last_line.startswith("jaxmicro: interrupted") and "--resume" in outcome.last_line
+    assert (here / "cut" / "unfinished.npz").exists()
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -152,6 +152,37 @@ def test_ctrl_c_does_not_save_a_state_that_is_not_finite():
     assert not shelf.saved
 
 
+def test_a_signal_does_after_the_save_what_it_does_outside():
+    """Whoever started the training tells Ctrl-C from SIGTERM by what is raised."""
+
+    class Ended(KeyboardInterrupt):
+        pass
+
+    def end(number: int, frame: object) -> None:
+        raise Ended
+
+    shelf, before = Shelf(), signal.signal(signal.SIGTERM, end)
+
+    def log(record):
+        if record["step"] == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        with pytest.raises(Ended):
+            fit(
+                toy.loss,
+                toy.params(),
+                toy.Points(),
+                toy.config(log_every=10, save_every=1000),
+                save=shelf.save,
+                log=log,
+            )
+        assert signal.getsignal(signal.SIGTERM) is end
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert list(shelf.saved) == [10]
+
+
 def test_a_time_limit_ends_the_run_early_and_saves_it():
     shelf, seconds = Shelf(), iter(range(10**6))
     state = fit(
