@@ -31,7 +31,7 @@ MATERIALS = {
     "a unit that is a number": {"unit": 3},
     "values that are text": {"values": ["0", "1"]},
     "a curve that is too high": {"lineal_path": [[0.4, 0.2], [1.6, 0.4]]},
-    "a curve of NaN": {"lineal_path": [[0.4, float("nan")], [0.6, 0.4]]},
+    "a curve of NaN": {"held_covariance": [[0.4, float("nan")], [0.6, 0.4]]},
     "a curve for one phase only": {"held_lineal_path": [[0.4, 0.2]]},
     "curves of two lengths": {"lineal_path": [[0.4, 0.2], [0.6]]},
     "a negative roughness": {"roughness": [-0.1]},

@@ -191,8 +191,13 @@ def _inside_zip(content: bytes, chance: np.random.Generator) -> bytes | None:
     """Damage within a member of a ZIP file (NPZ), whose checksum then is right; or a member removed or renamed."""
     if not content.startswith(b"PK"):
         return None
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = {info.filename: archive.read(info) for info in archive.infolist()}
+    except Exception:  # damaged before
+        return None
+    if not members:
+        return None
     name = _pick(chance, sorted(members))
     what = chance.random()
     if what < 0.1:
@@ -218,6 +223,8 @@ def _inside_png(content: bytes, chance: np.random.Generator) -> bytes | None:
         length = struct.unpack(">I", content[position : position + 4])[0]
         chunks.append((content[position + 4 : position + 8], content[position + 8 : position + 8 + length]))
         position += 12 + length
+    if not chunks:
+        return None
     number = int(chance.integers(len(chunks)))
     kind, data = chunks[number]
     what = chance.random()

@@ -9,7 +9,8 @@ import tensorstore
 import tifffile
 from PIL import Image
 
-from jaxmicro.io import volumes, write
+from jaxmicro.io import write
+from jaxmicro.io.formats import WRITERS
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import blobs
 
@@ -67,6 +68,69 @@ def _zarr_2(folder: Path) -> Path:
     return path
 
 
+def _text(name: str, text: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        (folder / name).write_text(text)
+        return folder / name
+
+    return make
+
+
+def _nifti(folder: Path) -> Path:
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(STACK, np.diag([2.0, 2.0, 2.0, 1.0])), folder / "brain.nii.gz")  # type: ignore[attr-defined]
+    return folder / "brain.nii.gz"
+
+
+def _header_and_raw(name: str, header: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        (folder / name).write_text(header)
+        (folder / "pixels.raw").write_bytes(STACK.tobytes())
+        return folder / name
+
+    return make
+
+
+_NUMBERS = " ".join(map(str, STACK.ravel().tolist()))
+_LEGACY = f"""# vtk DataFile Version 3.0
+legacy
+ASCII
+DATASET STRUCTURED_POINTS
+DIMENSIONS 12 12 12
+ORIGIN 0 0 0
+SPACING 2 2 2
+POINT_DATA 1728
+SCALARS phase unsigned_char 1
+LOOKUP_TABLE default
+{_NUMBERS}
+"""
+_ASCII_VTI = f"""<?xml version="1.0"?>
+<VTKFile type="ImageData" version="0.1" byte_order="LittleEndian">
+<ImageData WholeExtent="0 12 0 12 0 12" Origin="0 0 0" Spacing="2 2 2">
+<Piece Extent="0 12 0 12 0 12"><CellData Scalars="phase">
+<DataArray type="UInt8" Name="phase" format="ascii">{_NUMBERS}</DataArray>
+</CellData></Piece>
+</ImageData>
+</VTKFile>
+"""
+_META = """ObjectType = Image
+NDims = 3
+DimSize = 12 12 12
+ElementType = MET_UCHAR
+ElementSpacing = 2 2 2
+ElementDataFile = pixels.raw
+"""
+_NRRD = """NRRD0004
+type: uint8
+dimension: 3
+sizes: 12 12 12
+spacings: 2 2 2
+encoding: raw
+data file: pixels.raw
+"""
+
+
 def _prior(folder: Path) -> Path:
     from jaxmicro import pipeline
     from tests.cli.conftest import tiny_prior
@@ -77,8 +141,8 @@ def _prior(folder: Path) -> Path:
 
 
 SAMPLES: dict[str, Callable[[Path], Path]] = {
-    **{f"our volume {suffix}": _ours(VOLUME, f"volume{suffix}") for suffix in sorted(volumes._WRITERS)},
-    **{f"our image {suffix}": _ours(IMAGE, f"image{suffix}") for suffix in (".tif", ".vti", ".zarr")},
+    **{f"our volume {end}": _ours(VOLUME, f"volume{end}") for end in WRITERS if end not in (".stl", ".png")},
+    **{f"our image {end}": _ours(IMAGE, f"image{end}") for end in (".tif", ".vti", ".zarr", ".png", ".ome.zarr")},
     "PNG": _pillow("grey.png", lambda: Image.fromarray(GREY), dpi=(300, 300)),
     "PNG of one bit": _pillow("bit.png", lambda: Image.fromarray(GREY).convert("1")),
     "PNG with a palette": _pillow("palette.png", _palette),
@@ -96,7 +160,13 @@ SAMPLES: dict[str, Callable[[Path], Path]] = {
     "NPY": _npy,
     "NPZ": _npz,
     "Zarr 2": _zarr_2,
+    "legacy VTK": _text("legacy.vtk", _LEGACY),
+    "VTI of text": _text("ascii.vti", _ASCII_VTI),
+    "MetaImage of two files": _header_and_raw("two.mhd", _META),
+    "NRRD of two files": _header_and_raw("two.nhdr", _NRRD),
     "prior": _prior,
 }  # fmt: skip
+if importlib.util.find_spec("nibabel"):
+    SAMPLES["NIfTI"] = _nifti
 if importlib.util.find_spec("imagecodecs"):
     SAMPLES["TIFF of ZSTD"] = _tiff("zstd.tif", STACK, compression="zstd")
