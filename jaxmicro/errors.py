@@ -9,3 +9,10 @@ class UserError(ValueError):
 
     def __init__(self, message: str):
         super().__init__(" ".join(message.split()))
+
+
+class TargetsMissed(Exception):
+    """Designs that are finished and written, not all of which meet their targets: one line that says which.
+
+    The command line prints the line on standard error and exits with code 3.
+    """

@@ -111,7 +111,7 @@ def designed(prior: Prior, image: Microstructure, folder: Path, name: str, confi
         pipeline.design(
             prior, case.targets, micrograph=image, shape=config.shape, volumes=config.volumes, seed=config.seed,
             method="sds" if case.method == "sds" else "guided", tolerance=config.tolerance, rounds=config.rounds,
-            sampling=config.sampling, distillation=config.distillation, skip=done, on_design=keep,
+            release=case.release, sampling=config.sampling, distillation=config.distillation, skip=done, on_design=keep,
             keep=config.out / f"untargeted_{case.material}",
         )  # fmt: skip
     return [_read(folder, number) for number in range(config.volumes)]

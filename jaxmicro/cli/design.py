@@ -18,17 +18,23 @@ from jaxmicro.cli.options import Design
 from jaxmicro.cli.reconstruct import find_reference, sampling_of
 from jaxmicro.cli.resume import drop_damaged_arrays, is_made, is_recorded
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
-from jaxmicro.errors import UserError
-from jaxmicro.guidance import CURVES, DistillationConfig, Target, Wish, exact_of_planes
+from jaxmicro.errors import TargetsMissed, UserError
+from jaxmicro.guidance import CURVES, PER_LENGTH, DistillationConfig, Scale, Target, Wish, exact_of_planes
 from jaxmicro.io import files, read, write
 from jaxmicro.pipeline import Prior
+from jaxmicro.planes import AXES
 from jaxmicro.types import Microstructure
 
+SCHEMA = "jaxmicro.designs/1"  # of designs.json; the number changes when what a reader finds there does
 UNTARGETED = "unfinished"  # folder of the volume without targets, while a design is made of it
 
 
 def run(options: Design) -> None:
-    """Design the volumes and write the run folder."""
+    """Design the volumes and write the run folder.
+
+    Raises:
+        TargetsMissed: all is written, and not all targets are met.
+    """
     console = Console(quiet=options.quiet)
     if not options.formats:
         raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
@@ -57,9 +63,12 @@ def run(options: Design) -> None:
         method=options.method,
         periodic=options.periodic,
         tolerance=options.tolerance / 100,
+        release=options.release,
     )
     resolved = pipeline.sampling_config(prior, shape=shape, sampling=sampling)
     _warn(console, targets, reference)
+    scale = pipeline.scale_of(prior)
+    console.remark(f"targets: {', '.join(scale.text(t) if isinstance(t, Target) else str(t) for t in targets)}")
     name = Path(options.source).name.removesuffix(".safetensors")
     folder = open_run_folder(
         "design", name, options, out=options.out, resume=options.resume, inputs=[pipeline.prior_path(options.source)],
@@ -77,12 +86,15 @@ def run(options: Design) -> None:
         shape=shape,
         seed=options.seed,
         method=options.method,
+        release=options.release,
         tolerance=options.tolerance / 100,
         rounds=options.rounds,
         sampling=sampling,
         distillation=distillation,
     )
-    _report(folder, console, options, reference)
+    records = _report(folder, console, options, reference)
+    if not all(record["met"] for record in records):
+        raise TargetsMissed(_missed(records, options, folder))
 
 
 def design_into(
@@ -113,14 +125,23 @@ def design_into(
             for path in paths(stem, number):
                 write(path, volume)
         folder.write_figures({f"design_{number:03d}": figures.design(found, names)})
-        record = _record(found, names)
-        folder.write_sealed(f"design_{number:03d}.json", record)  # last: it says that the rest is there
+        finish(number, _record(found, names))  # last: it says that the rest is there
+
+    def finish(number: int, record: dict[str, Any]) -> None:
+        folder.write_sealed(f"design_{number:03d}.json", record)
         shutil.rmtree(folder.path / UNTARGETED, ignore_errors=True)
-        console.remark(_line(number, record, rounds=options.get("rounds")))
+        console.remark(_line(number, record))
+
+    def fail(number: int, reason: UserError) -> None:
+        nothing = {"targets": [], "effects": [], "rounds": 0, "met": False, "more_may_help": False}
+        finish(number, {"failure": str(reason), **nothing})
 
     def made(number: int) -> bool:
-        if not is_recorded(folder.path / f"design_{number:03d}.json", console):
+        path = folder.path / f"design_{number:03d}.json"
+        if not is_recorded(path, console):
             return False
+        if files.unsealed(path).get("failure"):
+            return True
         size: dict[str, Any] = {"shape": shape, "phases": prior.config.phases}
         whole = [is_made(paths(stem, number), **size, console=console) for stem in stems]
         return all(whole) and (folder.path / "figures" / f"design_{number:03d}.png").is_file()
@@ -133,37 +154,74 @@ def design_into(
         volumes=count,
         skip=[number for number in range(count) if made(number)],
         on_design=keep,
+        on_impossible=fail,
         keep=folder.path / UNTARGETED,
         progress=console.progress,
         **options,
     )
 
 
-def _report(folder: RunFolder, console: Console, options: Design, reference) -> None:
-    """The table of all designs, and the comparison of the designed volumes with the micrograph."""
+def _report(folder: RunFolder, console: Console, options: Design, reference) -> list[dict[str, Any]]:
+    """The table of all designs, and the comparison of the designed volumes with the micrograph; the records."""
     records = [files.unsealed(folder.path / f"design_{n:03d}.json") for n in range(options.volumes)]
-    folder.write_json("designs.json", records)
+    folder.write_json("designs.json", {"schema": SCHEMA, "designs": records})
+    made = {number: record for number, record in enumerate(records) if not record["failure"]}
+    if not made:
+        return records
+    effects = _effects_table(list(made.values()))
     if not options.quiet:
         console.result(_table(records))
+        console.result(f"side effects, mean over the volumes:\n{aligned(effects)}")
     if options.no_report:
-        return
-    volumes = [read(folder.path / f"volume_{n:03d}.{options.formats[0]}") for n in range(options.volumes)]
-    stems = [f"design_{n:03d}" for n in range(options.volumes)]
+        return records
+    volumes = [read(folder.path / f"volume_{n:03d}.{options.formats[0]}") for n in made]
+    stems = [f"design_{n:03d}" for n in made]
     pictures = {stem: folder.file(f"figures/{stem}.png").read_bytes() for stem in stems}
-    report = write_report(folder, console, volumes, reference, title=_title(records), more=pictures)
+    title, heading = _title(list(made.values())), "What the design does to all phases and axes (mean over the volumes)"
+    report = write_report(
+        folder, console, volumes, reference, title=title, more=pictures, tables={heading: effects}
+    )  # fmt: skip
     if report is not None and not options.quiet:
         console.result(summary(report))
-    console.remark(f"{options.volumes} design{'s' * (options.volumes > 1)} in {folder.path}")
+    console.remark(f"{len(made)} design{'s' * (len(made) > 1)} in {folder.path}")
+    return records
 
 
 def _record(found: pipeline.Design, names: Sequence[str]) -> dict[str, Any]:
-    targets = [
-        {**dataclasses.asdict(target), "name": target.called(names), "before": before, "achieved": achieved,
-         "met": pipeline.miss(target, achieved) <= 1, **_sections(found, target),
-         "deviation": None if math.isnan(target.value) else target.deviation(achieved)}
-        for target, before, achieved in zip(found.targets, found.before, found.achieved, strict=True)
-    ]  # fmt: skip
-    return {"targets": targets, "rounds": found.rounds, "met": found.met}
+    """What a design came to, in the unit of the material; areas also per voxel."""
+    scale = Scale(found.volume.voxel_size, found.volume.unit)
+    targets = []
+    for target, before, achieved in zip(found.targets, found.before, found.achieved, strict=True):
+        numbers = {"value": target.value, "before": before, "achieved": achieved}
+        factor = scale.factor(target.quantity)
+        targets.append(
+            {
+                **dataclasses.asdict(target),
+                "name": target.called(names),
+                "unit": scale.unit_of(target.quantity),
+                **{name: factor * number for name, number in numbers.items()},
+                **({"per_voxel": numbers} if target.quantity in PER_LENGTH else {}),
+                "met": pipeline.miss(target, achieved) <= 1,
+                **_sections(found, target),
+                "deviation": None if math.isnan(target.value) else target.deviation(achieved),
+            }
+        )
+    asked = {(target.quantity, target.phase, target.axis) for target in found.targets}
+    effects = [
+        {
+            "quantity": quantity,
+            "phase": phase,
+            "axis": None if axis is None else AXES[axis],
+            "name": Target(quantity, phase, 0.0, axis).called(names),
+            "unit": scale.unit_of(quantity),
+            "before": before * scale.factor(quantity),
+            "after": after * scale.factor(quantity),
+            "target": (quantity, phase, axis) in asked,
+        }
+        for quantity, phase, axis, before, after in found.effects
+    ]
+    done = {"rounds": found.rounds, "met": found.met, "more_may_help": found.more_may_help}
+    return {"failure": None, "targets": targets, "effects": effects, **done}
 
 
 def _sections(found: pipeline.Design, target: Target) -> dict[str, Any]:
@@ -181,47 +239,84 @@ def _sections(found: pipeline.Design, target: Target) -> dict[str, Any]:
 def _title(records: list[dict[str, Any]]) -> str:
     """What was asked for and what the volumes have on average."""
     parts = []
-    for number, target in enumerate(records[0]["targets"]):
-        each = [record["targets"][number] for record in records]
-        achieved = sum(_from_json(one["achieved"]) for one in each) / len(each)
-        # NaN is null in JSON; a change is one of what each volume had
-        wanted = None if target["value"] is None else sum(one["value"] for one in each) / len(each)
-        asked = (
-            "" if wanted is None else f" (wanted {'' if target['relation'] == '=' else target['relation']}{wanted:.4g})"
-        )
-        parts.append(f"{target['name']} {achieved:.4g}{asked}")
+    for same in zip(*(record["targets"] for record in records), strict=True):
+        unit, relation = same[0]["unit"], _bound(same[0])
+        part = f"{same[0]['name']} {_told(sum(_from_json(one['achieved']) for one in same) / len(same), unit)}"
+        if same[0]["value"] is not None:  # NaN is null in JSON; a change is one of what each volume had
+            part += f" (wanted {relation}{_told(sum(one['value'] for one in same) / len(same), unit)})"
+        parts.append(part)
     return "Designed: " + ", ".join(parts)
 
 
-def _line(number: int, record: dict[str, Any], *, rounds: int | None = None) -> str:
+def _line(number: int, record: dict[str, Any]) -> str:
+    if record["failure"]:
+        return f"volume {number}: not made: {record['failure']}"
     reached = []
     for target in record["targets"]:
-        text = f"{target['name']} {target['achieved']:.4g}" + " % off" * (target["quantity"] in CURVES)
+        text = f"{target['name']} {_told(target['achieved'], target['unit'])}"
         if target["each"]:
             text += " (sections {smallest:.4g} to {largest:.4g})".format(**target["sections"])
         reached.append(text)
     done, state = record["rounds"], "all targets met"
     if not record["met"]:
-        state = "not all targets met: the nearest round is kept" + "; more rounds may help" * (done == rounds)
-    return f"volume {number + 1}: {', '.join(reached)} ({done} round{'s' * (done > 1)}, {state})"
+        state = "not all targets met: the nearest round is kept" + "; more rounds may help" * record["more_may_help"]
+    return f"volume {number}: {', '.join(reached)} ({done} round{'s' * (done > 1)}, {state})"
 
 
-def _table(records: list[dict[str, Any]]) -> str:
+def _missed(records: list[dict[str, Any]], options: Design, folder: RunFolder) -> str:
+    """Which targets were missed, and what else to try."""
+    missed = [(number, record) for number, record in enumerate(records) if not record["met"]]
+    each = []
+    for number, record in missed:
+        names = [target["name"] for target in record["targets"] if not target["met"]]
+        each.append(f"volume {number} ({', '.join(names) or record['failure']})")
+    count = f"{len(missed)} of {len(records)} volume{'s' * (len(records) > 1)} miss{'es' * (len(missed) == 1)} a target"
+    ways = []
+    if any(record["more_may_help"] for _, record in missed):
+        ways.append(f"more rounds (--rounds {2 * options.rounds})")
+    if options.method == "guided" and any(record["rounds"] for _, record in missed):
+        if "two_point" not in options.release:
+            ways.append("giving up the two-point correlation (--release two_point)")
+        if not any(target["quantity"] == "volume_fraction" for target in records[missed[0][0]]["targets"]):
+            ways.append("another volume fraction (--target ... volume_fraction.PHASE=...)")
+    help_ = f"; what may help is {', or '.join(ways)}" if ways else ""
+    return f"{count}: {'; '.join(each)}; all is written to {folder.path}{help_}"
+
+
+def _told(number: float | None, unit: str) -> str:
+    """A number of a record with its unit: 0.002/nm."""
+    return f"{_from_json(number):.4g}" + (unit[1:] if unit.startswith("1/") else f" {unit}" if unit else "")
+
+
+def _table(records: Sequence[dict[str, Any]]) -> str:
     rows = [["volume", "target", "wanted", "before", "achieved", "off [%]", "met"]]
     for number, record in enumerate(records):
         for target in record["targets"]:
-            curve = target["quantity"] in CURVES
-            before, achieved = (_from_json(target[when]) for when in ("before", "achieved"))
-            off = achieved if curve else 100 * _from_json(target["deviation"])
-            wanted = (
-                "micrograph"
-                if curve
-                else f"{'' if target['relation'] == '=' else target['relation']}{target['value']:.4g}"
-            )
-            unit = " %" * curve
-            numbers = [f"{before:.4g}{unit}", f"{achieved:.4g}{unit}", f"{off:.2f}"]
-            rows.append([str(number), target["name"], wanted, *numbers, "yes" if target["met"] else "no"])
+            curve, unit = target["quantity"] in CURVES, target["unit"]
+            before, achieved = (_told(target[when], unit) for when in ("before", "achieved"))
+            off = _from_json(target["achieved"] if curve else target["deviation"]) * (1 if curve else 100)
+            wanted = "micrograph" if curve else _bound(target) + _told(target["value"], unit)
+            met = "yes" if target["met"] else "no"
+            rows.append([str(number), target["name"], wanted, before, achieved, f"{off:.2f}", met])
     return aligned(rows)
+
+
+def _effects_table(records: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The quantities of all targets, of all phases along all axes: means over the volumes, and how they changed."""
+    rows = [["number", "before", "after", "change", "target"]]
+    for same in zip(*(record["effects"] for record in records), strict=True):
+        before, after = (sum(_from_json(one[when]) for one in same) / len(same) for when in ("before", "after"))
+        unit, change = same[0]["unit"], "-"
+        if 0 < before < math.inf and after < math.inf and same[0]["quantity"] not in CURVES:
+            change = f"{100 * (after / before - 1):+.1f} %"
+        target = "yes" if same[0]["target"] else ""
+        rows.append([same[0]["name"], _told(before, unit), _told(after, unit), change, target])
+    return rows
+
+
+def _bound(target: dict[str, Any]) -> str:
+    """>= or <= of a bound."""
+    return "" if target["relation"] == "=" else target["relation"]
 
 
 def _from_json(number: float | None) -> float:

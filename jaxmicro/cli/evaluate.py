@@ -69,8 +69,10 @@ def write_report(
     r_max: int = 32,
     seed: int = 0,
     more: Mapping[str, bytes] | None = None,
+    tables: Mapping[str, Sequence[Sequence[str]]] | None = None,
 ) -> dict[str, Any] | None:
-    """evaluation.json, figures (and `more`) and report.html; without a reference pictures of the volumes only."""
+    """evaluation.json, figures (and `more`) and report.html (with `tables`); without a reference pictures of the
+    volumes only."""
     if reference is None:
         console.remark("no micrograph to compare with: give one with --reference for a report")
         folder.write_figures(figures.of_volumes(volumes))
@@ -80,7 +82,8 @@ def write_report(
     folder.write_json("evaluation.json", report)
     pictures = {**figures.of_volumes(volumes, reference), **figures.of_evaluation(report), **(more or {})}
     folder.write_figures({name: png for name, png in pictures.items() if name not in (more or {})})
-    page = folder.write("report.html", report_html(report, pictures, title=title, config=folder.config()))
+    html = report_html(report, pictures, title=title, tables=tables, config=folder.config())
+    page = folder.write("report.html", html)
     folder.log("evaluated", report=str(page))
     for warning in warnings(report):
         console.remark(f"note: {warning}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxmicro import viz
-from jaxmicro.guidance import CURVES
+from jaxmicro.guidance import CURVES, Scale, Target
 from jaxmicro.io import files
 from jaxmicro.phases import in_phases_of
 from jaxmicro.pipeline import Design
@@ -77,13 +77,17 @@ def of_volumes(volumes: Sequence[Microstructure], reference: Microstructure | No
 def design(found: Design, names: Sequence[str] = ()) -> bytes:
     """Sections of the reconstruction and of the design made from it, and where both stand with the targets."""
     numbers = zip(found.targets, found.before, found.achieved, strict=True)
+    scale = Scale(found.volume.voxel_size, found.volume.unit)
+
+    def row(target: Target, *values: float) -> tuple[str, float, float, float]:
+        unit = "error (%)" if target.quantity in CURVES else scale.unit_of(target.quantity)
+        before, wanted, achieved = (value * scale.factor(target.quantity) for value in values)
+        return target.called(names) + (f", {unit}" if unit else ""), before, wanted, achieved
+
     figure = viz.design_panel(
         found.reconstruction.labels,
         found.volume.labels,
-        [
-            (target.called(names) + ", error (%)" * (target.quantity in CURVES), before, target.value, achieved)
-            for target, before, achieved in numbers
-        ],
+        [row(target, before, target.value, achieved) for target, before, achieved in numbers],
         phases=found.volume.phases,
         voxel_size=found.volume.voxel_size,
         unit=found.volume.unit,

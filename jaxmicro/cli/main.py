@@ -1,7 +1,8 @@
 """The command `jaxmicro`: parse, run the verb, turn what goes wrong into one line and an exit code.
 
-Exit codes: 0 done; 2 wrong input, or a request that cannot be met; 130 interrupted by Ctrl-C, 143 by SIGTERM, as batch
-systems send it: both keep what was computed. Anything else is a bug.
+Exit codes: 0 done; 2 wrong input, or a request that cannot be met; 3 designs are written, but miss a target;
+130 interrupted by Ctrl-C, 143 by SIGTERM, as batch systems send it: both keep what was computed. Anything else is a
+bug.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ import tyro
 
 from jaxmicro.cli.bundled import bundled_names
 from jaxmicro.cli.options import Demo, Design, Evaluate, Export, Measure, Reconstruct, Train, check_bounds
-from jaxmicro.errors import UserError
+from jaxmicro.errors import TargetsMissed, UserError
 
 DESCRIPTION = """3D microstructures from one 2D micrograph.
 
@@ -64,6 +65,8 @@ def _run(command: Any, argv: Sequence[str]) -> int:
         verb.run(command)
     except UserError as error:
         return _fail(str(error), 2)
+    except TargetsMissed as missed:
+        return _fail(str(missed), 3)
     except KeyboardInterrupt as interruption:
         kept = "nothing was kept." if isinstance(command, Measure) else "what was computed is kept."
         code = 143 if isinstance(interruption, _Terminated) else 130

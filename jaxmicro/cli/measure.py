@@ -62,7 +62,8 @@ def _measured(options: Measure, console: Console) -> dict[str, Any]:
 def table(numbers: dict[str, Any]) -> str:
     """What a person wants to see at once.
 
-    Areas per volume are by Crofton's formula, which does not count the steps of the voxels as surface.
+    Areas per volume are by Crofton's formula, which does not count the steps of the voxels as surface; also per voxel,
+    as a target of a design may be written.
     """
     unit = numbers["unit"] or "unit"
     size = " x ".join(map(str, numbers["shape"]))
@@ -78,10 +79,12 @@ def table(numbers: dict[str, Any]) -> str:
         "value",
         "volume fraction",
         f"{per} [1/{unit}]",
+        *([f"{per} [1/voxel]"] if numbers["voxel_size"] else []),
         "percolates",
         "connected",
     ]
-    lines.append(aligned([header, *(_row(phase) for phase in numbers["phases"])]))
+    lines.append(aligned([header, *(_row(phase, numbers["voxel_size"]) for phase in numbers["phases"])]))
+    lines.append(f"{per}: Crofton's formula (spheres within 1 %); what each number is: docs/numbers.md, --json")
     lines += ["", "along each axis, r in voxels (all distances: --json)", _directions(numbers)]
     if "transport" in numbers["phases"][0]:
         title = (
@@ -138,12 +141,13 @@ def _tensor(numbers: dict[str, Any]) -> str:
     return aligned(rows)
 
 
-def _row(phase: dict[str, Any]) -> list[str]:
+def _row(phase: dict[str, Any], voxel_size: float | None) -> list[str]:
     return [
         str(phase["label"]),
         f"{phase['value']:g}",
         f"{phase['volume_fraction']:.4f}",
         f"{phase['specific_surface_area']:.4g}",
+        *([f"{phase['specific_surface_area'] * voxel_size:.4g}"] if voxel_size else []),
         " ".join(axis for axis, yes in phase["percolates"].items() if yes) or "no",
         f"{phase['connected_fraction']:.3f}",
     ]

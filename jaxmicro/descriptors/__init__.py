@@ -23,7 +23,13 @@ from jaxmicro.descriptors.surface_area import (
     smoothed_surface_area,
     specific_surface_area,
 )
-from jaxmicro.descriptors.two_point import centred, directional_two_point, radial_two_point, two_point_correlation
+from jaxmicro.descriptors.two_point import (
+    centred,
+    directional_two_point,
+    radial_lags,
+    radial_two_point,
+    two_point_correlation,
+)
 from jaxmicro.descriptors.volume_fraction import volume_fraction
 
 __all__ = [
@@ -42,6 +48,7 @@ __all__ = [
     "percolating_clusters",
     "percolating_fraction",
     "percolation",
+    "radial_lags",
     "radial_two_point",
     "relative_surface_area",
     "slice_steps",

@@ -100,6 +100,7 @@ def report_html(
     figures: Mapping[str, bytes] | None = None,
     *,
     title: str = "Reconstruction report",
+    tables: Mapping[str, Sequence[Sequence[str]]] | None = None,
     config: Mapping | None = None,
 ) -> str:
     """One HTML page: findings in plain language, figures, tables, meaning of the terms, configuration.
@@ -108,6 +109,7 @@ def report_html(
         report: the dictionary `compare` returns.
         figures: name -> content of a PNG file, in the order of the page; known names get a caption, others their name.
         title: heading of the page.
+        tables: further tables by their heading, as rows of cells, the first of them the head.
         config: settings of the run, shown at the end; must be JSON-able.
     Returns:
         the page; everything it needs is inside (pictures as base64, no links, no scripts).
@@ -118,6 +120,7 @@ def report_html(
         _list("box", summarise(report)),
         _warnings(warnings(report)),
         *(_figure(name, content) for name, content in (figures or {}).items()),
+        *(f"<h2>{escape(name)}</h2>{_table(rows[0], rows[1:])}" for name, rows in (tables or {}).items()),
         "<h2>Numbers per phase</h2>",
         _table(*_phase_rows(report)),
         *_sections(report),

@@ -4,14 +4,16 @@ from jaxmicro.guidance.exact import exact, exact_of_planes
 from jaxmicro.guidance.loss import measured, misfit, steer
 from jaxmicro.guidance.quantities import LEAK, QUANTITIES, Quantity, of_each_plane
 from jaxmicro.guidance.sds import DistillationConfig, distill, score_loss, total_loss
-from jaxmicro.guidance.targets import CURVES, Target, Wish, parse_target
+from jaxmicro.guidance.targets import CURVES, PER_LENGTH, Scale, Target, Wish, parse_target
 
 __all__ = [
     "CURVES",
     "LEAK",
+    "PER_LENGTH",
     "QUANTITIES",
     "DistillationConfig",
     "Quantity",
+    "Scale",
     "Target",
     "Wish",
     "distill",

@@ -1,6 +1,5 @@
 """Targets of a design: what is asked for, in words, and what that is as a number."""
 
-import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +11,13 @@ from jaxmicro.guidance.quantities import QUANTITIES
 Relation = Literal["=", ">=", "<="]
 AXES = "zyx"
 CURVES = ("two_point", "lineal_path")  # functions of the distance, which can be those of the micrograph
+SHARES = ("volume_fraction", "relative_surface_area")  # parts of a whole, which may be given in percent of it
+PER_LENGTH = ("surface_area",)  # in the inverse of the unit of length
 _FORM = "QUANTITY.PHASE[.AXIS]=VALUE, with >= or <= instead of = for a bound"
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _VALUE = re.compile(
-    r"(?P<sign>[+-])(?P<percent>\d+(\.\d+)?)%|((?P<factor>\d+(\.\d+)?)\*)?(?P<word>max|min|micrograph)|(?P<number>.+)"
+    rf"(?P<change>[+-]{_NUMBER})%|(?P<percent>{_NUMBER})%|(?P<signed>[+-]{_NUMBER})(?:/\S+)?"
+    rf"|((?P<factor>{_NUMBER})\*)?(?P<word>max|min|micrograph)|(?P<number>{_NUMBER})(?:(?:\s+1)?/(?P<per>[^\d\s/]+))?"
 )
 
 
@@ -27,7 +30,7 @@ class Target:
         phase: label, 0..P-1.
         axis: 0, 1, 2 for z, y, x; None where the quantity has no direction, or for the mean over all.
         relation: "=" to hit the value, ">=" or "<=" to be on one side of it.
-        value: wanted number; NaN for a curve.
+        value: wanted number, lengths in voxels; NaN for a curve.
         tolerance: relative deviation from the value that counts as met; of a curve its error rate.
         weight: of its misfit among those of other targets.
         each: whether each section should have the number, not only their mean.
@@ -65,6 +68,7 @@ class Wish:
     Attributes:
         kind: "number"; "change", value is a factor on the unguided number; "max", "min" or "micrograph", value is a
             factor on the largest, smallest or mean number over crops of the micrograph.
+        per: unit of length that a number is per, as written ("nm", "voxel"); None: that of the material, if it has one.
     """
 
     quantity: str
@@ -73,13 +77,66 @@ class Wish:
     relation: Relation
     kind: Literal["number", "change", "max", "min", "micrograph"]
     value: float
+    per: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As that of a target."""
+        return Target(self.quantity, self.phase, self.value, self.axis).name
+
+    def __str__(self) -> str:
+        """As it can be written."""
+        value = {
+            "number": f"{self.value:.4g}" + (f"/{self.per}" if self.per else ""),
+            "change": f"{100 * (self.value - 1):+.4g}%",
+        }.get(self.kind, (f"{self.value:g}*" if self.value != 1 else "") + self.kind)
+        return f"{self.name}{self.relation}{value}"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The unit in which the numbers of a material are told: that of its voxel size, or the voxel where that is unknown.
+
+    Attributes:
+        voxel_size: edge of a voxel in `unit`.
+    """
+
+    voxel_size: float | None = None
+    unit: str | None = None
+
+    def unit_of(self, quantity: str) -> str:
+        """Unit of a quantity: "1/nm", "1/voxel"; empty for numbers without one, "% off" for curves."""
+        if quantity in CURVES:
+            return "% off"
+        return f"1/{self.unit if self._known else 'voxel'}" if quantity in PER_LENGTH else ""
+
+    def factor(self, quantity: str) -> float:
+        """What a number in voxels is multiplied with."""
+        return 1 / self.voxel_size if quantity in PER_LENGTH and self._known and self.voxel_size else 1.0
+
+    def told(self, quantity: str, number: float) -> str:
+        """A number in voxels with its unit, the one in voxels beside it where the two differ: 0.002/nm (0.13/voxel)."""
+        if quantity not in PER_LENGTH:
+            return f"{number:.4g}"
+        voxels = f"{number:.4g}/voxel"
+        return f"{number * self.factor(quantity):.4g}/{self.unit} ({voxels})" if self._known else voxels
+
+    def text(self, target: Target) -> str:
+        """A target as it could be written in this unit."""
+        value = "micrograph" if target.quantity in CURVES else self.told(target.quantity, target.value)
+        return f"{target.name}{target.relation}{value}"
+
+    @property
+    def _known(self) -> bool:
+        return self.voxel_size is not None and self.unit is not None
 
 
 def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Wish:
     """Read a target: QUANTITY.PHASE[.AXIS]=VALUE, or with >= or <=.
 
-    VALUE is a number; a change as "+20%" or "-10%"; "max" or "min", the largest or smallest over crops of the
-    micrograph; "micrograph", what the micrograph has; or a multiple of these, "2*max".
+    VALUE is a number, of an area per volume also with its unit, "0.002/nm" or "0.13/voxel", and of a share also in
+    percent, "40%" for 0.4; a change as "+20%" or "-10%" (relative: 20 % of what there is); "max" or "min", the largest
+    or smallest over crops of the micrograph; "micrograph", what the micrograph has; or a multiple of these, "2*max".
 
     Args:
         phases: number of phases of the material.
@@ -88,9 +145,9 @@ def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Wish:
         UserError: it cannot be read, or names no quantity, phase or axis that there is.
 
     >>> parse_target("diffusivity.pore.z>=0.05", phases=2, names=["pore", "solid"])
-    Wish(quantity='diffusivity', phase=0, axis=0, relation='>=', kind='number', value=0.05)
+    Wish(quantity='diffusivity', phase=0, axis=0, relation='>=', kind='number', value=0.05, per=None)
     """
-    found = re.fullmatch(r"\s*([^=<>]+?)\s*(>=|<=|=)\s*(\S+)\s*", text)
+    found = re.fullmatch(r"\s*([^=<>]+?)\s*(>=|<=|=)\s*([^=<>]+)", text)
     if not found:
         raise UserError(f"target {text!r} cannot be read; expected {_FORM}")
     left, relation, right = found.groups()
@@ -108,14 +165,14 @@ def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Wish:
         if len(rest) > 2 or rest[1] not in AXES or len(rest[1]) != 1:
             raise UserError(f"target {text!r}: no axis {'.'.join(rest[1:])!r}; there are z, y, x")
         axis = AXES.index(rest[1])
-    kind, value = _value(text, right)
+    kind, value, per = _value(text, quantity, re.sub(r"\s*([%/*])\s*", r"\1", right.strip()))
     if quantity in CURVES and (kind, relation, value) != ("micrograph", "=", 1.0):
         raise UserError(
             f"target {text!r}: {quantity} can only be that of the micrograph: {quantity}.{rest[0]}=micrograph"
         )
     if kind in ("max", "min", "micrograph") and quantity in QUANTITIES and QUANTITIES[quantity].of_plane is None:
         raise UserError(f"target {text!r}: a micrograph has no {quantity} in 3D; give a number, or a change as +20%")
-    return Wish(quantity, phase, axis, relation, kind, value)  # pyright: ignore[reportArgumentType]
+    return Wish(quantity, phase, axis, relation, kind, value, per)  # pyright: ignore[reportArgumentType]
 
 
 def _phase(text: str, word: str, phases: int, names: Sequence[str]) -> int:
@@ -127,19 +184,32 @@ def _phase(text: str, word: str, phases: int, names: Sequence[str]) -> int:
     raise UserError(f"target {text!r}: no phase {word!r}; there are {there}")
 
 
-def _value(text: str, word: str) -> tuple[str, float]:
+def _value(text: str, quantity: str, word: str) -> tuple[str, float, str | None]:
+    """Kind, value and unit of what stands right of the relation."""
     found = _VALUE.fullmatch(word)
-    assert found  # its last alternative takes anything
-    kind, value = "number", float("nan")
-    if found["percent"]:
-        kind, value = "change", 1 + float(found["sign"] + found["percent"]) / 100
-    elif found["word"]:
+    kind, value, per = "number", float("nan"), None
+    if found and found["change"]:
+        kind, value = "change", 1 + float(found["change"]) / 100
+    elif found and found["percent"]:
+        value = float(found["percent"]) / 100
+        if quantity not in SHARES:
+            raise UserError(
+                f"target {text!r}: {word} without a sign could be a number or a change; give +{word} for a change of "
+                f"what there is, or {value:g} for the number"
+            )
+    elif found and found["signed"]:
+        raise UserError(
+            f"target {text!r}: {word!r} is no value, for a number has no sign and a change is in percent; give "
+            f"{word[1:]} for the number, or a change of what there is such as {word[0]}5%"
+        )
+    elif found and found["word"]:
         kind, value = found["word"], float(found["factor"] or 1)
-    else:
-        with contextlib.suppress(ValueError):
-            value = float(found["number"])
+    elif found and found["number"]:
+        value, per = float(found["number"]), found["per"]
     if not 0 < value < float("inf"):
         raise UserError(
             f"target {text!r}: {word!r} is no value; give a number above 0, a change as +20%, or max, min, micrograph"
         )
-    return kind, value
+    if per is not None and quantity not in PER_LENGTH:
+        raise UserError(f"target {text!r}: {quantity} is a number without a unit; leave out /{per}")
+    return kind, value, per

@@ -11,7 +11,8 @@ Progress goes to a function `progress(stage, done, total, note)`; without one, n
 
 from jaxmicro.guidance import Target
 from jaxmicro.io import read, read_images, write
-from jaxmicro.pipeline.design import Design, design
+from jaxmicro.pipeline.design import Design, Effect, design
+from jaxmicro.pipeline.feasibility import check_feasible
 from jaxmicro.pipeline.numbers import check_r_max, evaluate, measure
 from jaxmicro.pipeline.prior import (
     Material,
@@ -25,7 +26,7 @@ from jaxmicro.pipeline.prior import (
     remember_statistics,
     save_prior,
 )
-from jaxmicro.pipeline.targets import check_feasible, crop_numbers, miss, read_targets
+from jaxmicro.pipeline.targets import crop_numbers, miss, read_targets, scale_of
 from jaxmicro.pipeline.training import (
     AUTOENCODER,
     AUTOENCODER_FINE_TUNING,
@@ -52,6 +53,7 @@ __all__ = [
     "FINE_TUNING",
     "FROM_SCRATCH",
     "Design",
+    "Effect",
     "Material",
     "Prior",
     "Progress",
@@ -79,8 +81,9 @@ __all__ = [
     "remember_statistics",
     "sample_images",
     "sampling_config",
-    "scattered_fractions",
     "save_prior",
+    "scale_of",
+    "scattered_fractions",
     "train",
     "train_on",
     "transport",

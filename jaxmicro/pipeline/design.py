@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,14 @@ from jaxmicro.compiling import jit_network
 from jaxmicro.descriptors import lineal_path
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate
-from jaxmicro.guidance import CURVES, DistillationConfig, Target, Wish, distill, exact, steer
+from jaxmicro.guidance import CURVES, QUANTITIES, DistillationConfig, Target, Wish, distill, exact, steer
 from jaxmicro.io.files import load_arrays, save_arrays
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
+from jaxmicro.pipeline.feasibility import Method, check_feasible, wanted_fractions
 from jaxmicro.pipeline.interfaces import FARTHEST, move_interfaces, sides, some_of, valueless
 from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, untuned
-from jaxmicro.pipeline.targets import check_feasible, finishable, goals, miss, read_targets, wanted_fractions, worst
+from jaxmicro.pipeline.targets import finishable, goals, miss, read_targets, scale_of, worst
 from jaxmicro.pipeline.volumes import (
     as_microstructure,
     default_sampling,
@@ -50,6 +51,17 @@ from jaxmicro.types import Microstructure
 
 GUIDED = (-4.0, 0.7)  # log SNRs between which predictions are steered: before nothing is known, after all is decided
 CURVED = 32.0  # weight of S2 among the misfits of a distillation
+NEARER = 0.9  # of the smallest miss before: a round that comes below it was worth making
+
+
+class Effect(NamedTuple):
+    """A number that a target is about, of any phase along any axis: in the reconstruction and in the design."""
+
+    quantity: str
+    phase: int
+    axis: int | None
+    before: float
+    after: float
 
 
 class Design(NamedTuple):
@@ -62,6 +74,8 @@ class Design(NamedTuple):
         before, achieved: numbers of the reconstruction and of the design, measured exactly, one for each target; for
             a curve its error rate in percent.
         rounds: volumes that were made and measured; where its interfaces are moved, the reconstruction is the first.
+        effects: the quantities of all targets, of all phases along all axes.
+        more_may_help: whether the last round allowed came nearer than those before, so that another might.
     """
 
     volume: Microstructure
@@ -70,6 +84,8 @@ class Design(NamedTuple):
     before: tuple[float, ...]
     achieved: tuple[float, ...]
     rounds: int
+    effects: tuple[Effect, ...] = ()
+    more_may_help: bool = False
 
     @property
     def met(self) -> bool:
@@ -87,13 +103,15 @@ def design(
     shape: Sequence[int] = (64, 64, 64),
     volumes: int = 1,
     seed: int = 0,
-    method: Literal["guided", "sds"] = "guided",
+    method: Method = "guided",
+    release: Sequence[str] = (),
     tolerance: float = 0.02,
     rounds: int = 4,
     sampling: SamplingConfig | None = None,
     distillation: DistillationConfig | None = None,
     skip: Sequence[int] = (),
     on_design: Callable[[int, Design], None] | None = None,
+    on_impossible: Callable[[int, UserError], None] | None = None,
     keep: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Design]:
@@ -118,22 +136,26 @@ def design(
         each_slice: each section should have the numbers that sections have, not only the mean over them; of the
             distribution the narrower, the stranger.
         method: "guided", or "sds" (score distillation).
+        release: what is not held although no target is about it: "two_point", and with it the interface that its slope
+            fixes.
         tolerance: relative deviation that counts as met.
         rounds: volumes made and measured at most for each design; the first may be the reconstruction itself.
         sampling, distillation: everything else about the two methods.
         skip: numbers of volumes not to make, because they exist already.
         on_design: called with the number and the design as soon as each is ready.
+        on_impossible: called with the number of a volume for which a change turned out to be a target that no medium
+            has, and the reason; the others are made. None: the reason is raised.
         keep: folder for volumes without targets, which take half of the time: they are there for other targets of the
             same prior, seed and sampling, and after an interruption.
     Raises:
-        UserError: a target that cannot be read, or cannot be met by any medium, or contradicts another.
+        UserError: a target that cannot be read, or cannot be met by any medium, or contradicts another or what is held.
     """
     if rounds < 1 or volumes < 1:
         raise UserError(f"rounds is {rounds} and volumes {volumes}; both must be at least 1")
     config = sampling_config(prior, shape=shape, sampling=sampling or default_sampling(prior.config))
     known = read_targets(
         targets, prior, micrograph=micrograph, names=names, each_slice=each_slice, shape=shape, method=method,
-        periodic=config.periodic, tolerance=tolerance,
+        periodic=config.periodic, tolerance=tolerance, release=release,
     )  # fmt: skip
     made = []
     for number in [n for n in range(volumes) if n not in set(skip)]:
@@ -145,12 +167,19 @@ def design(
             number,
             volumes,
             method,
+            tuple(release),
             tolerance,
             distillation or DistillationConfig(),
             keep,
             progress,
         )
-        found = work.run(known, rounds)
+        try:
+            found = work.run(known, rounds)
+        except UserError as reason:
+            if on_impossible is None:
+                raise
+            on_impossible(number, reason)
+            continue
         made.append(found)
         if on_design is not None:
             on_design(number, found)
@@ -175,6 +204,7 @@ class _Work:
     number: int
     volumes: int
     method: str
+    release: tuple[str, ...]
     tolerance: float
     distillation: DistillationConfig
     keep: Path | None
@@ -185,7 +215,8 @@ class _Work:
         fractions, guided = held_fractions(self.prior, "micrograph"), self.method == "guided"
         start, reconstruction = self._reconstruction(fractions)
         targets = [self._after(wish, reconstruction) for wish in wishes]
-        check_feasible(targets, fractions if guided else None)
+        scale, phases = scale_of(self.prior), self.prior.config.phases
+        check_feasible(targets, fractions if guided else None, phases=phases, scale=scale)
         before = self._measured(targets, reconstruction)
         wanted = wanted_fractions(targets, fractions)
         unchanged = _same(wanted, fractions)
@@ -197,7 +228,7 @@ class _Work:
         held = self._held_while_made(wanted, curves, given_up=bool(steered))
         finish = None
         if guided and finishable(targets, self.prior, periodic=self.config.periodic):
-            finish = self._held_at_the_end(wanted, known=unchanged or bool(curves))
+            finish = self._held_at_the_end(wanted, known=bool(curves) or (unchanged and not self.release))
         # at the same fractions the reconstruction is the first round, if moving its interfaces or nothing at all is
         # left to do; what does not cross sections needs new ones
         as_it_is = guided and unchanged and all(t.quantity != "slice_diffusivity" for t in targets)
@@ -206,9 +237,11 @@ class _Work:
         aims = _Aims(goals(steered), covariance)
         best: tuple[float, np.ndarray, list[float]] | None = None
         history: list[tuple[np.ndarray, np.ndarray]] = []
-        done = 0
+        misses: list[float] = []  # of the rounds that were sampled
+        done, more = 0, False
         for done in range(1, rounds + 1):
-            if done == 1 and as_it_is:
+            as_it_was = done == 1 and as_it_is
+            if as_it_was:
                 sampled, achieved = reconstruction, before
             else:
                 sampled = self._made(start, reconstruction, held, steered, curves, aims, done, rounds)
@@ -224,11 +257,16 @@ class _Work:
             off = worst(targets, achieved)
             if best is None or off < best[0]:
                 best = (off, labels, achieved)
-            if off <= 1 or done == rounds:
+            nearing = as_it_was or not misses or off < NEARER * min(misses)
+            misses += [] if as_it_was else [off]
+            if off <= 1:
                 break
             covariance = self._covariance(aims.covariance, targets, sampled)
             if not steered and covariance is aims.covariance:
                 break  # held exactly: another round would be the same
+            if done == rounds:
+                more = nearing
+                break
             aims = _Aims(_next(steered, history) if history else aims.values, covariance)
         assert best is not None
         _, labels, achieved = best
@@ -239,7 +277,25 @@ class _Work:
             tuple(before),
             tuple(achieved),
             done,
+            self._effects(targets, (reconstruction, labels), (before, achieved)),
+            more,
         )
+
+    def _effects(
+        self, targets: Sequence[Target], volumes: Sequence[np.ndarray], known: Sequence[Sequence[float]]
+    ) -> tuple[Effect, ...]:
+        """The quantities of the targets of all phases along all axes, of two volumes whose numbers of the targets are
+        known."""
+        asked = {(t.quantity, t.phase, t.axis): numbers for t, *numbers in zip(targets, *known, strict=True)}
+        found = []
+        for quantity in dict.fromkeys(t.quantity for t in targets):
+            directional = quantity in QUANTITIES and QUANTITIES[quantity].directional
+            for phase in range(self.prior.config.phases):
+                for axis in range(3) if directional else (None,):
+                    target = Target(quantity, phase, math.nan, axis)
+                    numbers = asked.get((quantity, phase, axis)) or [self._measured([target], v)[0] for v in volumes]
+                    found.append(Effect(quantity, phase, axis, *numbers))
+        return tuple(found)
 
     def _held(self, prior: Prior, fractions: tuple[float, ...] | None) -> Held:
         return jax.tree.map(lambda leaf: leaf[0], statistics_to_hold(prior, self.config, [fractions]))
@@ -257,6 +313,9 @@ class _Work:
         if held.covariance is None and curves:
             assert self.prior.material is not None  # `read_targets` has seen to it
             held = held._replace(covariance=jnp.asarray(self.prior.material.wanted_covariance, jnp.float32))
+        if guided and "two_point" in self.release:
+            # the interface that the slope of S2 at 0 fixes is held by the roughness of planes, too
+            given_up, held = True, held._replace(covariance=None, roughness=None)
         if not given_up or not guided or held.lineal_path is None:
             return held
         asked = [t.phase for t in curves if t.quantity == "lineal_path"]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxmicro import descriptors
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import compare
+from jaxmicro.pipeline.estimators import evaluation_head, measure_head
 from jaxmicro.pipeline.prior import Progress
 from jaxmicro.pipeline.transport import TransportField, transport
 from jaxmicro.types import Microstructure
@@ -22,8 +23,10 @@ def evaluate(
     r_max: int = 32,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How close volumes are to their micrograph, and to a true volume if there is one; see `evaluate.compare`."""
-    return compare(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed)
+    """How close volumes are to their micrograph, and to a true volume if there is one; see `evaluate.compare`; with the
+    schema of the report, its estimators, units and lags before it."""
+    report = compare(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed)
+    return {**evaluation_head(report), **report}
 
 
 def check_r_max(structure: Microstructure, r_max: int | None) -> int:
@@ -52,7 +55,8 @@ def measure(
     Lengths and areas are in the unit of the voxel size, or in voxels when it is unknown; curves run over r = 0..r_max
     voxels (32, or half the shortest edge if that is less) and are estimated from the window, not periodic. "two_point"
     is the mean over all directions, "two_point_along" S2 along each axis, both about the mean of the image
-    (`descriptors.centred`). The mean chord length is infinite where no chord ends.
+    (`descriptors.centred`). The mean chord length is infinite where no chord ends. "schema", "estimators", "units" and
+    "lags" say what the numbers are; "two_point" at r belongs to the distance lags["two_point"][r].
 
     Args:
         diffusivity: also solve for the effective diffusivity of each phase: its entry "transport", see `transport`.
@@ -65,11 +69,13 @@ def measure(
     axes = "zyx"[-structure.labels.ndim :]
     fractions = jax.nn.one_hot(structure.labels, structure.phases)
     relative_area = descriptors.relative_surface_area(fractions)
+    unit = structure.unit if structure.voxel_size else "voxel"
     measured = {
+        **measure_head(structure.shape, r_max=r_max, unit=unit, diffusivity=diffusivity),
         "source": structure.source,
         "shape": list(structure.shape),
         "voxel_size": structure.voxel_size,
-        "unit": structure.unit if structure.voxel_size else "voxel",
+        "unit": unit,
         "periodic": structure.periodic,
         "thresholds": list(structure.thresholds),
         "remarks": list(structure.remarks),

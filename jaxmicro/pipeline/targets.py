@@ -4,15 +4,16 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import CURVES, QUANTITIES, Target, Wish, exact_of_planes, parse_target
+from jaxmicro.guidance import CURVES, QUANTITIES, Scale, Target, Wish, exact_of_planes, parse_target
+from jaxmicro.pipeline.feasibility import Method, check_feasible, check_held, wanted_fractions
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.volumes import held_fractions
 from jaxmicro.types import Microstructure
+from jaxmicro.units import plain_unit, ratio
 
 CROP = 64  # edge of the crops of a micrograph whose largest and smallest numbers are known as max and min
 POLISHED, UNPOLISHED = 0.003, 0.01  # error rate of S2 that counts as met, by how the volume is finished
@@ -28,17 +29,18 @@ def read_targets(
     names: Sequence[str] = (),
     each_slice: bool = False,
     shape: Sequence[int] = (64, 64, 64),
-    method: Literal["guided", "sds"] = "guided",
+    method: Method = "guided",
     periodic: bool = True,
     tolerance: float = 0.02,
+    release: Sequence[str] = (),
 ) -> list[Target | Wish]:
     """Targets as numbers; a change of what exists in 3D only stays a wish until the reconstruction is there.
 
     Arguments as `design`.
 
     Raises:
-        UserError: a target cannot be read, or met by any medium, or contradicts another; the micrograph is needed and
-            not given; the method cannot do it.
+        UserError: a target cannot be read, or met by any medium, or contradicts another or what is held; the micrograph
+            is needed and not given; the method cannot do it.
     """
     if prior.config.space != "pixel" and method == "guided":
         raise UserError("a latent prior can be designed by score distillation only: --method sds")
@@ -63,7 +65,8 @@ def read_targets(
             raise UserError(f"each slice can only have what slices have: {sections}; no target is about these")
     fractions = held_fractions(prior, "micrograph")
     numbers = [wish for wish in found if isinstance(wish, Target)]
-    wanted_fractions(numbers, fractions)  # refuses what does not go together
+    scale = scale_of(prior)
+    wanted = wanted_fractions(numbers, fractions, scale=scale)  # refuses what does not go together
     curves = [wish for wish in found if wish.quantity in CURVES]
     if not periodic and curves:
         raise UserError(f"{curves[0].quantity} can be a target of periodic volumes only; leave out --no-periodic")
@@ -76,8 +79,15 @@ def read_targets(
         if any(edge % prior.config.factor for edge in shape):
             raise UserError(f"--method sds needs edges that are multiples of {prior.config.factor}")
         fractions = None  # not held
-    check_feasible(found, fractions)
+    check_feasible(found, fractions, phases=prior.config.phases, scale=scale)
+    check_held(found, prior, wanted, method=method, release=release, scale=scale)
     return found
+
+
+def scale_of(prior: Prior) -> Scale:
+    """The unit of lengths of the material of a prior."""
+    material = prior.material
+    return Scale() if material is None else Scale(material.voxel_size, material.unit)
 
 
 def finishable(targets: Sequence[Target | Wish], prior: Prior, *, periodic: bool) -> bool:
@@ -112,7 +122,7 @@ def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tole
     if wish.quantity == "relative_surface_area" and prior.config.phases == 2:
         raise UserError("of two phases each has half of the interface: relative_surface_area cannot be a target")
     if wish.kind == "number":
-        return target(wish.value)
+        return target(_in_voxels(wish, scale_of(prior)))
     if wish.kind == "change" and QUANTITIES[wish.quantity].of_plane is None:
         return wish
     if wish.quantity == "volume_fraction" and wish.kind in ("change", "micrograph") and prior.material is not None:
@@ -130,6 +140,22 @@ def _resolved(wish, prior: Prior, micrograph: Microstructure | None, shape, tole
     return target(float(wish.value * value))
 
 
+def _in_voxels(wish: Wish, scale: Scale) -> float:
+    """The number of a wish, which may be per unit of length, per voxel: as it says, else in the unit of the material,
+    in which `measure` prints it."""
+    if wish.per is None:
+        return wish.value / scale.factor(wish.quantity)
+    if plain_unit(wish.per) is None:
+        return wish.value
+    if scale.voxel_size is None or scale.unit is None:
+        raise UserError(f"target {wish}: the voxel size of the material is unknown; give a number per voxel: /voxel")
+    units = ratio(scale.unit, wish.per)
+    if units is None:
+        raise UserError(f"target {wish}: no unit {wish.per!r}; the material has voxels of {scale.voxel_size:g} "
+                        f"{scale.unit}, and /voxel is understood, too")  # fmt: skip
+    return wish.value * scale.voxel_size * units
+
+
 def crop_numbers(micrograph: Microstructure, quantity: str, phase: int, *, edge: int) -> np.ndarray:
     """A quantity of square crops of a micrograph (or of the planes of a volume), half an edge apart."""
     planes = micrograph.labels[None] if micrograph.labels.ndim == 2 else micrograph.labels
@@ -140,104 +166,6 @@ def crop_numbers(micrograph: Microstructure, quantity: str, phase: int, *, edge:
         for plane in windows[:, ::step, ::step]
     ]
     return np.concatenate(each)
-
-
-def check_feasible(targets: Sequence[Target | Wish], fractions: Sequence[float] | None) -> None:
-    """Refuses targets that no medium has.
-
-    Args:
-        fractions: volume fractions that are held where no target says otherwise; None: free.
-    Raises:
-        UserError: with the bound that is violated.
-    """
-    numbers = [t for t in targets if isinstance(t, Target)]
-    asked = None if fractions is None else wanted_fractions(numbers, fractions)
-    comparable = [t if asked is None else _as_diffusivity(t, asked[t.phase]) for t in numbers]
-    for i, (a, x) in enumerate(zip(numbers, comparable, strict=True)):
-        for b, y in zip(numbers[i + 1 :], comparable[i + 1 :], strict=True):
-            if (x.quantity, x.phase, x.axis) == (y.quantity, y.phase, y.axis) and _contradict(x, y):
-                raise UserError(f"targets {text_of(a)} and {text_of(b)} contradict each other; leave one out")
-    for target in numbers:
-        phi = None if asked is None else asked[target.phase]
-        if target.quantity == "tortuosity" and target.relation != ">=":
-            # as below: layers along one direction, the isotropic optimum for the mean of all
-            lowest, name = 1.0, "Wiener"
-            if target.axis is None and phi is not None:
-                lowest, name = (3 - phi) / 2, "Hashin-Shtrikman"
-            if target.value < lowest:
-                raise UserError(
-                    f"target {text_of(target)} is below the {name} bound {lowest:.4g} of tortuosity factors; "
-                    "ask for more"
-                )
-        if target.relation == "<=" or math.isnan(target.value):
-            continue
-        if target.quantity == "relative_surface_area" and target.value > 0.5:
-            raise UserError(f"target {text_of(target)}: the share of one phase in the interface is at most 0.5")
-        if "diffusivity" in target.quantity and phi is not None:
-            # one direction: layers along it, and slices may differ in their fraction; the mean over the directions of a
-            # volume: no medium is above the isotropic optimum
-            mean = target.axis is None and target.quantity == "diffusivity"
-            bound, name = (2 * phi / (3 - phi), "Hashin-Shtrikman") if mean else (phi, "Wiener")
-            if target.value > bound:
-                raise UserError(
-                    f"target {text_of(target)} is above the {name} bound {bound:.4g} of a phase that fills {phi:.4g} "
-                    f"of the volume; ask for less, or for more of the phase: volume_fraction.{target.phase}=..."
-                )
-
-
-def _as_diffusivity(target: Target, phi: float) -> Target:
-    """A tortuosity factor as the diffusivity that it is at a volume fraction phi; other targets as they are."""
-    if target.quantity != "tortuosity":
-        return target
-    relation = {"=": "=", ">=": "<=", "<=": ">="}[target.relation]
-    return dataclasses.replace(target, quantity="diffusivity", value=phi / target.value, relation=relation)
-
-
-def wanted_fractions(targets: Sequence[Target], fractions: Sequence[float] | None) -> tuple[float, ...] | None:
-    """The volume fractions to hold: within what targets ask for, as they were for phases whose curves are targets, else
-    in proportion to what they were.
-
-    Raises:
-        UserError: no fractions that sum to 1 do it, or there are none to begin with.
-    """
-    asked = [target for target in targets if target.quantity == "volume_fraction"]
-    if fractions is None:
-        if asked:
-            raise UserError("a general prior holds no volume fractions; train it on a micrograph to ask for others")
-        return None
-    low, high = np.zeros(len(fractions)), np.ones(len(fractions))
-    for target in asked:
-        if target.relation in ("=", ">="):
-            low[target.phase] = max(low[target.phase], target.value)
-        if target.relation in ("=", "<="):
-            high[target.phase] = min(high[target.phase], target.value)
-    if low.sum() > 1 + 1e-6 or high.sum() < 1 - 1e-6 or np.any(low >= 1) or np.any(low > high):
-        given = ", ".join(text_of(target) for target in asked)
-        raise UserError(f"no volume fractions of {len(fractions)} phases that sum to 1 meet {given}")
-    curves = [target for target in targets if target.quantity in CURVES]
-    for curve in curves:
-        low[curve.phase] = max(low[curve.phase], fractions[curve.phase])
-        high[curve.phase] = min(high[curve.phase], fractions[curve.phase])
-    if low.sum() > 1 + 1e-6 or high.sum() < 1 - 1e-6 or np.any(low > high + 1e-6):
-        given = " and ".join(text_of(target) for target in asked)
-        kept = " and ".join(f"{curve.name}=micrograph" for curve in curves)
-        raise UserError(f"{kept} and {given} exclude each other: a curve belongs to the fraction that its phase has in "
-                        "the micrograph; leave one out")  # fmt: skip
-    base, scales = np.asarray(fractions), np.array([0.0, 1 / min(fractions)])
-    for _ in range(60):  # the common factor at which the fractions, cut at their bounds, sum to 1
-        scale = scales.mean()
-        scales[int(np.clip(scale * base, low, high).sum() > 1)] = scale
-    return tuple(np.clip(scales.mean() * base, low, high).tolist())
-
-
-def _contradict(a: Target, b: Target) -> bool:
-    low = max((t.value for t in (a, b) if t.relation in ("=", ">=")), default=-math.inf)
-    high = min((t.value for t in (a, b) if t.relation in ("=", "<=")), default=math.inf)
-    return low > high
-
-
-def text_of(target: Target) -> str:
-    return f"{target.name}{target.relation}{target.value:.4g}"
 
 
 def miss(target: Target, achieved: float) -> float:

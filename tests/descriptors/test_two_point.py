@@ -14,7 +14,13 @@ from jaxmicro.data.synthetic import (
     overlapping_spheres_two_point,
     sphere_density,
 )
-from jaxmicro.descriptors import centred, directional_two_point, radial_two_point, two_point_correlation
+from jaxmicro.descriptors import (
+    centred,
+    directional_two_point,
+    radial_lags,
+    radial_two_point,
+    two_point_correlation,
+)
 from jaxmicro.errors import UserError
 
 
@@ -194,3 +200,17 @@ def test_a_lag_beyond_the_grid_is_refused_with_the_remedy():
         radial_two_point(np.ones((8, 16)), r_max=5, periodic=True)
     with pytest.raises(UserError, match="axis 0"):
         directional_two_point(np.ones((8, 16)), axis=0, r_max=8)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("shape", [(8, 9), (6, 7, 6)])
+def test_radial_lags_are_the_mean_distances_of_the_pairs_in_each_bin(shape: tuple[int, ...], periodic: bool):
+    """Counted pair by pair; one more than the lag itself where the bin is a shell."""
+    points = np.argwhere(np.ones(shape))
+    apart = np.abs(points[:, None] - points[None])
+    if periodic:
+        apart = np.minimum(apart, np.array(shape) - apart)  # half the edge is beyond the last lag here
+    distance = np.linalg.norm(apart, axis=-1).ravel()
+    expected = [distance[np.floor(distance + 0.5) == r].mean() for r in range(3)]
+    assert radial_lags(shape, r_max=2, periodic=periodic) == pytest.approx(expected, rel=1e-12)
+    assert expected[1] == pytest.approx((4 + 4 * 2**0.5) / 8 if len(shape) == 2 else (6 + 12 * 2**0.5) / 18, abs=0.02)

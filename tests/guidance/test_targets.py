@@ -5,7 +5,7 @@ import math
 import pytest
 
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import Target, parse_target
+from jaxmicro.guidance import Scale, Target, parse_target
 
 
 @pytest.mark.parametrize(
@@ -18,12 +18,20 @@ from jaxmicro.guidance import Target, parse_target
         ("relative_surface_area.1>=min", ("relative_surface_area", 1, None, ">=", "min", 1.0)),
         (" surface_area.2 = -7.5% ", ("surface_area", 2, None, "=", "change", 0.925)),
         ("two_point.1=micrograph", ("two_point", 1, None, "=", "micrograph", 1.0)),
+        ("volume_fraction.0=40%", ("volume_fraction", 0, None, "=", "number", 0.4)),
+        ("relative_surface_area.0 >= 12.5 %", ("relative_surface_area", 0, None, ">=", "number", 0.125)),
+        ("volume_fraction.0=+1e1%", ("volume_fraction", 0, None, "=", "change", 1.1)),
+        ("surface_area.0=0.012/nm", ("surface_area", 0, None, "=", "number", 0.012, "nm")),
+        ("surface_area.0=.1 1/µm", ("surface_area", 0, None, "=", "number", 0.1, "µm")),
+        ("surface_area.0=0.13 / voxel", ("surface_area", 0, None, "=", "number", 0.13, "voxel")),
     ],
 )
 def test_a_target_is_read(text: str, expected: tuple):
     wish = parse_target(text, phases=3, names=("pore", "ysz", "nickel"))
     assert (wish.quantity, wish.phase, wish.axis, wish.relation, wish.kind) == expected[:5]
     assert wish.value == pytest.approx(expected[5])
+    assert wish.per == (expected[6] if len(expected) > 6 else None)
+    assert parse_target(str(wish), phases=3) == wish  # as it is told again
 
 
 @pytest.mark.parametrize(
@@ -40,6 +48,12 @@ def test_a_target_is_read(text: str, expected: tuple):
         ("volume_fraction.0=nan", "no value"),
         ("volume_fraction.0=-100%", "no value"),
         ("volume_fraction.0=0*max", "no value"),
+        ("volume_fraction.0=+0.05", r"give 0.05 for the number, or a change of what there is such as \+5%"),
+        ("surface_area.0=-0.1/nm", "a number has no sign"),
+        ("diffusivity.0.z=20%", r"give \+20% for a change of what there is, or 0.2 for the number"),
+        ("volume_fraction.0=0.3/nm", "a number without a unit"),
+        ("volume_fraction.0=0.3 5", "no value"),
+        ("volume_fraction.0=0.3=5", "cannot be read"),
         ("diffusivity.0=max", "in 3D"),
         ("two_point.0=0.2", "two_point can only be that of the micrograph"),
         ("two_point.0>=micrograph", "two_point can only be that of the micrograph"),
@@ -57,3 +71,11 @@ def test_a_bound_is_met_on_its_side_only():
     assert at_most.deviation(0.2) == pytest.approx(1.0)
     assert equal.deviation(0.11) == pytest.approx(0.1)
     assert math.isnan(Target("two_point", 0, math.nan).value)
+
+
+def test_areas_are_told_in_the_unit_of_the_voxel_size_and_in_voxels():
+    target = Target("surface_area", 0, 0.13)
+    assert Scale(65.0, "nm").text(target) == "surface_area.0=0.002/nm (0.13/voxel)"
+    assert Scale().text(target) == Scale(65.0).text(target) == "surface_area.0=0.13/voxel"
+    assert Scale(65.0, "nm").unit_of("surface_area") == "1/nm"
+    assert Scale(65.0, "nm").text(Target("diffusivity", 1, 0.1, axis=0)) == "diffusivity.1.z=0.1"

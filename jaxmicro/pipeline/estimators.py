@@ -1,0 +1,78 @@
+"""What each reported number is: estimator, unit and lags; docs/numbers.md says the same at length."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxmicro.descriptors import radial_lags
+
+MEASURE, EVALUATION = "jaxmicro.measure/1", "jaxmicro.evaluation/1"
+"""Schemas of JSON; the number changes when what a reader finds there does."""
+
+_CONDUCTION = (
+    "one phase with all others blocked, relative to its own: finite volumes, fluxes by harmonic means (lower bound of "
+    "the voxel geometry), and bilinear elements (upper bound)"
+)
+ESTIMATORS = {
+    "volume_fraction": "share of the voxels",
+    "specific_surface_area": "Crofton's formula: intersections of lines in the 13 (2D: 4) directions to neighbouring "
+    "voxels, weighted by solid angle; the target quantity surface_area; within 1 % for voxelised spheres (radius of 5 "
+    "voxels and more), 7 % low for planes along the grid",
+    "specific_surface_area_faces": "voxel faces (2D: edges) between the phase and others; 50 % (2D: 27 %) above the "
+    "area of spheres at any resolution, exact for planes along the grid",
+    "relative_surface_area": "share of the phase in the sum over the phases of the total variation of their "
+    "indicators, smoothed by a Gaussian of one voxel",
+    "mean_chord_length": "2 phi over the share of neighbouring pairs along the axis that differ: not biased by the "
+    "window",
+    "percolates": "one cluster of voxels that share faces reaches both sides",
+    "percolating_fraction": "share of the phase in such clusters",
+    "connected_fraction": "share of the phase in its largest cluster of voxels that share faces",
+    "two_point": "S2, centred: phi^2 plus the covariance about the mean of the grid, over its pairs of voxels "
+    "whose distance rounds to r, a shell of mean distance lags.two_point",
+    "two_point_along": "the same for pairs along the axis, r voxels apart",
+    "lineal_path": "share of the segments of r + 1 voxels along the axis that lie in the phase",
+    "transport": _CONDUCTION,
+}
+_PER_LENGTH = ("specific_surface_area", "specific_surface_area_faces")
+
+
+def measure_head(shape: Sequence[int], *, r_max: int, unit: str | None, diffusivity: bool) -> dict[str, Any]:
+    """Schema, estimators, units and lags of what `measure` reports of a window."""
+    names = [name for name in ESTIMATORS if diffusivity or name != "transport"]
+    length = unit or "unit of voxel_size"
+    units = {name: f"1/{length}" if name in _PER_LENGTH else "1" for name in names}
+    return {
+        "schema": MEASURE,
+        "estimators": {name: ESTIMATORS[name] for name in names},
+        "units": {**units, "mean_chord_length": length},
+        "lags": lags(shape, r_max=r_max),
+    }
+
+
+def lags(shape: Sequence[int], *, r_max: int, periodic: bool = False) -> dict[str, Any]:
+    """Distances that the entries r = 0..r_max of curves belong to: of S2 the mean of its shell, of paths r itself."""
+    mean = radial_lags(shape, r_max=r_max, periodic=periodic)
+    along = list(range(r_max + 1))
+    return {"unit": "voxel", "two_point": mean.round(6).tolist(), "two_point_along": along, "lineal_path": along}
+
+
+def evaluation_head(report: dict[str, Any]) -> dict[str, Any]:
+    """Schema, estimators, units and lags of what `evaluate.compare` reports."""
+    r_max, periodic = report["r_max"], all(report["periodic"])
+    shape = min(report["shapes"], key=min)
+    found = {
+        "two_point": f"{ESTIMATORS['two_point']}, in planes normal to z, y and x",
+        "lineal_path": f"{ESTIMATORS['lineal_path']}, mean over the directions in these planes",
+        "surface_area": "edges of pixels between the phase and others, over the number of neighbouring pairs, of these "
+        "planes; 27 % above the boundary of discs at any resolution, so that ratios are unbiased and values are not",
+        "relative_surface_area": ESTIMATORS["relative_surface_area"],
+        "percolating_fraction": ESTIMATORS["percolating_fraction"],
+    }
+    head: dict[str, Any] = {
+        "schema": EVALUATION,
+        "estimators": found,
+        "units": {**dict.fromkeys(found, "1"), "surface_area": "1/voxel"},
+        "lags": lags(shape[:2], r_max=r_max, periodic=periodic),
+    }
+    if report["true_volume"] is not None:
+        head["lags"]["two_point_3d"] = lags(shape, r_max=r_max, periodic=periodic)["two_point"]
+    return head
