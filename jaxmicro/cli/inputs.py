@@ -1,7 +1,7 @@
 """From options to the arguments of the library."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,49 @@ import numpy as np
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.options import ImageOptions
 from jaxmicro.errors import UserError
-from jaxmicro.io import read, read_rasters
+from jaxmicro.io import read_images, read_rasters
+from jaxmicro.io.preparing import resemblance
 from jaxmicro.io.volumes import is_zarr
 from jaxmicro.types import Microstructure
 
 
 def read_image(path: Path, options: ImageOptions, console: Console) -> Microstructure:
     """The microstructure in a file, read as the options say; says what the user should know of how it was read."""
+    if options.stack == "images":
+        raise UserError(f"{path}: --stack images is for 'train' and 'measure'; one image or volume is needed here")
+    return read_several([path], options, console)[0]
+
+
+def read_several(paths: Sequence[Path], options: ImageOptions, console: Console) -> tuple[Microstructure, ...]:
+    """Images of one material with the same phases, or the one volume that they are slices of."""
+    if not paths:
+        raise UserError("Missing file: name at least one image or volume")
     if options.voxel_size is not None and options.voxel_size <= 0:
         raise UserError(f"the voxel size is {options.voxel_size}; expected a positive length")
-    found = read(path, segment=options.segment, voxel_size=options.voxel_size, unit=options.unit, **_parts(options))
-    for remark in found.remarks:
-        console.remark(f"{path}: {remark}")
+    found = read_images(
+        paths, segment=options.segment, voxel_size=options.voxel_size, unit=options.unit, **_parts(options)
+    )
+    for number, structure in enumerate(found):
+        name = paths[number] if len(found) == len(paths) else structure.source
+        for remark in structure.remarks:
+            console.remark(f"{name}: {remark}")
+    if len(found) > 1 and options.stack is None:
+        shapes = {structure.shape for structure in found}
+        if len(shapes) == 1 and found[0].labels.ndim == 2 and related(found):
+            console.remark("note: these images resemble each other as slices of a volume do: then add --stack volume")
     return found
 
 
-def grey_levels(path: Path, options: ImageOptions) -> np.ndarray:
-    """What a file holds before it is segmented, of the part that is read."""
+def related(images: Sequence[Microstructure]) -> bool:
+    """Whether images of one size look like neighbouring slices of a volume."""
+    stack = np.stack([image.labels for image in images])
+    return len(images) > 2 and resemblance(stack) > 0.5
+
+
+def grey_levels(paths: Sequence[Path], options: ImageOptions, number: int = 0) -> np.ndarray:
+    """What the files hold before they are segmented, of the part that is read: of image `number`."""
     how = _parts(options)
-    (raster,) = read_rasters([path], ignore=how["ignore"], crop=how["crop"])
-    return raster.array
+    return read_rasters(paths, ignore=how["ignore"], crop=how["crop"], stack=options.stack)[number].array
 
 
 def _parts(options: ImageOptions) -> dict[str, Any]:
@@ -38,6 +61,7 @@ def _parts(options: ImageOptions) -> dict[str, Any]:
         "merge_rare": 0.0 if options.merge_rare is None else _share(options.merge_rare),
         "ignore": () if options.ignore is None else tuple(map(_value, options.ignore.split(","))),
         "crop": options.crop,
+        "stack": options.stack,
     }
 
 

@@ -3,16 +3,19 @@
 import contextlib
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console, aligned
-from jaxmicro.cli.inputs import grey_levels, read_image
+from jaxmicro.cli.inputs import grey_levels, read_several
 from jaxmicro.cli.options import Measure
 from jaxmicro.cli.run_folder import open_run_folder, to_json
+from jaxmicro.errors import UserError
 from jaxmicro.io.vtk import write_fields
 from jaxmicro.pipeline import TransportField
+from jaxmicro.types import Microstructure
 
 LARGE = 2**23  # voxels from which on it is said what the diffusivities need
 BYTES_PER_VOXEL = 300  # of the solves, in double precision: measured at 256^3, where the tensor takes 5 GB
@@ -23,22 +26,25 @@ def run(options: Measure) -> None:
     console = Console(quiet=options.quiet)
     with contextlib.redirect_stdout(sys.stderr):  # whatever libraries print, it is not the result
         numbers = _measured(options, console)
-    console.result(to_json(numbers) if options.json else table(numbers))
+    show = table_of_several if "images" in numbers else table
+    console.result(to_json(numbers) if options.json else show(numbers))
 
 
 def _measured(options: Measure, console: Console) -> dict[str, Any]:
-    structure = read_image(options.file, options, console)
+    structures = read_several(options.file, options, console)
+    if len(structures) > 1:
+        return _several(options, structures, console)
+    structure, path = next(iter(structures)), next(iter(options.file))
+    name = str(path)
     solves = options.diffusivity == "always" or (options.diffusivity == "volumes" and structure.labels.ndim == 3)
     if solves and structure.labels.size >= LARGE:
         need = BYTES_PER_VOXEL * structure.labels.size / 1e9
         console.remark(f"diffusivities of {structure.labels.size} voxels: about {need:.0f} GB of memory, and minutes")
     what: dict[str, Any] = {"r_max": options.r_max, "diffusivity": solves, "progress": console.progress}
     if options.out is None:
-        return {"file": str(options.file), **pipeline.measure(structure, **what)}
+        return {"file": name, **pipeline.measure(structure, **what)}
     pipeline.check_r_max(structure, options.r_max)  # before a folder is made
-    folder = open_run_folder(
-        "measure", options.file.stem, options, out=options.out, resume=options.resume, inputs=[options.file]
-    )
+    folder = open_run_folder("measure", path.stem, options, out=options.out, resume=options.resume, inputs=options.file)
     fields: dict[int, dict[str, Any]] = {}  # concentration by phase and axis
     size, unit = structure.voxel_size, structure.unit
 
@@ -49,7 +55,7 @@ def _measured(options: Measure, console: Console) -> dict[str, Any]:
         write_fields(path, field.concentration.shape, grids, voxel_size=size, unit=unit)
 
     grey = grey_levels(options.file, options) if structure.thresholds else None
-    numbers = {"file": str(options.file), **pipeline.measure(structure, on_field=keep, **what)}
+    numbers = {"file": name, **pipeline.measure(structure, on_field=keep, **what)}
     folder.write_json("measure.json", numbers)
     folder.write_figures(figures.of_input(structure, grey))
     folder.write_figures(
@@ -57,6 +63,55 @@ def _measured(options: Measure, console: Console) -> dict[str, Any]:
     )
     console.remark(f"written to {folder.path}")
     return numbers
+
+
+def _several(options: Measure, structures: Sequence[Microstructure], console: Console) -> dict[str, Any]:
+    """Numbers of each of several images, and of all of them together."""
+    if options.out is not None:
+        raise UserError("--out is for one image or volume; leave it out, or measure the files one by one")
+    if len({structure.labels.ndim for structure in structures}) > 1:
+        raise UserError("some of the files are images and some are volumes; measure them one by one")
+    r_max = min(pipeline.check_r_max(structure, options.r_max) for structure in structures)
+    volumes = options.diffusivity == "volumes" and structures[0].labels.ndim == 3
+    measured = [
+        {
+            "file": structure.source,
+            **pipeline.measure(
+                structure,
+                r_max=r_max,
+                diffusivity=volumes or options.diffusivity == "always",
+                progress=console.progress,
+            ),
+        }
+        for structure in structures
+    ]
+    return {"images": measured, "pooled": pipeline.pooled(measured)}
+
+
+def table_of_several(numbers: dict[str, Any]) -> str:
+    """A row for each image and phase, and one for all images together."""
+    first = numbers["images"][0]
+    unit = first["unit"] or "unit"
+    per = "surface per volume" if len(first["shape"]) == 3 else "boundary per area"
+    axes = list(first["phases"][0]["mean_chord_length"])
+    header = [
+        "phase",
+        "image",
+        "volume fraction",
+        f"{per} [1/{unit}]",
+        *(f"mean chord {axis} [{unit}]" for axis in axes),
+    ]
+    rows = [header]
+    for label, together in enumerate(numbers["pooled"]):
+        found = [(image["file"], image["phases"][label]) for image in numbers["images"]]
+        for name, phase in [*found, ("all", together)]:
+            chords = [f"{phase['mean_chord_length'][axis]:.4g}" for axis in axes]
+            fraction = f"{phase['volume_fraction']:.4f}"
+            if phase is together:
+                fraction += f" +- {phase['volume_fraction_error']:.4f}"
+            rows.append([str(label), name, fraction, f"{phase['specific_surface_area']:.4g}", *chords])
+    title = f"{len(numbers['images'])} images of one material; all: their mean by size, with its standard error"
+    return "\n".join([title, aligned(rows)])
 
 
 def table(numbers: dict[str, Any]) -> str:

@@ -66,6 +66,9 @@ class ImageOptions:
     crop: Annotated[str | None, arg(metavar="A:B,A:B", help_behavior_hint="")] = None
     """Part to read: first and last-but-one row and column (of a volume plane, row, column), as in NumPy; 0:400,: is the
     first 400 rows, without a data bar below. Negative numbers count from the end."""
+    stack: Annotated[Literal["images", "volume"] | None, arg(metavar="{images,volume}", help_behavior_hint="")] = None
+    """What the planes of a stack, or several files, are: separate images of one material (train and measure), or the
+    slices of a volume. Default: a stack is a volume, files are images; a stack of unrelated planes is refused."""
     voxel_size: MaybeFloat = None
     """Edge of a pixel in --unit. Default: what the file says."""
     unit: MaybeStr = None
@@ -81,8 +84,9 @@ class Train(RunOptions, ImageOptions):
     the loss on. Ctrl-C keeps what has been learned; --resume goes on with it. Bundled priors: BUNDLED.
     """
 
-    micrograph: Annotated[Positional[Path], arg(metavar="MICROGRAPH")]
-    """Segmented image (PNG, TIFF, NPY, NPZ, Zarr), or a volume whose planes are used. Grey images need --segment.
+    micrograph: Annotated[Positional[tuple[Path, ...]], arg(metavar="MICROGRAPH ...")]
+    """Segmented image (PNG, TIFF, NPY, NPZ, Zarr), several of one material at one voxel size (one set of phases and
+    thresholds for all), or a volume whose planes are used. Grey images need --segment.
     Phases are numbered from the darkest, as a viewer shows it."""
     phases: MaybeInt = None
     """Number of phases you expect; another number in the image is an error. Default: as many as the image has."""
@@ -247,9 +251,9 @@ class Measure(ImageOptions):
     that the voxels are too coarse. Along an axis that a phase does not connect its diffusivity is 0.
     """
 
-    file: Annotated[Positional[Path], arg(metavar="FILE")]
-    """Image or volume: PNG, TIFF, NPY, NPZ, Zarr or VTI. Phases are numbered from the darkest, as a viewer shows it
-    (0 is black, also where the file stores white as 0)."""
+    file: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
+    """Image or volume: PNG, TIFF, NPY, NPZ, Zarr or VTI; of several a row for each, and all together. Phases are
+    numbered from the darkest, as a viewer shows it (0 is black, also where the file stores white as 0)."""
     r_max: MaybeInt = None
     """Largest distance of the curves, in voxels. Default: 32, or half the shortest edge if that is less."""
     diffusivity: Literal["volumes", "always", "never"] = "volumes"

@@ -2,11 +2,12 @@
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
 
 from jaxmicro import models, pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console
-from jaxmicro.cli.inputs import checked_options, grey_levels, read_image
+from jaxmicro.cli.inputs import checked_options, grey_levels, read_several
 from jaxmicro.cli.options import Train
 from jaxmicro.cli.resume import finished_prior, is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
@@ -21,7 +22,8 @@ from jaxmicro.types import Microstructure
 def run(options: Train) -> None:
     """Train and write the run folder."""
     console = Console(quiet=options.quiet)
-    micrograph = read_image(options.micrograph, options, console)
+    micrographs = read_several(options.micrograph, options, console)
+    micrograph = max(micrographs, key=lambda image: image.labels.size)  # what volumes will be compared with
     _check(options, micrograph)
     start = _start(options, micrograph)
     if start is not None and (options.patch != Train.patch or options.widths or options.paper):
@@ -32,14 +34,15 @@ def run(options: Train) -> None:
     )
     network = start.config if start is not None else _network(options, micrograph.phases)
     _check_space(options, network)
-    pipeline.check_training(micrograph, network)
+    for each in micrographs:
+        pipeline.check_training(each, network)
     folder = open_run_folder(
         "train",
-        options.micrograph.stem,
+        options.micrograph[0].stem,
         options,
         out=options.out,
         resume=options.resume,
-        inputs=[options.micrograph],
+        inputs=options.micrograph,
         train=config,
         autoencoder=autoencoder if network.space == "latent" else None,
         prior=network.to_dict(),
@@ -50,12 +53,14 @@ def run(options: Train) -> None:
         else:
             _finish(folder, console, trained)
         return
-    _describe(console, start, micrograph, network)
-    keep_micrograph(folder, micrograph, options, console)
+    _describe(console, start, micrographs, network)
+    if len(micrographs) > 1:
+        console.remark(f"volumes will be compared with the largest of the images, {micrograph.source}")
+    keep_micrograph(folder, micrograph, options, console, number=micrographs.index(micrograph))
     if micrograph.thresholds:
         console.remark(f"check the segmentation in {folder.path / 'figures' / 'segmentation.png'}")
     prior = pipeline.train(
-        micrograph,
+        micrographs,
         start=start,
         config=config,
         autoencoder=autoencoder,
@@ -70,19 +75,21 @@ def run(options: Train) -> None:
     _finish(folder, console, prior)
 
 
-def keep_micrograph(folder: RunFolder, micrograph: Microstructure, options: Train, console: Console) -> None:
-    """The image as it was understood, for the volumes to be compared with, and a picture of it."""
+def keep_micrograph(
+    folder: RunFolder, micrograph: Microstructure, options: Train, console: Console, *, number: int
+) -> None:
+    """The image as it was understood, for the volumes to be compared with, and a picture: `number` of those read."""
     kept = folder.path / "micrograph.npz"
     if not is_made([kept], shape=micrograph.shape, phases=micrograph.phases, console=console):
         write(kept, micrograph)
-    grey = grey_levels(options.micrograph, options) if micrograph.thresholds else None
+    grey = grey_levels(options.micrograph, options, number) if micrograph.thresholds else None
     folder.write_figures(figures.of_input(micrograph, grey))
 
 
 def _check(options: Train, micrograph: Microstructure) -> None:
     if options.phases is not None and micrograph.phases != options.phases:
         raise UserError(
-            f"{options.micrograph} has {micrograph.phases} phases, but --phases says {options.phases}; "
+            f"{options.micrograph[0]} has {micrograph.phases} phases, but --phases says {options.phases}; "
             "correct the option, or segment the image into that many phases"
         )
     if options.from_scratch and options.start is not None:
@@ -129,10 +136,14 @@ def _network(options: Train, phases: int) -> PriorConfig:
         return PriorConfig(phases=phases, patch=options.patch, unet=unet)
 
 
-def _describe(console: Console, start: Prior | None, micrograph: Microstructure, network: PriorConfig) -> None:
-    fractions = ", ".join(f"{fraction:.3f}" for fraction in micrograph.volume_fractions)
-    size = " x ".join(map(str, micrograph.shape))
-    console.remark(f"{micrograph.source}: {size}, {micrograph.phases} phases with volume fractions {fractions}")
+def _describe(
+    console: Console, start: Prior | None, micrographs: Sequence[Microstructure], network: PriorConfig
+) -> None:
+    for micrograph in micrographs:
+        fractions = ", ".join(f"{fraction:.3f}" for fraction in micrograph.volume_fractions)
+        size = " x ".join(map(str, micrograph.shape))
+        console.remark(f"{micrograph.source}: {size}, {micrograph.phases} phases with volume fractions {fractions}")
+    micrograph = micrographs[0]
     if micrograph.thresholds:
         console.remark(f"grey levels between the phases: {', '.join(f'{t:g}' for t in micrograph.thresholds)}")
     how = "fine-tuning a trained prior" if start is not None else "training from scratch"

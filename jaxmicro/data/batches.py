@@ -50,26 +50,49 @@ class Sources(NamedTuple):
     weights: list[float] | None = None  # relative frequency of each in the crops; None: its number of crop positions
 
 
-def training_sources(labels: np.ndarray, *, patch: int = 64, validation: float = 0.2) -> Sources:
-    """Training and validation arrays of one image "h w" or one volume "z y x", which share no pixel.
+def training_sources(labels: np.ndarray | Sequence[np.ndarray], *, patch: int = 64, validation: float = 0.2) -> Sources:
+    """Training and validation arrays of images "h w" or volumes "z y x", which share no pixel.
 
     The validation part is a strip (a slab) at the end of the longest edge, at least one patch wide. What has no room
     for a patch on either side of the cut is used whole for both, and `disjoint` is False: its validation loss cannot
-    show overfitting. A volume gives the stacks of its planes along every axis whose planes hold a patch.
+    show overfitting. A volume gives the stacks of its planes along every axis whose planes hold a patch. Of several
+    images, each is cut so; those without room are for training only, and if none has room the last of them are held out
+    whole.
 
     Args:
-        labels: the image or volume.
+        labels: the image or volume, or several.
         patch: edge of the crops, pixels.
         validation: share of the longest edge to hold out, 0 < validation < 1.
     Raises:
         UserError: no plane holds a patch, or the share is out of range.
     """
+    if not isinstance(labels, np.ndarray):
+        return _of_several([training_sources(one, patch=patch, validation=validation) for one in labels], validation)
     cut, whole = _cut(labels.shape, patch, validation), _stacks(labels, patch)
     if cut is None:
         return Sources(whole, whole, False, whole)
     axis, at = cut
     first, last = np.split(labels, [at], axis=axis)
     return Sources(_stacks(first, patch), _stacks(last, patch), True, whole)
+
+
+def _of_several(parts: Sequence[Sources], validation: float) -> Sources:
+    """The sources of several images together."""
+    if not parts:
+        raise UserError("there is nothing to train on: give at least one image")
+    if len(parts) == 1:
+        return parts[0]
+    cut = [part for part in parts if part.disjoint]
+    held_out, first = cut, parts
+    if not cut:  # none has room for a patch on either side: whole images are held out
+        count = min(max(round(validation * len(parts)), 1), len(parts) - 1)
+        first, held_out = parts[:-count], parts[-count:]
+    return Sources(
+        [array for part in first for array in part.train],
+        [array for part in held_out for array in part.validation],
+        True,
+        [array for part in parts for array in part.whole],
+    )
 
 
 def volume_planes(volume: UInt8[np.ndarray, "z y x"]) -> list[np.ndarray]:

@@ -152,10 +152,15 @@ def unrelated(stack: Shaped[np.ndarray, "z y x"]) -> bool:
     """Whether neighbouring planes have nothing to do with each other, while neighbouring pixels have."""
     if len(stack) < 2 or min(stack.shape[1:]) < 16:
         return False
+    return resemblance(stack) < _RELATED
+
+
+def resemblance(stack: Shaped[np.ndarray, "z y x"]) -> float:
+    """Correlation of neighbouring planes over that of neighbouring pixels; NaN where the latter is small."""
     first = np.unique(np.linspace(0, len(stack) - 2, _PLANES).astype(int))
     one, next_one = (stack[planes].astype(np.float32) for planes in (first, first + 1))
-    within = np.nanmean([_correlation(one[:, 1:], one[:, :-1]), _correlation(one[:, :, 1:], one[:, :, :-1])])
-    return bool(within > _SMOOTH and np.nanmean(_correlation(one, next_one)) < _RELATED * within)
+    within = np.mean([_correlation(one[:, 1:], one[:, :-1]), _correlation(one[:, :, 1:], one[:, :, :-1])])
+    return float(np.mean(_correlation(one, next_one)) / within) if within > _SMOOTH else float("nan")
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:

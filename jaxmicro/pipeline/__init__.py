@@ -14,6 +14,7 @@ from jaxmicro.io import read, read_images, write
 from jaxmicro.pipeline.design import Design, Effect, design
 from jaxmicro.pipeline.feasibility import check_feasible
 from jaxmicro.pipeline.numbers import check_r_max, evaluate, measure
+from jaxmicro.pipeline.pooling import pooled
 from jaxmicro.pipeline.prior import (
     Material,
     Prior,
@@ -73,6 +74,7 @@ __all__ = [
     "load_prior",
     "measure",
     "miss",
+    "pooled",
     "prior_path",
     "read",
     "read_images",

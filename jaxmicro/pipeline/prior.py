@@ -100,11 +100,14 @@ class Prior:
     record: dict = dataclasses.field(default_factory=dict)  # data, seed, steps, wall time, validation loss
 
 
-def material_of(micrograph: Microstructure) -> Material:
-    """The part of a micrograph that travels with its prior."""
-    return Material(
-        micrograph.values, micrograph.volume_fractions, micrograph.voxel_size, micrograph.unit, micrograph.source
-    )
+def material_of(micrograph: Microstructure, *more: Microstructure) -> Material:
+    """The part of a micrograph that travels with its prior; of several their mean volume fractions by area."""
+    every = (micrograph, *more)
+    sizes = np.array([each.labels.size for each in every])
+    fractions = sizes @ np.array([each.volume_fractions for each in every]) / sizes.sum()
+    source = micrograph.source + (f" and {len(more)} more" if more else "")
+    shares = micrograph.volume_fractions if not more else tuple(float(share) for share in fractions)
+    return Material(micrograph.values, shares, micrograph.voxel_size, micrograph.unit, source)
 
 
 def fingerprint(tree: Any) -> str:

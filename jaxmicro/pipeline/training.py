@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +44,7 @@ AUTOENCODER_FINE_TUNING = dataclasses.replace(FINE_TUNING, steps=400)
 
 
 def train(
-    micrograph: Microstructure,
+    micrograph: Microstructure | Sequence[Microstructure],
     *,
     start: Prior | Literal["general"] | None = "general",
     config: TrainConfig | None = None,
@@ -58,9 +58,11 @@ def train(
     on_sample: Callable[[int, Prior], None] | None = None,
     progress: Progress | None = None,
 ) -> Prior:
-    """A 2D prior of one micrograph (or of the planes of a volume).
+    """A 2D prior of one micrograph, of several of one material, or of the planes of a volume.
 
     Args:
+        micrograph: several have the same phases and voxel size (`io.read_images`). Crops are drawn from everywhere in
+            them alike, and their statistics are weighted by their area.
         start: prior to fine-tune; "general" is the bundled one for this number of phases (and the space of
             `prior_config`), if there is one; None starts from scratch.
         config: length and pace of the training; FINE_TUNING or FROM_SCRATCH by default.
@@ -77,16 +79,20 @@ def train(
         UserError: the image does not fit the prior, or holds no crop; the loss is no longer finite.
     """
     space = "pixel" if prior_config is None else prior_config.space
-    base = general_prior(micrograph.phases, space) if start == "general" else start
+    micrographs = [micrograph] if isinstance(micrograph, Microstructure) else list(micrograph)
+    check_same_material(micrographs)
+    phases = micrographs[0].phases
+    base = general_prior(phases, space) if start == "general" else start
     config = config or (FROM_SCRATCH if base is None else FINE_TUNING)
-    network = base.config if base is not None else prior_config or PriorConfig(phases=micrograph.phases)
-    check_training(micrograph, network)
+    network = base.config if base is not None else prior_config or PriorConfig(phases=phases)
+    for each in micrographs:
+        check_training(each, network)
     return train_on(
-        training_sources(micrograph.labels, patch=network.patch, validation=validation),
+        training_sources([each.labels for each in micrographs], patch=network.patch, validation=validation),
         network if base is None else base,
         config=config,
         autoencoder=autoencoder,
-        material=material_of(micrograph),
+        material=material_of(*micrographs),
         augment=augment,
         tune=tune,
         out=out,
@@ -287,6 +293,24 @@ def check_training(micrograph: Microstructure, network: PriorConfig) -> None:
         )
     check_all_phases(micrograph)
     check_patch(micrograph, network.patch)
+
+
+def check_same_material(micrographs: Sequence[Microstructure]) -> None:
+    """Refuses images that do not have the same phases and voxel size.
+
+    Raises:
+        UserError: there are none, or they differ.
+    """
+    kinds = {(each.values, each.voxel_size, each.unit) for each in micrographs}
+    if len(kinds) != 1:
+        found = "; ".join(
+            f"{', '.join(f'{value:g}' for value in values)} at {size or 'unknown'} {unit or ''}".strip()
+            for values, size, unit in sorted(kinds, key=str)
+        )
+        raise UserError(
+            f"{len(micrographs)} images of {len(kinds)} kinds ({found or 'none'}); expected one set of phases and one "
+            "voxel size: read them together (read_images), or name them in one command"
+        )
 
 
 STATISTICS_BATCHES = 16  # of training crops whose codes are measured

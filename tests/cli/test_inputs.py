@@ -1,5 +1,7 @@
 """What the verbs read, and what they say about it."""
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxmicro import io
+from jaxmicro import io, pipeline
+from jaxmicro.cli.console import Console
+from jaxmicro.cli.inputs import read_several
+from jaxmicro.cli.options import Measure
+from jaxmicro.errors import UserError
+from jaxmicro.pipeline.prior import material_of
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs
 
@@ -49,3 +56,85 @@ def test_switches_that_cannot_be_read_are_refused(
     outcome = jaxmicro("export", work / "image.png", here / "out.npz", *options.split())
     assert outcome.code == 2 and says in outcome.err and outcome.err.count("\n") == 1
     assert not (here / "out.npz").exists()
+
+
+@pytest.fixture
+def three_images(here: Path) -> list[Path]:
+    """Images of one material."""
+    for number in range(3):
+        Image.fromarray(blobs(seed=number) * np.uint8(255)).save(here / f"seq_{number}.png")
+    return [here / f"seq_{number}.png" for number in range(3)]
+
+
+def test_several_images_are_measured_one_by_one_and_together(
+    three_images: list[Path], here: Path, jaxmicro: Callable[..., Outcome]
+):
+    table = jaxmicro("measure", *three_images, "--r-max", 4)
+    assert table.code == 0 and "3 images of one material" in table.out and "+-" in table.out
+    np.save(here / "stack.npy", np.stack([blobs(seed=number) for number in range(3)]))
+    asked = jaxmicro("measure", here / "stack.npy")
+    assert asked.code == 2 and "--stack images" in asked.err
+    found = json.loads(jaxmicro("measure", here / "stack.npy", "--stack", "images", "--json", "--r-max", 4).out)
+    assert [image["file"] for image in found["images"]] == [f"stack.npy[{number}]" for number in range(3)]
+    shares = [np.mean([blobs(seed=number) == label for number in range(3)]) for label in range(2)]
+    assert [phase["volume_fraction"] for phase in found["pooled"]] == pytest.approx(shares)
+    for phase in found["pooled"]:
+        s2 = [image["phases"][phase["label"]]["two_point"] for image in found["images"]]
+        np.testing.assert_allclose(phase["two_point"], np.mean(s2, axis=0), rtol=1e-12)  # of one size: a plain mean
+
+
+def test_images_of_other_sizes_are_pooled_by_their_area():
+    """Two images of 10 and 30 pixels: 5 in the phase in one chord, and 6 in three chords."""
+
+    def image(shape: tuple[int, int], share: float, chord: float) -> dict:
+        phase = {"value": 1.0, "volume_fraction": share, "specific_surface_area": share, "two_point": [share, 0.0]}
+        return {
+            "shape": shape,
+            "r_max": 1,
+            "phases": [phase | {"mean_chord_length": {"x": chord}, "lineal_path": {"x": [share, 0.0]}}],
+        }
+
+    (found,) = pipeline.pooled([image((1, 10), 0.5, 5.0), image((3, 10), 0.2, 2.0)])
+    assert found["volume_fraction"] == pytest.approx(11 / 40)
+    assert found["mean_chord_length"]["x"] == pytest.approx(11 / 4)
+    assert found["volume_fraction_error"] == pytest.approx(np.sqrt(2 * (0.25 * 0.225) ** 2 + 2 * (0.75 * 0.075) ** 2))
+
+
+def test_stacks_of_images_are_for_train_and_measure_and_slices_are_pointed_out(
+    three_images: list[Path], here: Path, jaxmicro: Callable[..., Outcome], capfd: pytest.CaptureFixture
+):
+    refused = jaxmicro("export", three_images[0], here / "b.npz", "--stack", "images")
+    assert refused.code == 2 and "one image or volume is needed" in refused.err
+    volume = blobs(24, ndim=3)[:5]
+    paths = [here / f"slice_{number}.png" for number in range(5)]
+    for path, section in zip(paths, volume, strict=True):
+        Image.fromarray(section * np.uint8(255)).save(path)
+    console = Console()
+    assert len(read_several(paths, Measure(file=()), console)) == 5
+    assert "--stack volume" in capfd.readouterr().err
+    (joined,) = read_several(paths, Measure(file=(), stack="volume"), console)
+    np.testing.assert_array_equal(joined.labels, volume)
+    assert len(read_several(three_images, Measure(file=()), console)) == 3
+    assert capfd.readouterr().err == ""
+
+
+def test_a_prior_remembers_its_micrographs_by_area():
+    one, two = (Microstructure(blobs(edge, seed=edge), (0.0, 255.0), 65.0, "nm", f"{edge}.png") for edge in (48, 64))
+    found = material_of(one, two)
+    both = np.concatenate([one.labels.ravel(), two.labels.ravel()])
+    assert found.volume_fractions == pytest.approx([np.mean(both == 0), np.mean(both == 1)])
+    assert (found.source, found.voxel_size) == ("48.png and 1 more", 65.0)
+    with pytest.raises(UserError, match="2 kinds"):
+        pipeline.train([one, dataclasses.replace(two, voxel_size=60.0)])
+
+
+@pytest.mark.slow
+def test_several_micrographs_train_one_prior(three_images: list[Path], here: Path, jaxmicro: Callable[..., Outcome]):
+    fast = "--from-scratch --patch 16 --widths 8 --steps 2 --batch 2 --no-tune --sample-every 0".split()
+    Image.fromarray(blobs(64, seed=2) * np.uint8(255)).save(three_images[2])
+    outcome = jaxmicro("train", *three_images, *fast, "--out", here / "run")
+    assert outcome.code == 0, outcome.err
+    assert "compared with the largest of the images, seq_2.png" in outcome.err
+    np.testing.assert_array_equal(io.read(here / "run" / "micrograph.npz").labels, blobs(64, seed=2))
+    config = json.loads((here / "run" / "config.json").read_text())
+    assert list(config["inputs"]) == [str(path) for path in three_images]

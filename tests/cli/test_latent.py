@@ -167,10 +167,10 @@ def test_a_new_latent_prior_is_what_the_options_say(work: Path, jaxmicro: Callab
     from jaxmicro.cli.options import Train
     from jaxmicro.cli.train import _network
 
-    given = Train(micrograph=Path("x"), space="latent", latent_size=8, widths=(8, 8))
+    given = Train(micrograph=(Path("x"),), space="latent", latent_size=8, widths=(8, 8))
     network = _network(given, 3)
     assert isinstance(network, PriorConfig) and network.cell == 8 and network.unet.widths == (8, 8)
-    assert _network(Train(micrograph=Path("x"), space="latent", paper=True), 2) == models.latent_paper(2)
+    assert _network(Train(micrograph=(Path("x"),), space="latent", paper=True), 2) == models.latent_paper(2)
 
 
 @pytest.mark.parametrize(

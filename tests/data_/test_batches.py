@@ -160,3 +160,16 @@ def test_planes_too_small_for_a_patch_are_left_out():
 def test_a_wrong_request_says_what_is_wrong(call, message):
     with pytest.raises(UserError, match=message):
         call()
+
+
+def test_several_images_are_cut_each_and_share_no_pixel():
+    large, small = np.zeros((64, 48), np.uint8), np.ones((20, 20), np.uint8)
+    found = training_sources([large, small], patch=16)
+    assert found.disjoint
+    assert [part.shape for part in found.train] == [(48, 48), (20, 20)]
+    assert [part.shape for part in found.validation] == [(16, 48)]
+    assert [part.shape for part in found.whole] == [(64, 48), (20, 20)]
+    without_room = training_sources([small] * 6, patch=16)
+    assert without_room.disjoint and (len(without_room.train), len(without_room.validation)) == (5, 1)
+    alone, one = training_sources([large], patch=16), training_sources(large, patch=16)
+    assert [part.shape for part in alone.train] == [part.shape for part in one.train]
