@@ -86,7 +86,7 @@ class Microstructure:
     def volume_fractions(self) -> tuple[float, ...]:
         """Share of the voxels of each phase, in label order; sums to 1."""
         # bincount would make 64-bit integers of all labels
-        return tuple(np.count_nonzero(self.labels == label) / self.labels.size for label in range(self.phases))
+        return tuple(float(np.mean(self.labels == label)) for label in range(self.phases))
 
 
 def check_fields(config: Any) -> None:
