@@ -6,6 +6,7 @@ decoding them here bounds what is unpacked before memory is taken. NIfTI is read
 
 import bz2
 import json
+import logging
 import math
 import re
 import zlib
@@ -73,6 +74,8 @@ def _load(path: Path, layout: _Layout) -> np.ndarray:
     start = there - need if layout.start < 0 else layout.start
     if start < 0 or (layout.packed is None and there - start < need):
         raise ValueError(f"{there} bytes where {max(start, 0) + need} are expected")
+    if layout.start >= 0 and layout.packed is None and there - start - need >= need // layout.shape[0]:
+        raise ValueError(f"{there - start} bytes where {need} are expected: slices would be left out")
     with layout.file.open("rb") as file:
         file.seek(start)
         if layout.packed is None:
@@ -82,7 +85,8 @@ def _load(path: Path, layout: _Layout) -> np.ndarray:
     if layout.packed == "text":
         numbers = np.array(content.split()[: count + 1], layout.dtype.newbyteorder("="))
     else:
-        numbers = np.frombuffer(_unpacked(content, layout.packed, need), layout.dtype)
+        more = need + layout.dtype.itemsize  # to notice it if there is more
+        numbers = np.frombuffer(_unpacked(content, layout.packed, more), layout.dtype)
     if numbers.size != count:
         raise ValueError(f"{numbers.size} numbers where {count} are expected")
     return numbers.reshape(layout.shape)
@@ -263,6 +267,8 @@ def read_nifti(path: Path) -> Raster:
     """NIfTI (.nii, .nii.gz) through nibabel: voxel sizes and their unit from the header, orientation left aside."""
     with reading(path, "NIfTI file"):
         nibabel = needs("nibabel", "NIfTI")
+        logging.getLogger("nibabel").setLevel(logging.CRITICAL)  # what it says of odd headers is no result of ours
+        logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
         image: Any = nibabel.load(path)
         shape = image.shape[::-1]
         check_size(path, shape, image.get_data_dtype().itemsize)

@@ -237,6 +237,10 @@ def _check_zarr(path: Path, store: tensorstore.TensorStore, *, ours: bool) -> No
     count = math.prod(-(-edge // chunk) for edge, chunk in zip(store.shape, chunk_shape, strict=True))
     if ours and len(chunks) != count:
         raise UserError(f"{path} is damaged: it has {len(chunks)} of {count} chunks; copy or export it again")
+    if ours and any(chunk > edge for edge, chunk in zip(store.shape, chunk_shape, strict=True)):
+        raise UserError(
+            f"{path} is damaged: its chunks are larger than its shape {store.shape}; copy or export it again"
+        )
 
 
 def _zarr_spec(path: Path, driver: str) -> dict[str, Any]:

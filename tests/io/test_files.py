@@ -145,3 +145,12 @@ def test_what_an_array_promises_is_held_against_its_file():
     for factors, there in (((2**20, 2**20, 2**20), 2**10), ((2**40, 8), 2**30), ((-4, 8), 32)):
         with pytest.raises(UserError, match="damaged"):
             files.check_promise(Path("a"), factors, there)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_a_header_that_promises_fewer_slices_than_there_are_is_damaged(tmp_path: Path, suffix: str):
+    path = tmp_path / f"volume{suffix}"
+    write(path, STRUCTURE)
+    path.write_bytes(path.read_bytes().replace(b"3 3 3", b"3 3 2"))
+    with pytest.raises(UserError, match="27 bytes where 18"):
+        read(path)
