@@ -36,6 +36,7 @@ VERBS = {
     "design": "design prior.safetensors --size 16 --steps 20 --volumes 2 --rounds 2 --no-report "
     "--target diffusivity.0.z=+30% volume_fraction.1=0.45",
 }
+DONE = (0, 3)  # 3: a design that is complete and misses a target
 ROOT = Path(__file__).parents[2]
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
@@ -74,7 +75,7 @@ def work_began(run: Run) -> bool:
 
 def finish(run: Run) -> None:
     code = run.process.wait()
-    assert code == 0, f"exit code {code}: {run.said.read_text()[-2000:]}"
+    assert code in DONE, f"exit code {code}: {run.said.read_text()[-2000:]}"
 
 
 def outcome(folder: Path) -> dict[str, object]:
@@ -129,7 +130,7 @@ def main() -> int:
                 sent = (signal.SIGKILL, signal.SIGTERM)[(turn + number) % 2]
                 run.process.send_signal(sent)
                 code = run.process.wait()
-                if code == 0:
+                if code in DONE:
                     break  # too late
                 said = run.said.read_text()
                 assert code == (-9 if sent == signal.SIGKILL else 143), f"{sent!r}: exit code {code}: {said[-2000:]}"
