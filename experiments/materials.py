@@ -20,6 +20,7 @@ _FILES: dict[str, tuple[str, float | None, str | None]] = {
     "composite": ("composite_3phase.png", None, None),
     "berea3d": ("berea_sandstone_3d.tif", 5.345, "um"),
     "nmc3d": ("nmc_cathode_3phase_3d.tif", 0.398, "um"),
+    "rock3d": ("porous_rock_3d.tif", None, None),
 }
 BEREA_SLICE = 64  # plane along z that serves as the micrograph "berea"; it lies in the half that is not tested on
 

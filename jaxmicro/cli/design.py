@@ -178,8 +178,9 @@ def _report(folder: RunFolder, console: Console, options: Design, reference) -> 
     stems = [f"design_{n:03d}" for n in made]
     pictures = {stem: folder.file(f"figures/{stem}.png").read_bytes() for stem in stems}
     title, heading = _title(list(made.values())), "What the design does to all phases and axes (mean over the volumes)"
+    asked = [Target(t["quantity"], t["phase"], 0.0, t["axis"]).name for t in next(iter(made.values()))["targets"]]
     report = write_report(
-        folder, console, volumes, reference, title=title, more=pictures, tables={heading: effects}
+        folder, console, volumes, reference, title=title, more=pictures, tables={heading: effects}, targets=asked
     )  # fmt: skip
     if report is not None and not options.quiet:
         console.result(summary(report))

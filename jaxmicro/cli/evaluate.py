@@ -70,6 +70,7 @@ def write_report(
     seed: int = 0,
     more: Mapping[str, bytes] | None = None,
     tables: Mapping[str, Sequence[Sequence[str]]] | None = None,
+    targets: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """evaluation.json, figures (and `more`) and report.html (with `tables`); without a reference pictures of the
     volumes only."""
@@ -78,7 +79,7 @@ def write_report(
         folder.write_figures(figures.of_volumes(volumes))
         return None
     console.remark(f"comparing with {reference.source or 'the micrograph'} ...")
-    report = pipeline.evaluate(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed)
+    report = pipeline.evaluate(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed, targets=targets)
     folder.write_json("evaluation.json", report)
     pictures = {**figures.of_volumes(volumes, reference), **figures.of_evaluation(report), **(more or {})}
     folder.write_figures({name: png for name, png in pictures.items() if name not in (more or {})})

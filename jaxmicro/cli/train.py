@@ -57,6 +57,9 @@ def run(options: Train) -> None:
     if len(micrographs) > 1:
         console.remark(f"volumes will be compared with the largest of the images, {micrograph.source}")
     keep_micrograph(folder, micrograph, options, console, number=micrographs.index(micrograph))
+    line, anisotropic = pipeline.directions(micrograph)
+    console.remark("note: " * anisotropic + line)
+    folder.log("directions", anisotropic=anisotropic, found=line)
     if micrograph.thresholds:
         console.remark(f"check the segmentation in {folder.path / 'figures' / 'segmentation.png'}")
     prior = pipeline.train(
@@ -160,7 +163,9 @@ def _finish(folder: RunFolder, console: Console, prior: Prior) -> None:
     folder.log("finished", **prior.record)
     shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # of use only for an unfinished training
     folder.write_json("training.json", prior.record)
-    loss = prior.record.get("validation_loss")
-    remark = f", loss on the held-out part {loss:.4f}" if loss is not None else ""
+    measured = {"validation_loss": "the held-out part", "whole_image_loss": "the whole image (nothing was held out)"}
+    remark = "".join(
+        f", loss on {what} {prior.record[name]:.4f}" for name, what in measured.items() if name in prior.record
+    )
     console.remark(f"trained prior in {folder.path}{remark}")
     console.remark(f"next: jaxmicro reconstruct {folder.path}")

@@ -15,7 +15,7 @@ from jaxmicro.descriptors.connectivity import (
     percolation,
 )
 from jaxmicro.descriptors.lineal_path import lineal_path
-from jaxmicro.descriptors.slice_steps import isotropic_slice_steps, slice_steps
+from jaxmicro.descriptors.slice_steps import dependent_steps, isotropic_slice_steps, slice_steps
 from jaxmicro.descriptors.surface_area import (
     crofton_surface_area,
     interface_areas,
@@ -39,6 +39,7 @@ __all__ = [
     "cluster_sizes",
     "connected_fraction",
     "crofton_surface_area",
+    "dependent_steps",
     "directional_two_point",
     "euler_characteristic",
     "interface_areas",

@@ -67,3 +67,25 @@ def isotropic_slice_steps(
         integrals.append(jnp.where(integral > 0.1 * most, integral, jnp.nan))
     scale = 4 * np.pi / math.prod(shape) * jnp.asarray(shape, jnp.float32)  # over the area of a slice
     return scale[:, None, None] * jnp.stack(integrals, axis=-1)[None]
+
+
+def dependent_steps(covariance: Float[np.ndarray, " r"]) -> float:
+    """Number of successive steps from slice to slice that count as one in the scatter of the mean of their squares.
+
+    The fractions of large slices h apart have a covariance in proportion to the integral of s C(s) from h on; its
+    second differences are that of the steps, and the sum of their squared correlations is the number.
+
+    Args:
+        covariance: C at r = 0, 1, ... voxels, as for `isotropic_slice_steps`; beyond its first zero it counts as zero.
+
+    >>> dependent_steps(np.array([1.0, 0.0, 0.0]))
+    1.5
+    """
+    below = np.flatnonzero(covariance <= 0)
+    known = np.append(covariance[: below[0] if below.size else covariance.size], [0.0, 0.0])
+    r = np.arange(known.size - 1)
+    pieces = ((3 * r + 1) * known[:-1] + (3 * r + 2) * known[1:]) / 6  # of r C(r) from r to r + 1, C linear
+    if pieces[0] <= 0:
+        return 1.0
+    correlation = np.diff(pieces) / (2 * pieces[0])  # of a step with the next ones
+    return float(1 + 2 * np.sum(correlation**2))

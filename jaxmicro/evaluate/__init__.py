@@ -2,7 +2,7 @@
 
 from jaxmicro.evaluate.compare import check_comparable, compare
 from jaxmicro.evaluate.fidelity import grey, mean_absolute_error, peak_signal_to_noise, structural_similarity
-from jaxmicro.evaluate.findings import summarise, warnings
+from jaxmicro.evaluate.findings import micrograph_directions, summarise, warnings
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
 from jaxmicro.evaluate.report import report_html
@@ -24,6 +24,7 @@ __all__ = [
     "mean_absolute_error",
     "mean_lineal_path",
     "memorisation",
+    "micrograph_directions",
     "normalised_two_point",
     "peak_signal_to_noise",
     "phase_covariance",

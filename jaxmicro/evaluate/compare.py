@@ -4,12 +4,13 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import chi2
 
-from jaxmicro.descriptors import isotropic_slice_steps, percolating_fraction, slice_steps
+from jaxmicro.descriptors import dependent_steps, isotropic_slice_steps, percolating_fraction, slice_steps
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, relative_area_error, shape_error
-from jaxmicro.evaluate.representativity import representativity
+from jaxmicro.evaluate.representativity import ODD, representativity
 from jaxmicro.evaluate.statistics import (
     PlaneStatistics,
     VolumeStatistics,
@@ -34,8 +35,9 @@ def compare(
     *,
     true_volume: Microstructure | None = None,
     r_max: int = 32,
-    patches: int = 24,
+    patches: int = 48,
     seed: int = 0,
+    targets: Sequence[str] = (),
 ) -> dict:
     """How close volumes are to their micrograph: numbers and curves for a report, as a dictionary that JSON can hold.
 
@@ -52,14 +54,16 @@ def compare(
         r_max: largest distance of the curves in voxels; lowered to half the shortest edge of all grids.
         patches: patches for the memorisation search (0: leave it out); see `memorisation`.
         seed: of the places of these patches.
+        targets: what the volumes were designed for, as "diffusivity.0.x": findings do not wonder at it.
     Returns:
         {"r_max", "r", "voxel_size", "unit", "volumes", "periodic", "shapes", "reference", "phases": [per phase:
         "volume_fraction", "two_point", "lineal_path", "surface_area", "relative_surface_area", "percolating_fraction",
-        "slice_steps"], "memorisation", "representativity", "true_volume"}; the last three None where they do not apply.
+        "slice_steps"], "memorisation", "representativity", "targets", "true_volume"}; None where they do not apply.
         A curve holds "reference", "mean", "std" (over volumes), "volumes", "error_rate" (of the mean),
         "error_rate_volumes", and more. "slice_steps" is the change of a volume fraction from slice to slice, over that
         of a material with the S2 of these planes that looks alike in all directions (roots of mean squares; None where
-        one of them cannot be told): planes do not show how they fit together. Distances in voxels, areas per voxel,
+        one of them cannot be told), with the range "expected_99" along each axis that 99 of 100 isotropic volumes have
+        along all of them: planes do not show how they fit together. Distances in voxels, areas per voxel,
         fractions and curves dimensionless, error rates in percent.
     Raises:
         UserError: no volumes, a 2D one among them, phases that are not the reference's, or grids too small to measure.
@@ -94,7 +98,12 @@ def compare(
         "memorisation": memorisation([v.labels for v in volumes], reference.labels, phases, patches=patches, seed=seed)
         if flat and patches
         else None,
-        "representativity": representativity(reference.labels, phases, r_max=r_max) if flat else None,
+        "representativity": representativity(
+            reference.labels, phases, r_max=r_max, shapes=[v.labels.shape for v in volumes]
+        )
+        if flat
+        else None,
+        "targets": list(targets),
         "true_volume": _compare_3d(volumes, true_volume, phases, r_max) if true_volume else None,
     }
 
@@ -169,7 +178,7 @@ def _phase_report(
         "percolating_fraction": _mean_and_spread([np.mean(f) for f in percolating])
         | {"axes": _by_axis(np.mean(percolating, axis=0))},
         "slice_steps": _mean_and_spread(np.sqrt(np.mean(steps, axis=1)))
-        | {"axes": _by_axis(np.sqrt(np.mean(steps, axis=0)))}
+        | {"axes": _by_axis(np.sqrt(np.mean(steps, axis=0))), "expected_99": _expected_steps(p, made, volumes)}
         if np.all(np.isfinite(steps))
         else None,
     }
@@ -181,6 +190,15 @@ def _slice_steps(volume: Microstructure, p: int, planes: PlaneStatistics) -> np.
     phase = np.asarray(volume.labels == p, np.float32)[..., None]
     found = np.asarray(slice_steps(phase, periodic=volume.periodic))[:, 0, 0]
     return found / np.asarray(isotropic_slice_steps(s2[None] - s2[0] ** 2, volume.labels.shape))[:, 0, 0]
+
+
+def _expected_steps(p: int, made: list[PlaneStatistics], volumes: Sequence[Microstructure]) -> dict:
+    """Range of the ratio of steps over what S2 foretells, by axis; outside along any of them is one volume in 100."""
+    s2 = np.mean([m.two_point[:, p].mean(axis=0) for m in made], axis=0)
+    counts = np.sum([v.labels.shape for v in volumes], axis=0)
+    freedom = np.maximum(counts / dependent_steps(s2 - s2[0] ** 2), 1.0)
+    tail = (1 - ODD) / len(AXES) / 2
+    return _by_axis(np.sqrt(chi2.ppf([[tail], [1 - tail]], freedom) / freedom).T)
 
 
 def _plane_curve(

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
-from jaxmicro.evaluate.metrics import error_rate
+import numpy as np
 
-_FAR = {"two_point": 5.0, "lineal_path": 10.0}  # percent: error rates above these are called large
-_FAR_AREA = 10.0  # percent: surface areas further off than this are called rough or smooth
-_STRANGERS = 2.0  # ratio: steps from slice to slice along an axis that are further off, either way, are pointed out,
+from jaxmicro.evaluate.representativity import differences
+
+# What is off by more is warned of, if also a true piece of the material would hardly be as far off: see "volumes_99".
+_FAR = {"volume_fraction": 0.005, "two_point_shape": 0.02, "lineal_path": 5.0, "surface_area": 5.0}
+_UNEQUAL = {"two_point": 0.03, "lineal_path": 10.0}  # differences between directions, as "directions_99"
+_STRANGERS = 1.15  # ratio: steps from slice to slice along an axis that are further off, either way, are pointed out
 _SLICES = 32  # where there are as many slices at least
 _UNSURE = 5.0  # percent: a volume fraction known worse than this is called uncertain
-_UNEQUAL = 10.0  # percent: error rate between directions above which a medium is called anisotropic
 _TITLES = {"two_point": "two-point correlation", "lineal_path": "lineal path"}
 
 
@@ -37,8 +39,8 @@ def warnings(report: dict) -> list[str]:
             "the micrograph. The volumes show less variety than the material; train for fewer steps or on a larger "
             "image."
         )
-    for phase in report["phases"]:
-        found += _phase_warnings(phase)
+    for p in range(len(report["phases"])):
+        found += _phase_warnings(report, p)
     found += _strange_slices(report)
     found += _anisotropy(report)
     found += _uncertain(report)
@@ -78,12 +80,16 @@ def _how_close(report: dict) -> str:
 
 
 def _yardstick(report: dict) -> str:
-    parts = report["representativity"]
-    s2, path = (max(p[f"{name}_quarters"] for p in parts) for name in _TITLES)
+    parts = []
+    for p, part in enumerate(report["representativity"]):
+        known = part["error_90"]
+        parts.append(
+            f"phase {p}: {known['two_point']:.2g} % (two-point correlation), {known['lineal_path']:.2g} % (lineal "
+            f"path), {known['surface_area']:.2g} % (interface), {known['volume_fraction']:.2g} (volume fraction)"
+        )
     return (
-        f"For scale: a quarter of the micrograph differs from the whole by up to {s2:.2g} % (two-point correlation) "
-        "and "
-        f"{path:.2g} % (lineal path). Errors below this are within what the micrograph itself can tell."
+        "How well the micrograph knows its material: nine micrographs of this size in ten are within "
+        f"{'; '.join(parts)} of it. Smaller errors of the volumes say nothing about the material."
     )
 
 
@@ -114,61 +120,132 @@ def _against_truth(truth: dict) -> str:
     return line
 
 
-def _phase_warnings(phase: dict) -> list[str]:
-    found, p = [], phase["phase"]
-    for name, limit in _FAR.items():
-        if phase[name]["error_rate"] > limit:
-            found.append(
-                f"Phase {p}: the {_TITLES[name]} is {phase[name]['error_rate']:.2g} % off, more than {limit:g} %."
-            )
-    ratio = phase["surface_area"]["ratio"]
-    if ratio is not None and abs(ratio - 1) * 100 > _FAR_AREA:
+def _phase_warnings(report: dict, p: int) -> list[str]:
+    found, phase = [], report["phases"][p]
+    limits = _limits(report, p)
+    fraction, ratio = phase["volume_fraction"], phase["surface_area"]["ratio"]
+    off, limit = abs(fraction["mean"] - fraction["reference"]), limits["volume_fraction"]
+    if off > limit and not _asked(report, "volume_fraction"):
+        found.append(
+            f"Phase {p}: volume fraction {fraction['mean']:.3g} instead of {fraction['reference']:.3g}; "
+            f"{_beyond(report, f'{limit:.2g}')}"
+        )
+    off, limit = phase["two_point"]["shape_error"], limits["two_point_shape"]
+    if off > limit:
+        found.append(
+            f"Phase {p}: the shape of the two-point correlation, (S2 - phi^2) / (phi - phi^2), is {off:.2g} off on "
+            f"average over the distances (1 would be all of it); {_beyond(report, f'{limit:.2g}')}"
+        )
+    off, limit = phase["lineal_path"]["error_rate"], limits["lineal_path"]
+    if off > limit:
+        found.append(f"Phase {p}: the lineal path is {off:.2g} % off; {_beyond(report, f'{limit:.2g} %')}")
+    limit = limits["surface_area"]
+    if ratio is not None and abs(ratio - 1) * 100 > limit and not _asked(report, "surface_area"):
         word = "rougher or finer" if ratio > 1 else "smoother or coarser"
-        found.append(f"Phase {p}: {ratio:.2f} times the interface of the micrograph; the volumes are {word}.")
+        found.append(
+            f"Phase {p}: {ratio:.2f} times the interface of the micrograph; the volumes are {word}; "
+            f"{_beyond(report, f'{limit:.2g} %')}"
+        )
     if min(phase["volume_fraction"]["volumes"]) == 0:
         found.append(f"Phase {p} is missing from at least one volume.")
     return found
 
 
+def _limits(report: dict, p: int) -> dict[str, float]:
+    """Errors of a phase that a true piece of the material would hardly have, and which matter."""
+    expected = report["representativity"][p]["volumes_99"] if report["representativity"] else {}
+    return {name: max(far, expected.get(name, 0.0)) for name, far in _FAR.items()}
+
+
+def _beyond(report: dict, limit: str) -> str:
+    if not report["representativity"]:
+        return f"the limit is {limit}."
+    return f"99 of 100 true pieces of the material of this size would be within {limit}."
+
+
+def _asked(report: dict, quantity: str) -> bool:
+    """Whether the volumes were designed to differ from the micrograph in this."""
+    return any(target.split(".")[0].removeprefix("relative_") == quantity for target in report["targets"])
+
+
 def _strange_slices(report: dict) -> list[str]:
     if min(min(shape) for shape in report["shapes"]) < _SLICES:
         return []
-    found, steps = [], [phase["slice_steps"]["axes"] for phase in report["phases"] if phase["slice_steps"]]
-    for axis in steps[0] if steps else ():
-        along = [ratios[axis] for ratios in steps]
-        more, less = max(along), min(along)
-        if more > _STRANGERS:
+    found, phases = [], [phase["slice_steps"] for phase in report["phases"] if phase["slice_steps"]]
+    for axis in phases[0]["axes"] if phases else ():
+        # how far beyond the range of isotropic volumes, either way
+        more = max(phases, key=lambda steps: steps["axes"][axis] / steps["expected_99"][axis][1])
+        less = min(phases, key=lambda steps: steps["axes"][axis] / steps["expected_99"][axis][0])
+        if more["axes"][axis] > max(_STRANGERS, more["expected_99"][axis][1]):
             found.append(
-                f"Neighbouring slices along {axis} differ up to {more:.2g} times as much in a volume fraction as their "
-                "S2 foretells: they may be shuffled, badly aligned, or lack slices in between."
+                f"Neighbouring slices along {axis} differ up to {more['axes'][axis]:.2g} times as much in a volume "
+                f"fraction as their S2 foretells ({_range(more, axis)}): they may be shuffled, badly aligned, or lack "
+                "slices in between."
             )
-        elif less < 1 / _STRANGERS:
+        elif less["axes"][axis] < min(1 / _STRANGERS, less["expected_99"][axis][0]):
             found.append(
-                f"Neighbouring slices along {axis} differ only {less:.2g} times as much in a volume fraction as their "
-                "S2 foretells: the volume may be stretched along it, or repeat its slices."
+                f"Neighbouring slices along {axis} differ only {less['axes'][axis]:.2g} times as much in a volume "
+                f"fraction as their S2 foretells ({_range(less, axis)}): the volume may be stretched along it, or "
+                "repeat its slices."
             )
     return found
 
 
+def _range(steps: dict, axis: str) -> str:
+    low, high = steps["expected_99"][axis]
+    return f"{low:.2f} to {high:.2f} in 99 of 100 isotropic volumes of this size"
+
+
+def micrograph_directions(parts: Sequence[dict]) -> tuple[str, bool]:
+    """By how much a micrograph differs between its two axes, beside its scatter, and what follows if that is more.
+
+    Args:
+        parts: what `representativity` returns of it.
+    Returns:
+        a sentence, and whether the micrograph is anisotropic.
+    """
+    cases = [(p, name) for p in range(len(parts)) for name in _TITLES]
+    # relative to what is called unequal
+    excess = [parts[p]["directions"][name] / _limit(name, parts[p]["directions_99"]) for p, name in cases]
+    (p, name), anisotropic = cases[int(np.argmax(excess))], max(excess) > 1
+    difference = _difference(name, p, parts[p]["directions"][name], parts[p]["directions_99"])
+    if not anisotropic:
+        return f"The two directions of the micrograph agree: {difference}.", False
+    along = parts[p]["correlation_length"]
+    return (
+        f"The micrograph is anisotropic: between its two directions {difference}; its correlation length is "
+        f"{along['y']:.2g} pixels along y and {along['x']:.2g} along x. A volume made from one image looks alike along "
+        "all three axes: it is not of this material."
+    ), True
+
+
+def _limit(name: str, expected: dict) -> float:
+    """Difference between directions that is called anisotropy: beyond the scatter, and large enough to matter."""
+    return max(_UNEQUAL[name], expected[name])
+
+
 def _anisotropy(report: dict) -> list[str]:
-    for phase in report["phases"]:
-        for name, title in _TITLES.items():
-            original = list(phase[name]["reference_directions"].values())
-            unequal = _unequal(original)
-            if len(report["reference"]["shape"]) == 2 and unequal > _UNEQUAL:
-                return [
-                    f"The micrograph is anisotropic: the {title} of phase {phase['phase']} differs by {unequal:.2g} "
-                    "% between "
-                    "its two directions. A volume made from one image assumes that all three planes look alike."
-                ]
-            made = _unequal(list(phase[name]["directions"].values()))
-            if made > 2 * _UNEQUAL:
-                return [
-                    f"The volumes are anisotropic: the {title} of phase {phase['phase']} differs by up to {made:.2g} "
-                    "% between "
-                    "directions."
-                ]
+    """Of the micrograph, or of the volumes unless they were designed for an axis: the first that is found."""
+    designed, known = any(target.count(".") == 2 for target in report["targets"]), report["representativity"]
+    if known:
+        line, anisotropic = micrograph_directions(known)
+        if anisotropic:
+            return [line]
+    for p, phase in enumerate(report["phases"]):
+        for name in _TITLES:
+            made = differences(name, list(phase[name]["directions"].values()))
+            expected = known[p]["volume_directions_99"] if known else {name: 2 * _UNEQUAL[name]}
+            if made > _limit(name, expected) and not designed:
+                return [f"The volumes are anisotropic: between directions {_difference(name, p, made, expected)}."]
     return []
+
+
+def _difference(name: str, p: int, found: float, expected: dict) -> str:
+    unit = " %" if name == "lineal_path" else " of its range"
+    return (
+        f"the {_TITLES[name]} of phase {p} differs by {found:.2g}{unit} (of 100 isotropic ones of this size 99 differ "
+        f"by less than {expected[name]:.2g}{unit})"
+    )
 
 
 def _uncertain(report: dict) -> list[str]:
@@ -181,11 +258,6 @@ def _uncertain(report: dict) -> list[str]:
         f"The micrograph is small for this material: it fixes the volume fraction of phase {p} only to within "
         f"{worst['relative_error_percent']:.2g} % of its value; 5 % would need about {edge} x {edge} pixels."
     ]
-
-
-def _unequal(curves: Sequence[Sequence[float]]) -> float:
-    """Largest error rate between curves of different directions, percent."""
-    return max((error_rate(a, b) for i, a in enumerate(curves) for b in curves[:i] if sum(b) > 0), default=0.0)
 
 
 def _span(values: Sequence[float]) -> str:

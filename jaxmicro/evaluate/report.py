@@ -25,8 +25,8 @@ _CAPTIONS = {
     ),
     "errors": (
         "Errors against the micrograph",
-        "Bars: mean of the volumes. Dots: each volume. Dashed: how far a quarter of the micrograph differs from the "
-        "whole.",
+        "Bars: mean of the volumes. Dots: each volume. Dashed: how well the micrograph knows its material (nine of ten "
+        "micrographs of this size are closer to it): errors below say nothing about the material.",
     ),
     "directions": ("Directions", "The same functions along each direction; in an isotropic medium the lines coincide."),
     "true_volume": ("Against the true volume, in 3D", "Grey band: range of parts of the true volume of the same size."),
@@ -65,6 +65,11 @@ _GLOSSARY = (
         "and less between larger ones. Far from 1 planes do not fit together; that they do, 1 alone does not prove",
     ),
     ("95 % range", "two standard errors of the micrograph's volume fraction, from the integral of its correlation"),
+    (
+        "known within",
+        "error of the micrograph's number against that of its material which nine micrographs of this size in ten do "
+        "not exceed, estimated from the micrograph's own differences between its parts",
+    ),
 )
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2126; --soft: #5b6570; --page: #ffffff; --card: #f4f6f8; --line: #d5dbe1;
@@ -247,8 +252,11 @@ def _representativity_rows(report: dict) -> tuple[list[str], list[list[str]]]:
         "relative",
         "image for 5 %",
         "image for 1 %",
-        "quarters: S2",
-        "quarters: path",
+        "known within: fraction",
+        "S2",
+        "shape of S2",
+        "lineal path",
+        "interface",
     ]
     rows = [
         [
@@ -258,8 +266,11 @@ def _representativity_rows(report: dict) -> tuple[list[str], list[list[str]]]:
             _percent(part["relative_error_percent"]),
             f"{part['edge_for_5_percent']} x {part['edge_for_5_percent']} px",
             f"{part['edge_for_1_percent']} x {part['edge_for_1_percent']} px",
-            _percent(part["two_point_quarters"]),
-            _percent(part["lineal_path_quarters"]),
+            f"± {part['error_90']['volume_fraction']:.4f}",
+            _percent(part["error_90"]["two_point"]),
+            f"{part['error_90']['two_point_shape']:.4f}",
+            _percent(part["error_90"]["lineal_path"]),
+            _percent(part["error_90"]["surface_area"]),
         ]
         for p, part in enumerate(report["representativity"])
     ]

@@ -1,18 +1,41 @@
-"""How well one micrograph knows the material: the standard error of its volume fractions and curves, and the image size
-that a given accuracy would need."""
+"""How well one micrograph knows the material: the errors of its volume fractions and curves, what volumes of the same
+material would differ from it, and the image size that a given accuracy would need."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Integer
 
-from jaxmicro.evaluate.metrics import error_rate
-from jaxmicro.evaluate.statistics import block_curves, image_covariance
+from jaxmicro.evaluate.metrics import normalised_two_point
+from jaxmicro.evaluate.scatter import fraction_covariance
+from jaxmicro.evaluate.statistics import PlaneStatistics, image_covariance, image_statistics
+from jaxmicro.evaluate.uncertainty import Contrasts, contrasts, student_weights
+from jaxmicro.types import ArrayLike
 
+KNOWN, ODD = 0.90, 0.99  # probabilities: of what the micrograph tells, and of what is not worth a warning
 _ACCURACIES = (0.01, 0.05)  # relative errors for which the necessary image is given
-_BLOCKS = 2  # the image is cut in 2 x 2 quarters
+_DRAWS = 4000  # of possible errors: they fix the 99th percentile within 3 %
+_REACH = 64  # pixels: correlations beyond are not counted in the scatter of volumes
+_TINY = 1e-12  # instead of zero, where a phase is absent or everywhere
 
 
-def representativity(labels: Integer[np.ndarray, "h w"], phases: int, *, r_max: int = 32) -> list[dict]:
+def representativity(
+    labels: Integer[np.ndarray, "h w"], phases: int, *, r_max: int = 32, shapes: Sequence[Sequence[int]] = ()
+) -> list[dict]:
     """What a micrograph of this size can say about its own material, per phase.
+
+    "error_90" holds the errors that the statistics of the micrograph have against those of the material, with a
+    probability of 90 % at most these (see `uncertainty`; `experiments/coverage` counts how often that is true):
+    "volume_fraction" (absolute), "two_point" and "lineal_path" (error rates, percent), "two_point_shape" (shape error,
+    without unit), "surface_area" (percent). "directions" says how far S2 (shape error) and lineal path (error rate,
+    percent) along its two directions differ, "directions_99" how far they do in an isotropic material, with a
+    probability of 99 % at most; "correlation_length" is the integral of the normalised covariance along y and x, up to
+    its first zero, in pixels.
+
+    With the shapes of volumes, "volumes_99" says the same of the errors that the mean of as many windows of these
+    shapes of the true material would have against the micrograph, and "volume_directions_99" of the largest difference
+    between the three directions of that mean. Statistics of planes are taken to scatter from window to window as the
+    volume fraction does, in proportion to what they scatter in the micrograph.
 
     The standard error of phi measured on an area A is sigma = sqrt(phi (1 - phi) A_2 / A) with the integral range A_2
     (see `integral_range`); the relative error is 2 sigma / phi (about 95 % confidence), and it falls with the edge of
@@ -21,17 +44,33 @@ def representativity(labels: Integer[np.ndarray, "h w"], phases: int, *, r_max: 
     Args:
         labels: labels of the micrograph.
         phases: number of phases.
-        r_max: largest distance of the curves in pixels.
+        r_max: largest distance of the curves in pixels, below the shortest edge.
+        shapes: z y x of each of the volumes that are compared with the micrograph.
     Returns:
         per phase {"volume_fraction", "standard_error", "relative_error_percent", "integral_range" (pixels),
-        "edge_for_1_percent", "edge_for_5_percent" (pixels), "two_point_quarters", "lineal_path_quarters" (largest error
-        rate in percent of a quarter of the image against the whole)}.
+        "edge_for_1_percent", "edge_for_5_percent" (pixels), "error_90", "directions", "directions_99",
+        "correlation_length", "volumes_99", "volume_directions_99"}, the last two None without shapes.
     Source: Kanit et al., Int. J. Solids Struct. 40 (2003) 3647; Lantuejoul, J. Microsc. 161 (1991) 387.
     """
     reach = max(r_max, min(labels.shape) // 2 - 1)
     covariance = np.asarray(image_covariance(labels, phases=phases, r_max=reach), float)
-    quarters = quarter_error_rates(labels, phases, min(r_max, min(labels.shape) // _BLOCKS - 1))
-    return [_of_phase(float(np.mean(labels == p)), covariance[p], labels.size, quarters[p]) for p in range(phases)]
+    curves = _on_host(image_statistics(labels, phases=phases, r_max=r_max))
+    found = _on_host(contrasts(labels, phases=phases, r_max=r_max))
+    weights = student_weights(4, _DRAWS)
+    return [
+        {
+            **_of_fraction(float(curves.volume_fraction[p]), covariance[p], labels.size),
+            **_of_curves(p, weights, found, curves, _scatter_ratio(covariance[p], labels.shape, shapes)),
+        }
+        for p in range(phases)
+    ]
+
+
+def differences(name: str, curves: Sequence[Sequence[float]] | ArrayLike) -> float:
+    """Largest difference between S2 ("two_point": shape error) or lineal path (error rate in percent) of directions."""
+    along = np.asarray(curves, float)
+    pairs = along[:, None] - along[None]
+    return float(np.max(_size(name, pairs, along.mean(axis=0)), initial=0.0))
 
 
 def integral_range(covariance: Float[np.ndarray, " r"], area: float | int = np.inf) -> float:
@@ -49,8 +88,7 @@ def integral_range(covariance: Float[np.ndarray, " r"], area: float | int = np.i
     >>> integral_range(np.array([0.25, 0.0, 0.0]))  # neighbours are independent: every pixel is an observation
     1.0
     """
-    below = np.flatnonzero(covariance <= 0)
-    r = np.arange(1, below[0] if below.size else covariance.size)
+    r = np.arange(1, _first_zero(covariance))
     lags = 1 + np.sum(2 * np.pi * r)
     if covariance[0] <= 0:
         return 1.0
@@ -63,25 +101,16 @@ def standard_error(phi: float, integral_range: float, area: float | int) -> floa
     return float(np.sqrt(phi * (1 - phi) * integral_range / area))
 
 
-def quarter_error_rates(labels: Integer[np.ndarray, "h w"], phases: int, r_max: int) -> list[dict[str, float]]:
-    """Largest error rate of the S2 and lineal path of a quarter of the image against the whole, per phase, in
-    percent."""
-    h, w = (n // _BLOCKS for n in labels.shape)
-    blocks = np.stack(
-        [labels[i * h : (i + 1) * h, j * w : (j + 1) * w] for i in range(_BLOCKS) for j in range(_BLOCKS)]
-    )
-    whole_s2, whole_path = (np.asarray(c)[0] for c in block_curves(labels[None], phases=phases, r_max=r_max))
-    s2, path = (np.asarray(c) for c in block_curves(blocks, phases=phases, r_max=r_max))
-    return [
-        {
-            "two_point": max(error_rate(quarter, whole_s2[p]) for quarter in s2[:, p]),
-            "lineal_path": max(error_rate(quarter, whole_path[p]) for quarter in path[:, p]),
-        }
-        for p in range(phases)
-    ]
+def _first_zero(covariance: np.ndarray) -> int:
+    below = np.flatnonzero(covariance <= 0)
+    return int(below[0]) if below.size else covariance.size
 
 
-def _of_phase(phi: float, covariance: np.ndarray, area: int, quarters: dict[str, float]) -> dict:
+def _on_host(statistics):
+    return type(statistics)(*(np.asarray(field, float) for field in statistics))
+
+
+def _of_fraction(phi: float, covariance: np.ndarray, area: int) -> dict:
     a2 = integral_range(covariance, area)
     sigma = standard_error(phi, a2, area)
     edges = {
@@ -94,6 +123,83 @@ def _of_phase(phi: float, covariance: np.ndarray, area: int, quarters: dict[str,
         "relative_error_percent": round(200 * sigma / phi, 3),
         "integral_range": round(a2, 2),
         **edges,
-        "two_point_quarters": round(quarters["two_point"], 3),
-        "lineal_path_quarters": round(quarters["lineal_path"], 3),
     }
+
+
+def _of_curves(
+    p: int, weights: Float[np.ndarray, "4 n b"], found: Contrasts, curves: PlaneStatistics, ratio: float | None
+) -> dict:
+    """Percentiles of possible errors; `ratio` of the variance of the volumes over that of the micrograph."""
+    errors = _errors(p, weights[0], found, curves)
+    image, volume = {}, {}
+    for name, of, curve in (
+        ("two_point", found.two_point_difference[:, p], curves.two_point[0, p]),
+        ("lineal_path", found.lineal_path_difference[:, p], curves.lineal_path[0, p]),
+    ):
+        image[name] = _size(name, weights[0] @ of, curve)
+        along = weights[1:] @ of / np.sqrt(2)  # three directions, of which any two differ as much as those of the image
+        volume[name] = np.max([_size(name, along[i] - along[i - 1], curve) for i in range(3)], axis=0)
+    both = {"two_point": curves.two_point_along[:, p], "lineal_path": curves.lineal_path_along[:, p]}
+    return {
+        "error_90": _percentiles(errors, KNOWN),
+        "directions": _rounded({name: differences(name, along) for name, along in both.items()}),
+        "correlation_length": _rounded(
+            {axis: _length(curve) for axis, curve in zip("yx", both["two_point"], strict=True)}
+        ),
+        "directions_99": _percentiles(image, ODD),
+        "volumes_99": None if ratio is None else _percentiles(errors, ODD, scale=np.sqrt(1 + ratio)),
+        "volume_directions_99": None if ratio is None else _percentiles(volume, ODD, scale=np.sqrt(ratio)),
+    }
+
+
+def _errors(
+    p: int, weights: Float[np.ndarray, "n b"], found: Contrasts, curves: PlaneStatistics
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Sizes of possible errors of each statistic of the micrograph against the material."""
+    fraction, s2 = weights @ found.volume_fraction[:, p], weights @ found.two_point[:, p]
+    phi, curve, edges = curves.volume_fraction[p], curves.two_point[0, p], curves.boundary_length[0, p]
+    variance = max(phi - phi**2, _TINY)
+    # of the normalised S2 (S2 - phi^2) / (phi - phi^2), to first order
+    shape = (s2 - 2 * phi * fraction[:, None]) / variance
+    shape -= normalised_two_point(curve) * (1 - 2 * phi) * fraction[:, None] / variance
+    return {
+        "volume_fraction": np.abs(fraction),
+        "two_point": 100 * np.trapezoid(np.abs(s2)) / max(np.trapezoid(curve), _TINY),
+        "two_point_shape": np.mean(np.abs(shape), axis=-1),
+        "lineal_path": _size("lineal_path", weights @ found.lineal_path[:, p], curves.lineal_path[0, p]),
+        "surface_area": 100 * np.abs(weights @ found.boundary_length[:, p]) / max(edges, _TINY),
+    }
+
+
+def _size(name: str, difference: Float[np.ndarray, "*n r"], curve: ArrayLike) -> np.ndarray:
+    """Size of a difference of curves: a shape error of S2, an error rate of the lineal path in percent."""
+    if name == "two_point":
+        return np.mean(np.abs(difference), axis=-1) / max(curve[0] - curve[0] ** 2, _TINY)
+    return 100 * np.trapezoid(np.abs(difference)) / max(np.trapezoid(np.asarray(curve)), _TINY)
+
+
+def _percentiles(sizes: dict[str, np.ndarray], level: float, *, scale: float = 1.0) -> dict[str, float]:
+    return _rounded({name: scale * np.quantile(each, level) for name, each in sizes.items()})
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.4g}") for name, value in values.items()}
+
+
+def _length(s2: ArrayLike) -> float:
+    """Integral of the normalised covariance along a direction up to its first zero, pixels."""
+    covariance = normalised_two_point(np.asarray(s2))
+    return float(np.trapezoid(np.append(covariance[: _first_zero(covariance)], 0.0)))
+
+
+def _scatter_ratio(covariance: np.ndarray, area: Sequence[int], shapes: Sequence[Sequence[int]]) -> float | None:
+    """Variance of the fraction of a phase as the mean of windows of these shapes, over that of the image."""
+    if not shapes:
+        return None
+    known = covariance[: min(_first_zero(covariance), _REACH + 1)][None, None]
+
+    def variance(shape: Sequence[int]) -> float:
+        return float(fraction_covariance(known, shape)[0, 0])
+
+    of_volumes = np.mean([variance(shape) for shape in shapes]) / len(shapes)
+    return float(of_volumes / max(variance(area), _TINY))

@@ -22,10 +22,11 @@ def evaluate(
     true_volume: Microstructure | None = None,
     r_max: int = 32,
     seed: int = 0,
+    targets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """How close volumes are to their micrograph, and to a true volume if there is one; see `evaluate.compare`; with the
     schema of the report, its estimators, units and lags before it."""
-    report = compare(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed)
+    report = compare(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed, targets=targets)
     return {**evaluation_head(report), **report}
 
 

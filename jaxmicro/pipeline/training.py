@@ -18,6 +18,7 @@ from jaxmicro.compiling import jit_network
 from jaxmicro.data import CropConfig, Sources, crop_batches, training_sources
 from jaxmicro.diffusion import StepInput, ddim_step, log_snr_times
 from jaxmicro.errors import UserError
+from jaxmicro.evaluate import micrograph_directions, representativity
 from jaxmicro.io.checkpoint import Checkpoints, load_weights, save_weights
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot, to_labels
@@ -70,7 +71,8 @@ def train(
         autoencoder: the same as `config` for the autoencoder of a latent prior, which is trained first; AUTOENCODER or
             AUTOENCODER_FINE_TUNING by default.
         augment: the symmetry of the material: all 8 turns and reflections, only reflections, or none.
-        validation: share of the image that is held out to measure the loss on.
+        validation: share of the image that is held out to measure the loss on ("validation_loss" in the record). From
+            an image too small for that nothing is held out, and the loss is "whole_image_loss".
         tune: afterwards sample three volumes, to know what to hold others to (`tune_correlation`); in pixel space.
         out: folder for checkpoints and the result; an interrupted training in it goes on where it stopped, to the bit.
         log: takes one record of plain numbers from time to time.
@@ -142,7 +144,8 @@ def train_on(
         return Prior(network, ema if network.vae is None else params | {"unet": ema}, material, record | more)
 
     def keep(entry: dict[str, Any]) -> None:
-        record.update({key: value for key, value in entry.items() if key.startswith("validation_")})
+        entry = _named(entry, disjoint=sources.disjoint)
+        record.update({key: value for key, value in entry.items() if key.startswith(_SCORES)})
         if log is not None:
             log(entry)
 
@@ -235,7 +238,8 @@ def _with_autoencoder(
     record: dict[str, Any] = {}
 
     def keep(entry: dict[str, Any]) -> None:
-        record.update({f"autoencoder_{key}": v for key, v in entry.items() if key.startswith("validation_")})
+        entry = _named(entry, disjoint=sources.disjoint)
+        record.update({f"autoencoder_{key}": v for key, v in entry.items() if key.startswith(_SCORES)})
         if log is not None:
             log({"stage": "autoencoder", **entry})
 
@@ -314,6 +318,16 @@ def check_same_material(micrographs: Sequence[Microstructure]) -> None:
 
 
 STATISTICS_BATCHES = 16  # of training crops whose codes are measured
+_SCORES = ("validation_", "whole_image_")
+
+
+def _named(entry: dict[str, Any], *, disjoint: bool) -> dict[str, Any]:
+    """A record of the training loop; a loss on an image too small to hold a part of it out is no validation."""
+    if disjoint:
+        return entry
+    return {key.replace("validation_", "whole_image_"): value for key, value in entry.items()}
+
+
 VALIDATION_BATCHES = 4  # crops of the held-out part: enough to rank steps, few enough to be cheap
 
 
@@ -338,6 +352,23 @@ def _checkpoints(
     }
     with Checkpoints(folder, config=identity) as checkpoints:
         yield checkpoints
+
+
+def directions(micrograph: Microstructure, *, r_max: int = 32) -> tuple[str, bool]:
+    """By how much a micrograph differs between its axes, beside its scatter, in words, and whether that is more.
+
+    Of a volume the middle planes normal to each axis are looked at, and the first that is anisotropic is told of.
+    """
+    labels, images = micrograph.labels, [("", micrograph.labels)]
+    if labels.ndim == 3:
+        planes = zip("zyx", (np.take(labels, n // 2, axis) for axis, n in enumerate(labels.shape)), strict=True)
+        images = [(f"In the middle plane normal to {axis}: ", plane) for axis, plane in planes if min(plane.shape) > 3]
+    found = []
+    for where, image in images:
+        parts = representativity(image, micrograph.phases, r_max=min(r_max, min(image.shape) // 2))
+        line, anisotropic = micrograph_directions(parts)
+        found.append((where + line, anisotropic))
+    return max(found, key=lambda each: each[1])
 
 
 def sample_images(prior: Prior, *, count: int = 8, steps: int = 40, seed: int = 0) -> np.ndarray:

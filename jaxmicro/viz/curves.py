@@ -69,7 +69,7 @@ def error_summary(report: dict, *, names: Sequence[str] | None = None) -> Figure
             ax.bar(p, mean, color=colours[p], width=0.62, zorder=1)
             offsets = np.linspace(-0.2, 0.2, len(each)) if len(each) > 1 else np.zeros(1)
             ax.scatter(p + offsets, each, s=14, facecolor="white", edgecolor=INK, linewidth=0.8, zorder=3)
-            _quarter_line(ax, p, report, name)
+            _known_line(ax, p, report, name, phase["volume_fraction"]["reference"])
         ax.set(title=title, ylabel="percent" if name == "two_point" else "", xticks=range(len(phases)))
         ax.set_xticklabels(
             [f"{label}\n{_errors(phase[name])[0]:.2g} %" for label, phase in zip(labels, phases, strict=True)]
@@ -79,7 +79,7 @@ def error_summary(report: dict, *, names: Sequence[str] | None = None) -> Figure
         figure.axes[0].scatter([], [], s=14, facecolor="white", edgecolor=INK, label="each volume"),
     ]
     if report.get("representativity"):
-        handles += figure.axes[0].plot([], [], color=INK, linestyle="--", label="quarters of the micrograph (largest)")
+        handles += figure.axes[0].plot([], [], color=INK, linestyle="--", label="known from the micrograph (9 of 10)")
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
@@ -97,8 +97,8 @@ def memorisation_figure(report: dict) -> Figure:
     for row, (_, distances, colour) in enumerate(groups):
         wobble = 0.12 * np.sin(2.4 * np.arange(len(distances)))  # so that equal distances do not hide each other
         ax.scatter(distances, row + wobble, s=26, color=colour, alpha=0.8, linewidth=0)
-    ax.axvline(found["yardstick"] / 2, color=INK, linestyle="--", linewidth=1)
-    ax.text(found["yardstick"] / 2 - 0.01, 0.5, "copies lie left\nof this line", ha="right", va="center", fontsize=9)
+    ax.axvline(found["limit"], color=INK, linestyle="--", linewidth=1)
+    ax.text(found["limit"] - 0.01, 0.5, "copies lie left\nof this line", ha="right", va="center", fontsize=9)
     ax.set(yticks=[0, 1], ylim=(1.65, -0.5), xlim=(0, max(1.0, *found["generated"], *found["micrograph"])))
     ax.set_yticklabels([name for name, _, _ in groups])
     ax.set_xlabel("distance to the nearest crop of the micrograph (0 copy, 1 no likeness)")
@@ -182,9 +182,11 @@ def _errors(measure: dict) -> tuple[float, list[float]]:
     return measure["error_percent"], [100 * abs(v / measure["reference"] - 1) for v in measure["volumes"]]
 
 
-def _quarter_line(ax: Axes, p: int, report: dict, name: str) -> None:
-    found = report.get("representativity")
-    if found and f"{name}_quarters" in found[p]:
-        ax.plot(
-            [p - 0.4, p + 0.4], [found[p][f"{name}_quarters"]] * 2, color=INK, linestyle="--", linewidth=1.2, zorder=2
-        )
+def _known_line(ax: Axes, p: int, report: dict, name: str, reference: float | None) -> None:
+    """What the micrograph knows; an absolute error in percent of the reference."""
+    if not report.get("representativity"):
+        return
+    known = report["representativity"][p]["error_90"][name]
+    if name == "volume_fraction":
+        known = 100 * known / reference if reference else 0.0
+    ax.plot([p - 0.4, p + 0.4], [known] * 2, color=INK, linestyle="--", linewidth=1.2, zorder=2)

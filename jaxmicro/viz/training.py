@@ -8,17 +8,18 @@ from matplotlib.figure import Figure
 
 from jaxmicro.viz.style import INK, STYLE, new_figure
 
-_COLOURS = {"loss": "#004488", "validation_loss": "#BB5566"}
+_COLOURS = {"loss": "#004488", "validation_loss": "#BB5566", "whole_image_loss": "#DDAA33"}
+_LABELS = {"validation_loss": "held-out part", "whole_image_loss": "averaged weights, whole image (nothing held out)"}
 _WINDOW = 0.02  # share of the records that the running mean takes
 
 
 @rc_context(STYLE)
 def training_curves(records: Sequence[dict]) -> Figure:
-    """Loss against step, and the validation loss where it was measured.
+    """Loss against step, and where it was measured the loss of the averaged weights, on a part held out or on all.
 
     Args:
-        records: rows of a training log; those with "step" and "loss" or "validation_loss" are drawn, others passed
-            over.
+        records: rows of a training log; those with "step" and "loss", "validation_loss" or "whole_image_loss" are
+            drawn, others passed over.
     Returns:
         a figure; the thin line is the loss of each record, the thick one a running mean.
     """
@@ -35,7 +36,7 @@ def training_curves(records: Sequence[dict]) -> Figure:
             ax.plot(step, value, color=colour, linewidth=0.8, alpha=0.35)
             ax.plot(step, _running_mean(value), color=colour, label="training")
         else:
-            ax.plot(step, value, color=colour, marker="o", markersize=4, label="validation")
+            ax.plot(step, value, color=colour, marker="o", markersize=4, label=_LABELS[name])
         if np.isfinite(value).any():
             lowest, largest = min(lowest, np.nanmin(value)), max(largest, np.nanmax(value))
     if lowest < np.inf:

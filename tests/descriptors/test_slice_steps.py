@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from jaxmicro.descriptors import isotropic_slice_steps, slice_steps
+from jaxmicro.data.synthetic import gaussian_field, gaussian_field_two_point
+from jaxmicro.descriptors import dependent_steps, isotropic_slice_steps, slice_steps
 from jaxmicro.evaluate import phase_covariance
 from jaxmicro.io import read
 from jaxmicro.phases import one_hot
@@ -77,3 +78,12 @@ def test_the_integral_of_a_straight_line_is_exact(lag: int):
     """r C(r) with C = 1 - r / 4, from 0 to h: h^2 / 2 - h^3 / 12."""
     found = isotropic_slice_steps(1 - jnp.arange(5.0)[None] / 4, (2, 2, 2), lags=(lag,))
     np.testing.assert_allclose(found, np.pi * (lag**2 / 2 - lag**3 / 12), rtol=1e-6)
+
+
+def test_the_mean_square_of_steps_scatters_as_with_as_many_independent_ones():
+    media = [gaussian_field((48, 24, 24), correlation_length=2.0, fractions=(0.5, 0.5), seed=s) for s in range(200)]
+    steps = [np.mean(np.diff(medium.mean(axis=(1, 2)), append=medium[0].mean()) ** 2) for medium in media]
+    covariance = gaussian_field_two_point(np.arange(12.0), correlation_length=2.0, fraction=0.5) - 0.25
+    # the variance of a mean of n squares of normal numbers is 2 / n of its square; 200 media fix it within 10 %
+    independent = 2 / (np.var(steps) / np.mean(steps) ** 2)
+    assert independent == pytest.approx(48 / dependent_steps(covariance), rel=0.3)

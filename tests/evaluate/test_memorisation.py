@@ -69,3 +69,36 @@ def test_phase_codes_tell_equal_from_unequal(phases: int):
     code = _simplex(phases)
     assert code.shape == (phases, phases - 1)
     np.testing.assert_allclose(code @ code.T, np.eye(phases) - 1 / phases, atol=1e-12)
+
+
+def copied_planes(image: np.ndarray, seed: int, *, share: float, rolled: bool) -> np.ndarray:
+    """A volume of the same material, of whose planes normal to y a share are turned and mirrored crops of the image."""
+    rng = np.random.default_rng(seed)
+    volume = random_field((32, 32, 32), seed=100 + seed)
+    for y in np.flatnonzero(rng.random(32) < share):
+        r, c = rng.integers(0, np.array(image.shape) - 31)
+        crop = np.rot90(image[r : r + 32, c : c + 32][:: rng.choice([-1, 1])], rng.integers(4))
+        volume[:, y] = np.roll(crop, rng.integers(0, 32, 2), (0, 1)) if rolled else crop
+    return volume
+
+
+@pytest.mark.parametrize(("share", "rolled"), [(1.0, True), (0.5, False)])
+def test_copies_are_found_when_rolled_periodically_and_when_only_some_planes_are(share: float, rolled: bool):
+    volumes = [copied_planes(IMAGE, seed, share=share, rolled=rolled) for seed in range(6)]
+    found = [memorisation([volume], IMAGE, 3)["flagged"] for volume in volumes]
+    # planes normal to y are 16 of 48: one of those is missed with a probability of 1 % or less
+    assert sum(found) >= 5
+
+
+def test_independent_volumes_are_seldom_taken_for_copies():
+    found = [memorisation([random_field((32, 32, 32), seed=seed)], IMAGE, 3)["flagged"] for seed in range(200, 220)]
+    assert sum(found) <= 2  # one in a hundred: more than two of twenty in one case of a thousand
+
+
+def test_every_volume_and_every_axis_is_looked_at():
+    """With three volumes, too: the axis does not go with the volume."""
+    independent = [random_field((32, 32, 32), seed=seed) for seed in (300, 301)]
+    for place in range(3):
+        volumes = list(independent)
+        volumes.insert(place, copied_planes(IMAGE, 0, share=1.0, rolled=False))
+        assert memorisation(volumes, IMAGE, 3)["flagged"]

@@ -82,18 +82,53 @@ def test_a_copied_plane_is_the_first_warning(report: dict):
 
 def test_large_errors_small_images_and_unequal_directions_are_warned_of(report: dict):
     def far(r: dict):
-        r["phases"][0]["lineal_path"]["error_rate"] = 45.0
+        r["phases"][0]["lineal_path"]["error_rate"] = 145.0
+
+    def shapeless(r: dict):
+        r["phases"][0]["two_point"]["shape_error"] = 0.6
+
+    def fuller(r: dict):
+        r["phases"][0]["volume_fraction"]["mean"] = 0.9
 
     def rough(r: dict):
-        r["phases"][1]["surface_area"]["ratio"] = 1.5
+        r["phases"][1]["surface_area"]["ratio"] = 2.5
 
     def small(r: dict):
         r["representativity"][1] |= {"relative_error_percent": 77.0, "edge_for_5_percent": 9999}
 
     def layered(r: dict):
-        r["phases"][0]["two_point"]["reference_directions"] = {"y": [0.5, 0.1], "x": [0.5, 0.5]}
+        r["representativity"][0]["directions"]["two_point"] = 0.5
 
-    assert "45 % off" in changed(report, far)[0]
+    def stretched(r: dict):
+        r["phases"][0]["two_point"]["directions"] = {"y": [0.5, 0.1], "x": [0.5, 0.5]}
+
+    assert "145 % off" in changed(report, far)[0].replace("1.4e+02", "145")
+    assert "shape of the two-point correlation" in changed(report, shapeless)[0]
+    assert "volume fraction 0.9 instead of" in changed(report, fuller)[0]
     assert "rougher" in changed(report, rough)[0]
     assert "9999 x 9999 pixels" in changed(report, small)[0]
-    assert "anisotropic" in changed(report, layered)[0]
+    assert "micrograph is anisotropic" in changed(report, layered)[0]
+    assert "volumes are anisotropic" in changed(report, stretched)[0]
+
+
+def test_what_was_asked_for_is_not_wondered_at(report: dict):
+    def designed(*targets: str):
+        def change(r: dict):
+            r["phases"][0]["two_point"]["directions"] = {"y": [0.5, 0.1], "x": [0.5, 0.5]}
+            r["phases"][1]["surface_area"]["ratio"] = 2.5
+            r["phases"][0]["volume_fraction"]["mean"] = 0.9
+            r["targets"] = list(targets)
+
+        return changed(report, change)
+
+    assert len(designed()) == 3
+    assert (
+        len(designed("diffusivity.0.x")) == len(designed("surface_area.1")) == len(designed("volume_fraction.0")) == 2
+    )
+    assert designed("diffusivity.0.x", "relative_surface_area.1", "volume_fraction.0") == []
+
+
+def test_the_yardstick_is_told_of_each_phase(report: dict):
+    line = next(line for line in summarise(report) if line.startswith("How well the micrograph knows"))
+    for p, part in enumerate(report["representativity"]):
+        assert f"phase {p}: {part['error_90']['two_point']:.2g} %" in line

@@ -53,7 +53,8 @@ def test_the_integral_range_scales_with_the_square_of_the_correlation_length():
     assert coarse / fine == pytest.approx(4, rel=0.03)  # 2 pi length^2, by a sum over pixels
 
 
-def test_quarters_of_a_regular_pattern_are_as_good_as_the_whole():
+def test_a_regular_pattern_is_known_better_than_a_random_one():
     rows, columns = np.indices((128, 128))
-    part = representativity(((rows // 4 + columns // 4) % 2).astype(np.uint8), 2)[0]
-    assert part["two_point_quarters"] < 2  # the window cuts the pattern in whole periods; ends of segments remain
+    pattern = representativity(((rows // 4 + columns // 4) % 2).astype(np.uint8), 2, r_max=16)[0]["error_90"]
+    random = representativity(random_image(0), 2, r_max=16)[0]["error_90"]
+    assert all(pattern[name] < random[name] / 5 for name in pattern)

@@ -41,12 +41,13 @@ def report(phases: int = 2, *, voxel_size: float | None = 65.0) -> dict:
         }
         for _ in range(phases)
     ]
-    quarters = [{"two_point_quarters": 2.0, "lineal_path_quarters": 3.0}] * phases
+    known = {"volume_fraction": 0.01, "two_point": 2.0, "lineal_path": 3.0, "surface_area": 1.0}
     parts = [{**p, "yardstick": p} for p in per_phase]
     return {
         "r": list(range(5)), "voxel_size": voxel_size, "unit": None if voxel_size is None else "nm", "volumes": 2,
-        "reference": {"shape": [128, 128], "crop": 64}, "phases": per_phase, "representativity": quarters,
-        "memorisation": {"generated": [0.6, 0.7], "micrograph": [0.6, 0.65], "yardstick": 0.6},
+        "reference": {"shape": [128, 128], "crop": 64}, "phases": per_phase,
+        "representativity": [{"error_90": known}] * phases,
+        "memorisation": {"generated": [0.6, 0.7], "micrograph": [0.6, 0.65], "limit": 0.3},
         "true_volume": {"shape": [64, 64, 64], "phases": parts},
     }  # fmt: skip
 
