@@ -11,28 +11,30 @@ import numpy as np
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.options import ImageOptions
 from jaxmicro.errors import UserError
-from jaxmicro.io import read_images, read_rasters
+from jaxmicro.io import FileLayout, read_images, read_rasters
 from jaxmicro.io.preparing import resemblance
+from jaxmicro.io.slices import slice_files
 from jaxmicro.io.volumes import is_zarr
 from jaxmicro.types import Microstructure
 
 
-def read_image(path: Path, options: ImageOptions, console: Console) -> Microstructure:
+def read_image(path: Path, options: ImageOptions, console: Console, *, resample: str | None = None) -> Microstructure:
     """The microstructure in a file, read as the options say; says what the user should know of how it was read."""
     if options.stack == "images":
         raise UserError(f"{path}: --stack images is for 'train' and 'measure'; one image or volume is needed here")
-    return read_several([path], options, console)[0]
+    return read_several([path], options, console, resample=resample)[0]
 
 
-def read_several(paths: Sequence[Path], options: ImageOptions, console: Console) -> tuple[Microstructure, ...]:
+def read_several(
+    paths: Sequence[Path], options: ImageOptions, console: Console, *, resample: str | None = None
+) -> tuple[Microstructure, ...]:
     """Images of one material with the same phases, or the one volume that they are slices of."""
     if not paths:
         raise UserError("Missing file: name at least one image or volume")
     if options.voxel_size is not None and options.voxel_size <= 0:
         raise UserError(f"the voxel size is {options.voxel_size}; expected a positive length")
-    found = read_images(
-        paths, segment=options.segment, voxel_size=options.voxel_size, unit=options.unit, **_parts(options)
-    )
+    how = {"voxel_size": options.voxel_size, "unit": options.unit, "resample": resample} | _parts(options)
+    found = read_images(paths, segment=options.segment, **how)
     for number, structure in enumerate(found):
         name = paths[number] if len(found) == len(paths) else structure.source
         for remark in structure.remarks:
@@ -53,7 +55,7 @@ def related(images: Sequence[Microstructure]) -> bool:
 def grey_levels(paths: Sequence[Path], options: ImageOptions, number: int = 0) -> np.ndarray:
     """What the files hold before they are segmented, of the part that is read: of image `number`."""
     how = _parts(options)
-    return read_rasters(paths, ignore=how["ignore"], crop=how["crop"], stack=options.stack)[number].array
+    return read_rasters(paths, **{key: how[key] for key in ("ignore", "crop", "stack", "layout")})[number].array
 
 
 def _parts(options: ImageOptions) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def _parts(options: ImageOptions) -> dict[str, Any]:
         "ignore": () if options.ignore is None else tuple(map(_value, options.ignore.split(","))),
         "crop": options.crop,
         "stack": options.stack,
+        "layout": FileLayout(options.dataset, options.shape, options.dtype),
     }
 
 
@@ -116,3 +119,15 @@ def volume_files(source: Path) -> list[Path]:
         if found := sorted(source.glob(f"volume_*{suffix}")):
             return found
     raise UserError(f"{source} holds no volumes (volume_000.tif ...); name a file or a run folder of 'reconstruct'")
+
+
+def volume_or_slices(source: Path) -> Path:
+    """The first volume of a run folder; a file, or a folder or pattern of slices, as it is."""
+    if source.is_dir() and not is_zarr(source) and not any(source.glob("volume_*")):
+        return source
+    return volume_files(source)[0]
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """The files that are read for paths: their slices, or themselves."""
+    return [file for path in paths for file in slice_files(path) or [path]]

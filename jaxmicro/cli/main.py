@@ -154,6 +154,12 @@ def _in_one_line(box: str, argv: Sequence[str]) -> str:
     if argv[0] not in verbs:
         return f"no verb {argv[0]!r}; there are {', '.join(verbs)}: see 'jaxmicro --help'"
     options = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(verbs[argv[0]])]
+    given = [word for word in argv[1:] if not word.startswith("--") and os.path.isfile(word)]
+    if len(given) > 1 and said.startswith("Unrecognized"):
+        return (
+            f"{argv[0]} reads one file, and {len(given)} were given ({given[0]} ...); of a volume in slices give the "
+            "folder, or a pattern in quotes, such as 'slices/*.png'"
+        )
     wrong = [word for word in argv[1:] if word.startswith("--") and word.replace("--no-", "--") not in options]
     if wrong and wrong[0] not in options:
         close = difflib.get_close_matches(wrong[0], options, n=1)

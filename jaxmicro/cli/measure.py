@@ -9,7 +9,7 @@ from typing import Any
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console, aligned
-from jaxmicro.cli.inputs import grey_levels, read_several
+from jaxmicro.cli.inputs import files_of, grey_levels, read_several
 from jaxmicro.cli.options import Measure
 from jaxmicro.cli.run_folder import open_run_folder, to_json
 from jaxmicro.errors import UserError
@@ -44,7 +44,8 @@ def _measured(options: Measure, console: Console) -> dict[str, Any]:
     if options.out is None:
         return {"file": name, **pipeline.measure(structure, **what)}
     pipeline.check_r_max(structure, options.r_max)  # before a folder is made
-    folder = open_run_folder("measure", path.stem, options, out=options.out, resume=options.resume, inputs=options.file)
+    read = files_of(options.file)
+    folder = open_run_folder("measure", path.stem, options, out=options.out, resume=options.resume, inputs=read)
     fields: dict[int, dict[str, Any]] = {}  # concentration by phase and axis
     size, unit = structure.voxel_size, structure.unit
 

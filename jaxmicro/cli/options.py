@@ -73,6 +73,12 @@ class ImageOptions:
     """Edge of a pixel in --unit. Default: what the file says."""
     unit: MaybeStr = None
     """Unit of the voxel size: nm, um, mm ... Default: what the file says."""
+    dataset: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """Array to read of a file that holds several: HDF5, VTI, VTK, NPZ, a Zarr group."""
+    shape: Annotated[tuple[int, ...], arg(metavar="Z Y X", help_behavior_hint="")] = ()
+    """Edges of a .raw file, which has no header."""
+    dtype: Annotated[str | None, arg(metavar="TYPE", help_behavior_hint="")] = None
+    """Type of the numbers in a .raw file: uint8, uint16, float32 ...; >u2 for big-endian."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +91,8 @@ class Train(RunOptions, ImageOptions):
     """
 
     micrograph: Annotated[Positional[tuple[Path, ...]], arg(metavar="MICROGRAPH ...")]
-    """Segmented image (PNG, TIFF, NPY, NPZ, Zarr), several of one material at one voxel size (one set of phases and
-    thresholds for all), or a volume whose planes are used. Grey images need --segment.
+    """Segmented image (PNG, TIFF ...), several of one material at one voxel size (one set of phases and thresholds for
+    all), or a volume whose planes are used. Grey images need --segment.
     Phases are numbered from the darkest, as a viewer shows it."""
     phases: MaybeInt = None
     """Number of phases you expect; another number in the image is an error. Default: as many as the image has."""
@@ -252,8 +258,9 @@ class Measure(ImageOptions):
     """
 
     file: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
-    """Image or volume: PNG, TIFF, NPY, NPZ, Zarr or VTI; of several a row for each, and all together. Phases are
-    numbered from the darkest, as a viewer shows it (0 is black, also where the file stores white as 0)."""
+    """Image or volume (PNG, TIFF, VTI, MHA, NRRD, HDF5, Zarr ...), or the folder or 'pattern*.png' of its slices; of
+    several a row for each, and all together. Phases are numbered from the darkest, as a viewer shows it (0 is black,
+    also where the file stores white as 0)."""
     r_max: MaybeInt = None
     """Largest distance of the curves, in voxels. Default: 32, or half the shortest edge if that is less."""
     diffusivity: Literal["volumes", "always", "never"] = "volumes"
@@ -293,14 +300,21 @@ class Evaluate(RunOptions, ImageOptions):
 class Export(ImageOptions):
     """Convert a volume or a micrograph: the ending of TARGET says to what.
 
-    .tif: ImageJ stack, calibrated, opens in Fiji. .vti: ParaView. .npz: NumPy. .zarr: chunked, for large volumes.
-    .safetensors: the trained network of a run folder of 'train', in one file. Voxel size and unit travel along.
+    .tif: ImageJ stack, opens in Fiji. .ome.tif: OME-TIFF. .vti: ParaView. .mha, .nrrd: ITK, 3D Slicer. .h5: HDF5. .npz:
+    NumPy. .zarr: chunked, for large volumes. .ome.zarr: with coarser levels, for napari. Voxel size and unit travel
+    along. .png: an image; .npy: labels only; .stl: the surface of a phase. .safetensors: the trained network of a run
+    folder of 'train', in one file. What is read, and what each format carries: docs/formats.md.
     """
 
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
-    """Image or volume file, or run folder (then its first volume)."""
+    """Image or volume file, folder or pattern of slices, or run folder (then its first volume)."""
     target: Annotated[Positional[Path], arg(metavar="TARGET")]
     """File to write."""
+    resample: Annotated[str | None, arg(metavar="SIZE", help_behavior_hint="")] = None
+    """Make voxels cubic with this edge: 0.1 in the unit of the file, or 100nm. Each phase is interpolated linearly and
+    the largest decides, so that no new values arise; by how much volume fractions moved is printed."""
+    phase: MaybeInt = None
+    """Phase whose surface an STL holds. Default: 1, if there are two."""
     overwrite: bool = False
     """Replace TARGET if it exists."""
     quiet: bool = False

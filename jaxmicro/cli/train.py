@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jaxmicro import models, pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console
-from jaxmicro.cli.inputs import checked_options, grey_levels, read_several
+from jaxmicro.cli.inputs import checked_options, files_of, grey_levels, read_several
 from jaxmicro.cli.options import Train
 from jaxmicro.cli.resume import finished_prior, is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
@@ -42,7 +42,7 @@ def run(options: Train) -> None:
         options,
         out=options.out,
         resume=options.resume,
-        inputs=options.micrograph,
+        inputs=files_of(options.micrograph),
         train=config,
         autoencoder=autoencoder if network.space == "latent" else None,
         prior=network.to_dict(),

@@ -37,7 +37,6 @@ _DAMAGE = re.compile(
 _HARMLESS = re.compile(r"ASCII|Geo|GDAL|TiffTag (3[3-9]\d{3}|[4-9]\d{4}) ")
 _WHITE_IS_ZERO = "the file stores white as 0 (WhiteIsZero) and is read as it is shown: phase 0 is black"
 NO_LAYOUT = FileLayout()
-_KNOWN = "PNG, TIFF, NPY, NPZ, Zarr and VTI"
 
 
 class _Pixels(NamedTuple):
@@ -67,7 +66,8 @@ def read_raster(path: str | Path, layout: FileLayout = NO_LAYOUT) -> Raster:
     elif (name := formats.ending(path)) in formats.READERS:
         raster = formats.READERS[name](path, layout)
     else:
-        raise UserError(f"{path} is not of a known format; {_KNOWN} are read: save it as one of these")
+        known = ", ".join((*_PILLOW, *_TIFF, *formats.READERS))
+        raise UserError(f"{path} is not of a known format; save it as one of {known} or .zarr")
     _check_grid(path, raster.array)
     return raster
 
@@ -75,7 +75,7 @@ def read_raster(path: str | Path, layout: FileLayout = NO_LAYOUT) -> Raster:
 def _check_exists(path: Path) -> None:
     try:
         if path.is_dir() and not volumes.is_zarr(path):
-            raise UserError(f"{path} is a folder, not an image; give an image file ({_KNOWN}) or a Zarr array")
+            raise UserError(f"{path} is a folder, not an image; give an image file or a Zarr array")
         if path.is_file() and path.suffix.lower() == ".zarr":
             raise UserError(f"{path} is a file, but a Zarr array is a folder; copy the whole folder, or unpack it")
         if path.is_file():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def resampled(labels: np.ndarray, phases: int, factors: Sequence[float]) -> np.ndarray:
+def resampled(labels: np.ndarray, phases: int, factors: Sequence[float | int]) -> np.ndarray:
     """Labels of a grid whose voxels are `factors` times as long along each axis.
 
     Each phase is interpolated as a field of 0 and 1, linearly between the centres of voxels, and the largest decides;
@@ -32,7 +32,7 @@ def resampled(labels: np.ndarray, phases: int, factors: Sequence[float]) -> np.n
     return winner
 
 
-def _along(field: np.ndarray, axis: int, edge: int, factor: float) -> np.ndarray:
+def _along(field: np.ndarray, axis: int, edge: int, factor: float | int) -> np.ndarray:
     """Means of a field, linear between voxel centres, over `edge` voxels of `factor` old ones along an axis."""
     if factor > 1:  # differences of the integral of the piecewise constant field are exact means over new voxels
         size = field.shape[axis]

@@ -11,11 +11,14 @@ from jaxmicro import phases
 from jaxmicro.errors import UserError
 from jaxmicro.io.images import NO_LAYOUT, read_raster
 from jaxmicro.io.preparing import cropped, data_bar, unrelated, without
-from jaxmicro.io.raster import FileLayout, Raster
+from jaxmicro.io.raster import FileLayout, Raster, check_size
+from jaxmicro.io.resample import resampled
+from jaxmicro.io.slices import slice_files
 from jaxmicro.levels import Labelled, colour, label
 from jaxmicro.types import Microstructure
-from jaxmicro.units import plain_unit
+from jaxmicro.units import plain_unit, quantity, ratio
 
+_MOST_VOXELS = 1e9  # of a resampled volume
 Stack = Literal["images", "volume"]
 _LUMINANCE = np.array([299, 587, 114])  # thousandths, of red, green and blue: ITU-R BT.601
 
@@ -32,6 +35,7 @@ def read(
     stack: Literal["volume"] | None = None,
     max_phases: int = phases.MAX_PHASES,
     layout: FileLayout = NO_LAYOUT,
+    resample: str | None = None,
 ) -> Microstructure:
     """The microstructure in an image or volume file.
 
@@ -52,6 +56,7 @@ def read(
         stack: "volume" reads planes that look like separate images as a volume; `read_images` reads images.
         max_phases: more distinct values than this are taken for a grey image.
         layout: the array to read of a file that holds several; shape and type of numbers without a header.
+        resample: make voxels cubic with this edge, "0.1" in the unit of the file or "100nm"; see `resample.resampled`.
     Returns:
         The microstructure; what should be known of how it was read is in its `remarks`.
     Raises:
@@ -60,7 +65,7 @@ def read(
     """
     (found,) = read_images(
         [path], segment=segment, voxel_size=voxel_size, unit=unit, merge_rare=merge_rare, ignore=ignore, crop=crop,
-        stack=stack, max_phases=max_phases, layout=layout,
+        stack=stack, max_phases=max_phases, layout=layout, resample=resample,
     )  # fmt: skip
     return found
 
@@ -77,6 +82,7 @@ def read_images(
     stack: Stack | None = None,
     max_phases: int = phases.MAX_PHASES,
     layout: FileLayout = NO_LAYOUT,
+    resample: str | None = None,
 ) -> tuple[Microstructure, ...]:
     """Several micrographs of one material: of the same phases, thresholds and voxel size.
 
@@ -84,20 +90,26 @@ def read_images(
         paths: files, each an image or a volume, or with `stack` a stack of images; images may differ in size.
         stack: "images" takes every plane of a stack as an image of its own; "volume" joins files of one size to a
             volume, in their order. None: each file by itself.
-        segment, voxel_size, unit, merge_rare, ignore, crop, max_phases, layout: as in `read`; values are counted in all
-            images together.
+        segment, voxel_size, unit, merge_rare, ignore, crop, max_phases, layout, resample: as in `read`; values are
+            counted in all images together.
     Raises:
         UserError: as `read`; or the files differ in voxel size or kind.
     """
     rasters = read_rasters(paths, ignore=ignore, crop=crop, stack=stack, layout=layout)
     where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     try:
-        sizes = {_calibration(raster, voxel_size, unit) for raster in rasters}
+        grids = [_factors(raster, voxel_size, unit, resample) for raster in rasters] if resample else None
+        sizes = (
+            {grid[1:] for grid in grids} if grids else {_calibration(raster, voxel_size, unit) for raster in rasters}
+        )
         if len({size[:2] for size in sizes}) > 1:
             known = ", ".join(sorted(f"{size or 'unknown'} {unit or ''}".strip() for size, unit, _ in sizes))
             raise UserError(f"the images have different voxel sizes ({known}); give one with --voxel-size and --unit")
         size, unit, remarks = sizes.pop()
         labels, values, thresholds, said = _phases(rasters, segment, merge_rare, max_phases)
+        if grids:
+            labels, moved = _resampled(labels, len(values), [grid[0] for grid in grids])
+            rasters, said = [replace(raster, periodic=False) for raster in rasters], (*said, moved)
         return tuple(
             Microstructure(
                 each, values, size, unit, raster.source, thresholds, raster.periodic,
@@ -120,7 +132,7 @@ def read_rasters(
     """The parts of files that are read, before they are phases; arguments as `read_images`."""
     if not paths:
         raise UserError("no image given; name at least one file")
-    rasters = [read_raster(path, layout) for path in paths]
+    rasters = [_read(Path(path), layout) for path in paths]
     if stack == "volume" and len(rasters) > 1:
         rasters = [_joined(paths, rasters)]
     if stack == "images":
@@ -165,6 +177,21 @@ def _separate(raster: Raster) -> list[Raster]:
         )
         for number, plane in enumerate(raster.array)
     ]  # fmt: skip
+
+
+def _read(path: Path, layout: FileLayout) -> Raster:
+    """A file, or the slices in a folder or of a pattern as one volume."""
+    files = slice_files(path)
+    if not files:
+        return read_raster(path, layout)
+    first = read_raster(files[0])
+    check_size(path, (len(files), *first.array.shape), first.array.itemsize)
+    if len(files) == 1:
+        return first
+    volume = _joined(files, [first, *(read_raster(file) for file in files[1:])])
+    edge = "" if volume.spacing is None else f", {volume.spacing[0]:.6g} {volume.unit or ''}".rstrip()
+    said = f"read {len(files)} slices, {files[0].name} to {files[-1].name}, taken to be as far apart as pixels{edge}"
+    return replace(volume, remarks=(*volume.remarks, said))
 
 
 def _joined(paths: Sequence[str | Path], rasters: Sequence[Raster]) -> Raster:
@@ -247,6 +274,44 @@ def _by_brightness(found: Labelled) -> Labelled:
     return Labelled([rank[labels] for labels in found.labels], values, (remark, *found.remarks))
 
 
+def _factors(
+    raster: Raster, voxel_size: float | None, unit: str | None, edge: str
+) -> tuple[tuple[float, ...], float, str | None, tuple[str, ...]]:
+    """New edge over old edge along each axis; new voxel size, its unit, and what is to be said of them."""
+    if voxel_size is not None:
+        size, own, said = _calibration(raster, voxel_size, unit)
+        spacing: tuple[float, ...] = (size or 1.0,) * raster.array.ndim
+    else:
+        own, said = plain_unit(unit) if raster.unit is None else raster.unit, raster.size_remarks
+        said = said if unit is None else ()
+        spacing = raster.spacing or ()
+    if not spacing or any(not 0 < one < np.inf for one in spacing):
+        raise UserError("the file does not state all edges of its voxels, so that it cannot be resampled to others")
+    new, new_unit = quantity(edge)
+    factor = 1.0 if new_unit is None else ratio(new_unit, own)
+    if factor is None:
+        raise UserError(f"--resample {edge}: the voxels are in {own or 'no unit'}; give the edge in a unit of length")
+    factors = tuple(new * factor / one for one in spacing)
+    shape = [edge / one for edge, one in zip(raster.array.shape, factors, strict=True)]
+    if min(shape) < 1 or np.prod(shape) > _MOST_VOXELS:
+        edges = " x ".join(f"{max(one, 0):.0f}" for one in shape)
+        raise UserError(f"--resample {edge} would make {edges} voxels; expected 1 to {_MOST_VOXELS:.0e} of them")
+    return factors, new * factor, own, said
+
+
+def _resampled(
+    labels: Sequence[np.ndarray], phases: int, factors: Sequence[tuple[float, ...]]
+) -> tuple[list[np.ndarray], str]:
+    """Labels on the new grids, and by how much volume fractions moved."""
+    found = [resampled(each, phases, by) for each, by in zip(labels, factors, strict=True)]
+    shares = [
+        [np.bincount(a.ravel(), minlength=phases) / a.size for a in pair] for pair in zip(labels, found, strict=True)
+    ]
+    moved = max(float(np.abs(before - after).max()) for before, after in shares)
+    shape = " x ".join(map(str, found[0].shape))
+    return found, f"resampled to {shape} voxels; volume fractions moved by at most {moved:.4f}"
+
+
 def _calibration(
     raster: Raster, voxel_size: float | None, unit: str | None
 ) -> tuple[float | None, str | None, tuple[str, ...]]:
@@ -258,5 +323,5 @@ def _calibration(
         return float(voxel_size), unit, ()
     if unit is not None and (raster.spacing is None or raster.unit is not None):
         raise UserError(f"unit {unit} given without a voxel size; give both (--voxel-size and --unit)")
-    size, unit = raster.voxel_size, plain_unit(unit) or raster.unit
-    return size, None if size is None else unit, raster.size_remarks
+    size, own = raster.voxel_size, plain_unit(unit) or raster.unit
+    return size, None if size is None else own, raster.size_remarks if unit is None else ()

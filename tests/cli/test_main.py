@@ -134,6 +134,29 @@ def test_export_keeps_labels_and_calibration(ending: str, work: Path, here: Path
     assert pipeline.read(f"out{ending}") == pipeline.read(work / "volume.tif")
 
 
+def test_export_makes_voxels_cubic_and_writes_what_other_programs_read(
+    work: Path, here: Path, jaxmicro: Callable[..., Outcome]
+):
+    (here / "flat.raw").write_bytes(bytes([0, 0, 1, 1, 0, 1, 1, 0]) * 8)
+    outcome = jaxmicro("export", "flat.raw", "a.vti", "--shape", 4, 4, 4, "--dtype", "uint8")
+    assert outcome.code == 0 and pipeline.read("a.vti").shape == (4, 4, 4)
+    (here / "b.vti").write_bytes((here / "a.vti").read_bytes().replace(b'"1.0 1.0 1.0"', b'"0.1 0.1 0.2"'))
+    refused = jaxmicro("measure", "b.vti")
+    assert refused.code == 2 and "0.2 x 0.1 x 0.1" in refused.err and "--resample 0.1" in refused.err
+    made = jaxmicro("export", "b.vti", "c.ome.zarr", "--resample", "100nm", "--unit", "um")
+    assert made.code == 0 and "8 x 4 x 4" in made.err
+    assert (pipeline.read("c.ome.zarr").voxel_size, pipeline.read("c.ome.zarr").unit) == (0.1, "um")
+    assert jaxmicro("export", "c.ome.zarr", "c.stl", "--phase", 0).code == 0
+    assert "no voxel of phase 7" in jaxmicro("export", "c.ome.zarr", "d.stl", "--phase", 7).err
+
+
+def test_several_files_for_one_are_answered_with_how_to_give_slices(here: Path, jaxmicro: Callable[..., Outcome]):
+    for name in ("s1.png", "s2.png", "s3.png"):
+        (here / name).write_bytes(b"x")
+    outcome = jaxmicro("export", "s1.png", "s2.png", "s3.png", "a.tif")
+    assert outcome.code == 2 and "in quotes" in outcome.err and outcome.err.count("\n") == 1
+
+
 def test_export_replaces_only_when_told(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     (here / "out.npz").write_text("mine")
     assert jaxmicro("export", work / "volume.tif", "out.npz").code == 2

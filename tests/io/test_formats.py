@@ -15,6 +15,7 @@ import pytest
 from jaxmicro import io
 from jaxmicro.errors import UserError
 from jaxmicro.io import FileLayout, formats, raster
+from jaxmicro.io.resample import resampled
 from jaxmicro.types import Microstructure
 
 DATA = Path(__file__).parents[1] / "data" / "formats"
@@ -293,3 +294,56 @@ def test_a_compression_of_tiff_that_needs_a_package_names_it():
         pytest.skip("imagecodecs is installed")
     line = refusal(DATA / "jpeg2000.tif")
     assert "imagecodecs" in line and "pip install" in line and "damaged" not in line
+
+
+def test_slices_are_read_in_natural_order_from_a_folder_or_a_pattern(tmp_path):
+    from PIL import Image
+
+    for number in range(12):  # 2 before 10
+        levels = np.roll(LEVELS[0], number, axis=1).astype(np.uint8)
+        Image.fromarray(levels).save(tmp_path / f"slice{number}.png", dpi=(0.0254 / 65e-9,) * 2)
+    expected = np.stack([np.roll(LABELS[0], number, axis=1) for number in range(12)])
+    for path in (tmp_path, tmp_path / "slice*.png"):
+        found = io.read(path, stack="volume")
+        np.testing.assert_array_equal(found.labels, expected)
+        assert found.voxel_size == pytest.approx(65, rel=1e-6) and "12 slices" in " ".join(found.remarks)
+    Image.fromarray(LEVELS[0][:3].astype(np.uint8)).save(tmp_path / "slice12.png")
+    assert "differs in size" in refusal_of_cubes(tmp_path)
+    (tmp_path / "slice12.png").rename(tmp_path / "slice12.jpg")
+    assert ".jpg, .png" in refusal_of_cubes(tmp_path)
+    assert "matches no file" in refusal_of_cubes(tmp_path / "none*.png")
+    (tmp_path / "config.json").write_text("{}")
+    assert "run folder" in refusal_of_cubes(tmp_path)
+
+
+def test_resampling_splits_voxels_exactly_and_keeps_fractions():
+    k, j, i = np.indices((24, 48, 48))
+    ball = ((2 * (k - 11.5)) ** 2 + (j - 23.5) ** 2 + (i - 23.5) ** 2 < 18**2).astype(np.uint8)  # voxels of 2 x 1 x 1
+    cubic = resampled(ball, 2, (0.5, 1, 1))
+    k, j, i = np.indices((48, 48, 48))
+    expected = (k - 23.5) ** 2 + (j - 23.5) ** 2 + (i - 23.5) ** 2 < 18**2
+    assert (cubic != expected).mean() < 0.01  # within half a voxel of the surface, which holds 3 % of the voxels
+    assert cubic.mean() == pytest.approx(expected.mean(), abs=0.002)
+    for factors in ((2, 2, 2), (1.5, 1.5, 1.5), (0.7, 1.0, 1.3)):
+        assert resampled(cubic, 2, factors).mean() == pytest.approx(cubic.mean(), abs=0.01)  # as its docstring states
+    np.testing.assert_array_equal(resampled(LABELS, 3, (1, 1, 1)), LABELS)
+    np.testing.assert_array_equal(
+        resampled(np.repeat(LABELS, 3, axis=0), 3, (3, 1, 1)), LABELS
+    )  # means over whole voxels
+    assert set(np.unique(resampled(2 * (LABELS // 2), 3, (0.3, 0.4, 0.5)))) == {0, 2}  # no phase between two
+
+
+def test_a_volume_that_is_not_cubic_is_made_so(tmp_path):
+    found = io.read(DATA / "itk_flat.mha", resample="0.1", unit="um")
+    assert (found.shape, found.voxel_size, found.unit) == ((12, 5, 6), 0.1, "um")
+    np.testing.assert_array_equal(found.labels[1::3], LABELS)  # the middle of each three is the old slice
+    assert "12 x 5 x 6" in " ".join(found.remarks)
+    assert io.read(DATA / "itk_flat.mha", resample="200nm", unit="um").voxel_size == pytest.approx(0.2)
+    with pytest.raises(UserError, match="unit of length"):
+        io.read(DATA / "itk_flat.mha", resample="100nm")
+    with pytest.raises(UserError, match="not a length"):
+        io.read(DATA / "itk_flat.mha", resample="fine")
+    with pytest.raises(UserError, match="voxels; expected"):
+        io.read(DATA / "itk_flat.mha", resample="1e-9")
+    with pytest.raises(UserError, match="does not state all edges"):
+        io.read(DATA / "zstd.tif", resample="0.1")
