@@ -1,5 +1,7 @@
 """Laws of the diffusivities that `measure` reports."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -109,3 +111,35 @@ def test_elements_bound_finite_volumes_from_above_within_hashin_and_shtrikman():
     for along in found["axes"].values():
         assert 0 < along["finite_volume"] <= along["mean"] <= along["q1"] < upper
         assert along["tortuosity_factor"] == pytest.approx(0.6 / along["finite_volume"], rel=1e-3)
+
+
+def test_a_report_states_diffusivity_and_tortuosity_of_each_phase_and_axis_also_of_the_true_volume():
+    layers = np.indices((8,) * 3)[0] // 2 % 2
+    volume = dataclasses.replace(structure(layers), periodic=True)
+    found = pipeline.diffusivities(
+        [volume, volume], truth=structure(np.repeat(layers, 2, axis=2)), held=("two_point", "diffusivity.1.x")
+    )
+    assert found["sub_volumes"] == 2
+    across, along = (found["phases"][1]["axes"][axis] for axis in "zx")
+    for name in ("diffusivity", "diffusivity_periodic"):
+        assert across[name]["mean"] == 0 and along[name]["volumes"] == pytest.approx([0.5, 0.5], abs=1e-6)
+    for name in ("tortuosity_factor", "tortuosity_factor_periodic"):
+        assert across[name]["mean"] == np.inf and along[name]["mean"] == pytest.approx(1.0, abs=1e-5)
+    assert along["diffusivity"]["reference"] == pytest.approx(0.5, abs=1e-6)
+    assert along["diffusivity"]["parts"] == pytest.approx([0.5, 0.5], abs=1e-6)
+    assert along["target"] and not across["target"]
+    windows = pipeline.diffusivities([structure(layers)])["phases"][1]["axes"]["x"]
+    assert windows["diffusivity_periodic"] is None and windows["target"] is None
+
+
+def test_a_phase_that_connects_through_the_wrap_alone_conducts_in_the_periodic_number_only():
+    helix = np.zeros((8, 8, 8))  # a voxel chain that goes around y while it goes around z
+    for z in range(8):
+        helix[z, z, 4] = helix[z, (z + 1) % 8, 4] = 1
+    volume = dataclasses.replace(structure(np.roll(helix, 4, axis=1)), periodic=True)
+    axes = pipeline.diffusivities([volume])["phases"][1]["axes"]
+    assert axes["z"]["diffusivity"]["mean"] == 0  # cut where it goes through the face
+    assert axes["z"]["diffusivity_periodic"]["mean"] > 0 and axes["x"]["diffusivity_periodic"]["mean"] == 0
+    assert axes["z"]["diffusivity_periodic"]["mean"] == pytest.approx(
+        axes["y"]["diffusivity_periodic"]["mean"], rel=1e-5
+    )

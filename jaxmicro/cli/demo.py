@@ -30,7 +30,9 @@ def run(options: Demo) -> None:
     if micrograph is None:
         raise UserError("the bundled micrograph is missing from this installation; install jaxmicro again")
     shape, sampling = three_edges(options.size), sampling_of(options, prior)
-    pipeline.sampling_config(prior, shape=shape, sampling=sampling)  # refuses what cannot be before a folder is made
+    resolved = pipeline.sampling_config(
+        prior, shape=shape, sampling=sampling
+    )  # refuses what cannot be before a folder is made
     folder = open_run_folder("demo", "", options, out=options.out, resume=options.resume)
     write(folder.file("micrograph.npz"), micrograph)
     folder.write_figures({"phases": figures.phases(micrograph)})
@@ -54,7 +56,10 @@ def run(options: Demo) -> None:
     else:
         console.remark("3. no design: the pores of so small a volume conduct nothing along z")
     console.remark("4. evaluation: sections of the reconstructed volume against the micrograph")
-    report = write_report(folder, console, volumes, micrograph, title="jaxmicro demo: fuel-cell electrode", more=more)
+    report = write_report(
+        folder, console, volumes, micrograph, title="jaxmicro demo: fuel-cell electrode", more=more,
+        held=pipeline.held_statistics(prior, resolved),
+    )  # fmt: skip
     if report is not None and not options.quiet:
         console.result(summary(report))
     console.remark(f"done in {duration(time.monotonic() - began)}; open {folder.path / 'report.html'}")

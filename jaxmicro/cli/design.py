@@ -66,6 +66,7 @@ def run(options: Design) -> None:
         release=options.release,
     )
     resolved = pipeline.sampling_config(prior, shape=shape, sampling=sampling)
+    held = pipeline.held_in_design(prior, resolved, targets, method=options.method, release=options.release)
     _warn(console, targets, reference)
     scale = pipeline.scale_of(prior)
     console.remark(f"targets: {', '.join(scale.text(t) if isinstance(t, Target) else str(t) for t in targets)}")
@@ -73,7 +74,7 @@ def run(options: Design) -> None:
     folder = open_run_folder(
         "design", name, options, out=options.out, resume=options.resume, inputs=[pipeline.prior_path(options.source)],
         sampling=dataclasses.replace(resolved, shape=shape), distillation=distillation, prior=prior.config.to_dict(),
-        targets=targets,
+        targets=targets, held=held,
     )  # fmt: skip
     design_into(
         folder,
@@ -92,7 +93,7 @@ def run(options: Design) -> None:
         sampling=sampling,
         distillation=distillation,
     )
-    records = _report(folder, console, options, reference)
+    records = _report(folder, console, options, reference, held)
     if not all(record["met"] for record in records):
         raise TargetsMissed(_missed(records, options, folder))
 
@@ -161,7 +162,9 @@ def design_into(
     )
 
 
-def _report(folder: RunFolder, console: Console, options: Design, reference) -> list[dict[str, Any]]:
+def _report(
+    folder: RunFolder, console: Console, options: Design, reference, held: Sequence[str]
+) -> list[dict[str, Any]]:
     """The table of all designs, and the comparison of the designed volumes with the micrograph; the records."""
     records = [files.unsealed(folder.path / f"design_{n:03d}.json") for n in range(options.volumes)]
     folder.write_json("designs.json", {"schema": SCHEMA, "designs": records})
@@ -180,7 +183,8 @@ def _report(folder: RunFolder, console: Console, options: Design, reference) -> 
     title, heading = _title(list(made.values())), "What the design does to all phases and axes (mean over the volumes)"
     asked = [Target(t["quantity"], t["phase"], 0.0, t["axis"]).name for t in next(iter(made.values()))["targets"]]
     report = write_report(
-        folder, console, volumes, reference, title=title, more=pictures, tables={heading: effects}, targets=asked
+        folder, console, volumes, reference, title=title, more=pictures, tables={heading: effects}, held=held,
+        diffusivity=not options.no_diffusivity, targets=asked,
     )  # fmt: skip
     if report is not None and not options.quiet:
         console.result(summary(report))

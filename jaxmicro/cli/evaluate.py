@@ -1,16 +1,19 @@
 """`jaxmicro evaluate`: volumes against their micrograph."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console, aligned
 from jaxmicro.cli.inputs import read_image, volume_files
+from jaxmicro.cli.measure import BYTES_PER_VOXEL, LARGE
 from jaxmicro.cli.options import Evaluate, ImageOptions
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import check_comparable, report_html, warnings
+from jaxmicro.evaluate import check_comparable, held_table, independent_table, report_html, warnings
 from jaxmicro.types import Microstructure
 
 
@@ -41,6 +44,8 @@ def run(options: Evaluate) -> None:
         true_volume=true_volume,
         r_max=options.r_max,
         seed=options.seed,
+        held=held_in(paths),
+        diffusivity=not options.no_diffusivity,
     )
     if report is not None and not options.quiet:
         console.result(summary(report))
@@ -68,18 +73,34 @@ def write_report(
     true_volume: Microstructure | None = None,
     r_max: int = 32,
     seed: int = 0,
+    held: Sequence[str] | None = None,
+    diffusivity: bool = True,
     more: Mapping[str, bytes] | None = None,
     tables: Mapping[str, Sequence[Sequence[str]]] | None = None,
     targets: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """evaluation.json, figures (and `more`) and report.html (with `tables`); without a reference pictures of the
-    volumes only."""
+    volumes only.
+
+    Args:
+        held, diffusivity: as in `pipeline.evaluate`.
+    """
     if reference is None:
         console.remark("no micrograph to compare with: give one with --reference for a report")
         folder.write_figures(figures.of_volumes(volumes))
         return None
     console.remark(f"comparing with {reference.source or 'the micrograph'} ...")
-    report = pipeline.evaluate(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed, targets=targets)
+    largest = max(volume.labels.size for volume in volumes)
+    if diffusivity and largest >= LARGE:
+        need = BYTES_PER_VOXEL * largest / 1e9
+        console.remark(
+            f"diffusivities of {largest} voxels: about {need:.0f} GB of memory, and minutes; --no-diffusivity leaves "
+            "them out"
+        )
+    report = pipeline.evaluate(
+        volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed, held=held, targets=targets,
+        diffusivity=diffusivity, progress=console.progress,
+    )  # fmt: skip
     folder.write_json("evaluation.json", report)
     pictures = {**figures.of_volumes(volumes, reference), **figures.of_evaluation(report), **(more or {})}
     folder.write_figures({name: png for name, png in pictures.items() if name not in (more or {})})
@@ -92,19 +113,39 @@ def write_report(
     return report
 
 
+def held_in(paths: Sequence[Path]) -> tuple[str, ...] | None:
+    """What was held when volumes were made, by the config.json that the runs that made them left beside them; None
+    where that is not known of each."""
+    found = []
+    for folder in {path.parent for path in paths}:
+        try:
+            held = json.loads((folder / "config.json").read_text())["held"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if not isinstance(held, list) or not all(isinstance(name, str) for name in held):
+            return None
+        found.append(held)
+    return tuple(name for name in found[0] if all(name in other for other in found))
+
+
 def summary(report: dict[str, Any]) -> str:
-    """Error rates per phase, as a table."""
-    rows = [["phase", "volume fraction", "micrograph", "S2 error [%]", "lineal path error [%]", "surface ratio"]]
-    for phase in report["phases"]:
-        fraction, ratio = phase["volume_fraction"], phase["surface_area"]["ratio"]
-        rows.append(
-            [
-                str(phase["phase"]),
-                f"{fraction['mean']:.4f}",
-                f"{fraction['reference']:.4f}",
-                f"{phase['two_point']['error_rate']:.2f}",
-                f"{phase['lineal_path']['error_rate']:.2f}",
-                f"{ratio:.3f}" if ratio is not None else "-",
-            ]
+    """What was held and what nothing held, as two tables with a column for each phase; `*` marks what differs."""
+    phases = len(report["phases"])
+    tables = held_table(report), independent_table(report)
+    width = max(len(name) for table in tables for name, _ in table.rows)
+    lines = []
+    for table in tables:
+        rows = [["", *(f"phase {p}" for p in range(phases))]]
+        rows += [
+            [name.ljust(width), *(cell.text + ("*" if cell.outside else " ") for cell in cells)]
+            + [""] * (phases - len(cells))
+            for name, cells in table.rows
+        ]
+        lines += [table.title, aligned(rows), ""]
+    found = report["independent"]
+    if found["crops"] > 1:
+        lines.append(
+            f"( ) micrograph ± what the scatter of its {found['crops']} crops of {found['window']} x {found['window']} "
+            f"explains; * differs by more: {len(found['outside'])} of {found['compared']}"
         )
-    return aligned(rows)
+    return "\n".join(lines)

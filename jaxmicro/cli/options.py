@@ -185,6 +185,9 @@ class Reconstruct(RunOptions, Sampling):
     """File formats of the volumes."""
     no_report: bool = False
     """Write volumes only."""
+    no_diffusivity: bool = False
+    """Leave the diffusivities and tortuosity factors out of the report: seconds for 64 voxels a side, minutes and
+    gigabytes for 256."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +243,9 @@ class Design(RunOptions, Sampling):
     """File formats of the volumes."""
     no_report: bool = False
     """Write volumes, their table and pictures only."""
+    no_diffusivity: bool = False
+    """Leave the diffusivities and tortuosity factors out of the report: seconds for 64 voxels a side, minutes and
+    gigabytes for 256."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,8 +285,10 @@ class Measure(ImageOptions):
 class Evaluate(RunOptions, ImageOptions):
     """Compare volumes with the micrograph they should look like, and with a true volume where there is one.
 
-    Two-point correlation and lineal path of the volumes' sections against those of the micrograph, surface areas,
-    percolation, a check that the volumes do not copy the micrograph, and how representative the micrograph itself is.
+    What is held while volumes are made (fractions, two-point correlation, lineal path, interface) beside what nothing
+    holds (Euler density, clusters, specks, chords, triple points, each with what the micrograph's own scatter explains;
+    in 3D diffusivities, tortuosity factors, percolation), a check that the volumes do not copy the micrograph, and how
+    representative the micrograph itself is. What was held is known of volumes in the run folder that made them.
     S2 is radial in sections (all pairs of periodic volumes, else those in the window); surface areas are edges of
     pixels in sections, of which only the ratio to the micrograph's means something. Writes evaluation.json, figures and
     report.html, one file that opens in any browser.
@@ -294,6 +302,9 @@ class Evaluate(RunOptions, ImageOptions):
     """A measured volume of the same material, to compare with in 3D."""
     r_max: int = 32
     """Largest distance of the curves, in voxels; at most half the shortest edge is used."""
+    no_diffusivity: bool = False
+    """Leave the diffusivities and tortuosity factors out of the report: seconds for 64 voxels a side, minutes and
+    gigabytes for 256."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxmicro import pipeline
 from jaxmicro.cli.console import Console
-from jaxmicro.cli.evaluate import write_report
+from jaxmicro.cli.evaluate import summary, write_report
 from jaxmicro.cli.inputs import checked_options, three_edges
 from jaxmicro.cli.options import Reconstruct, Sampling
 from jaxmicro.cli.resume import drop_damaged_arrays, is_made
@@ -45,6 +45,7 @@ def run(options: Reconstruct) -> None:
             + "; ".join(" ".join(f"{fraction:.3f}" for fraction in each) for each in drawn)
             + ("" if options.volumes % 2 == 0 else " (an odd number: the last volume has no opposite)")
         )
+    statistics = pipeline.held_statistics(prior, resolved, fractions)
     name = Path(options.source).name.removesuffix(".safetensors")
     folder = open_run_folder(
         "reconstruct",
@@ -56,6 +57,7 @@ def run(options: Reconstruct) -> None:
         sampling=dataclasses.replace(resolved, shape=shape),
         fractions=held,
         prior=prior.config.to_dict(),
+        held=statistics,
     )
     volumes = sample_into(
         folder,
@@ -71,7 +73,12 @@ def run(options: Reconstruct) -> None:
         together=options.together,
     )
     if not options.no_report:
-        write_report(folder, console, volumes, reference, title=f"Volumes from {name}")
+        report = write_report(
+            folder, console, volumes, reference, title=f"Volumes from {name}", diffusivity=not options.no_diffusivity,
+            held=statistics,
+        )  # fmt: skip
+        if report is not None and not options.quiet:
+            console.result(summary(report))
     console.remark(f"{len(volumes)} volume{'s' * (len(volumes) > 1)} in {folder.path}")
 
 

@@ -1,10 +1,12 @@
 """Evaluation: how close generated volumes are to the micrograph, and to the true volume where there is one."""
 
-from jaxmicro.evaluate.compare import check_comparable, compare
+from jaxmicro.evaluate.compare import check_comparable, compare, sub_volumes
 from jaxmicro.evaluate.fidelity import grey, mean_absolute_error, peak_signal_to_noise, structural_similarity
 from jaxmicro.evaluate.findings import micrograph_directions, summarise, warnings
+from jaxmicro.evaluate.independent import HOLDABLE, chord_distance, independent
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
+from jaxmicro.evaluate.overview import held_table, independent_table, overview
 from jaxmicro.evaluate.report import report_html
 from jaxmicro.evaluate.representativity import integral_range, representativity, standard_error
 from jaxmicro.evaluate.scatter import fraction_covariance, phase_covariance
@@ -12,7 +14,9 @@ from jaxmicro.evaluate.slice_map import code_summary, consecutive_distance, flat
 from jaxmicro.evaluate.statistics import mean_lineal_path, slice_statistics
 
 __all__ = [
+    "HOLDABLE",
     "check_comparable",
+    "chord_distance",
     "code_summary",
     "compare",
     "consecutive_distance",
@@ -20,12 +24,16 @@ __all__ = [
     "flat_map",
     "fraction_covariance",
     "grey",
+    "held_table",
+    "independent",
+    "independent_table",
     "integral_range",
     "mean_absolute_error",
     "mean_lineal_path",
     "memorisation",
     "micrograph_directions",
     "normalised_two_point",
+    "overview",
     "peak_signal_to_noise",
     "phase_covariance",
     "relative_area_error",
@@ -35,6 +43,7 @@ __all__ = [
     "slice_statistics",
     "standard_error",
     "structural_similarity",
+    "sub_volumes",
     "summarise",
     "warnings",
 ]

@@ -2,15 +2,25 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import chi2
 
-from jaxmicro.descriptors import dependent_steps, isotropic_slice_steps, percolating_fraction, slice_steps
+from jaxmicro.descriptors import (
+    dependent_steps,
+    euler_density,
+    isotropic_slice_steps,
+    percolating_fraction,
+    slice_steps,
+)
 from jaxmicro.errors import UserError
+from jaxmicro.evaluate.independent import HOLDABLE, independent
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, relative_area_error, shape_error
+from jaxmicro.evaluate.overview import overview
 from jaxmicro.evaluate.representativity import ODD, representativity
+from jaxmicro.evaluate.rounding import AXES, by_axis, mean_and_spread, number, numbers
 from jaxmicro.evaluate.statistics import (
     PlaneStatistics,
     VolumeStatistics,
@@ -23,7 +33,6 @@ from jaxmicro.phases import in_phases_of
 from jaxmicro.types import ArrayLike, Microstructure, check_all_phases
 from jaxmicro.units import same_length
 
-AXES = ("z", "y", "x")
 _CROP = 64  # edge of the crops of the micrograph whose scatter is reported, pixels
 _CROPS = 64  # at most this many of them
 _SUB_VOLUMES = 8  # at most this many sub-volumes of a true volume as yardstick
@@ -38,6 +47,7 @@ def compare(
     patches: int = 48,
     seed: int = 0,
     targets: Sequence[str] = (),
+    held: Sequence[str] | None = None,
 ) -> dict:
     """How close volumes are to their micrograph: numbers and curves for a report, as a dictionary that JSON can hold.
 
@@ -55,10 +65,14 @@ def compare(
         patches: patches for the memorisation search (0: leave it out); see `memorisation`.
         seed: of the places of these patches.
         targets: what the volumes were designed for, as "diffusivity.0.x": findings do not wonder at it.
+        held: what was held when the volumes were made, names of `independent.HOLDABLE`, and targets of a design; None:
+            not known. It is marked: what was held shows that holding works, not that the material is right.
     Returns:
-        {"r_max", "r", "voxel_size", "unit", "volumes", "periodic", "shapes", "reference", "phases": [per phase:
+        {"overview" (what was held and what nothing held, side by side), "held", "independent" (see `independent`),
+        "r_max", "r", "voxel_size", "unit", "volumes", "periodic", "shapes", "reference", "phases": [per phase:
         "volume_fraction", "two_point", "lineal_path", "surface_area", "relative_surface_area", "percolating_fraction",
-        "slice_steps"], "memorisation", "representativity", "targets", "true_volume"}; None where they do not apply.
+        "slice_steps"], "memorisation", "representativity", "targets", "true_volume", "transport"}; None where they do
+        not apply; "transport" is left to `pipeline.evaluate`.
         A curve holds "reference", "mean", "std" (over volumes), "volumes", "error_rate" (of the mean),
         "error_rate_volumes", and more. "slice_steps" is the change of a volume fraction from slice to slice, over that
         of a material with the S2 of these planes that looks alike in all directions (roots of mean squares; None where
@@ -81,7 +95,9 @@ def compare(
     original = _on_host(measure(reference.labels, phases=phases, r_max=r_max))
     scatter = _crop_scatter(reference.labels, phases, r_max) if flat else None
     sized = next((m for m in (reference, *volumes) if m.voxel_size is not None), reference)
-    return {
+    report = {
+        "held": None if held is None else list(held),
+        "independent": independent(volumes, reference, r_max=r_max, held=held),
         "r_max": r_max,
         "r": list(range(r_max + 1)),
         "voxel_size": sized.voxel_size,
@@ -94,7 +110,7 @@ def compare(
             "shape": list(reference.labels.shape),
             "crop": min(_CROP, *reference.labels.shape),
         },
-        "phases": [_phase_report(p, made, original, scatter, volumes) for p in range(phases)],
+        "phases": [_marked(_phase_report(p, made, original, scatter, volumes), held) for p in range(phases)],
         "memorisation": memorisation([v.labels for v in volumes], reference.labels, phases, patches=patches, seed=seed)
         if flat and patches
         else None,
@@ -105,7 +121,9 @@ def compare(
         else None,
         "targets": list(targets),
         "true_volume": _compare_3d(volumes, true_volume, phases, r_max) if true_volume else None,
+        "transport": None,
     }
+    return {"overview": overview(report), **report}
 
 
 def check_comparable(
@@ -168,20 +186,28 @@ def _phase_report(
         "phase": p,
         "volume_fraction": _scalar([m.volume_fraction[p] for m in made], original.volume_fraction[p]),
         "two_point": _plane_curve("two_point", p, made, original, scatter)
-        | {"shape_error": _number(_shape_error_of_mean(p, made, original))},
+        | {"shape_error": number(_shape_error_of_mean(p, made, original))},
         "lineal_path": _plane_curve("lineal_path", p, made, original, scatter),
         "surface_area": _scalar([m.boundary_length[:, p].mean() for m in made], original.boundary_length[:, p].mean())
-        | {"axes": _by_axis(np.mean([m.boundary_length[:, p] for m in made], axis=0))},
+        | {"axes": by_axis(np.mean([m.boundary_length[:, p] for m in made], axis=0))},
         "relative_surface_area": _scalar(
             [m.relative_area[:, p].mean() for m in made], original.relative_area[:, p].mean()
         ),
-        "percolating_fraction": _mean_and_spread([np.mean(f) for f in percolating])
-        | {"axes": _by_axis(np.mean(percolating, axis=0))},
-        "slice_steps": _mean_and_spread(np.sqrt(np.mean(steps, axis=1)))
-        | {"axes": _by_axis(np.sqrt(np.mean(steps, axis=0))), "expected_99": _expected_steps(p, made, volumes)}
+        "percolating_fraction": mean_and_spread([np.mean(f) for f in percolating])
+        | {"axes": by_axis(np.mean(percolating, axis=0))},
+        "slice_steps": mean_and_spread(np.sqrt(np.mean(steps, axis=1)))
+        | {"axes": by_axis(np.sqrt(np.mean(steps, axis=0))), "expected_99": _expected_steps(p, made, volumes)}
         if np.all(np.isfinite(steps))
         else None,
     }
+
+
+def _marked(phase: dict, held: Sequence[str] | None) -> dict:
+    """The report of a phase, with what was held marked."""
+    for name in HOLDABLE:
+        if phase[name] is not None:
+            phase[name]["held"] = None if held is None else name in held
+    return phase
 
 
 def _slice_steps(volume: Microstructure, p: int, planes: PlaneStatistics) -> np.ndarray:
@@ -198,7 +224,7 @@ def _expected_steps(p: int, made: list[PlaneStatistics], volumes: Sequence[Micro
     counts = np.sum([v.labels.shape for v in volumes], axis=0)
     freedom = np.maximum(counts / dependent_steps(s2 - s2[0] ** 2), 1.0)
     tail = (1 - ODD) / len(AXES) / 2
-    return _by_axis(np.sqrt(chi2.ppf([[tail], [1 - tail]], freedom) / freedom).T)
+    return by_axis(np.sqrt(chi2.ppf([[tail], [1 - tail]], freedom) / freedom).T)
 
 
 def _plane_curve(
@@ -213,13 +239,13 @@ def _plane_curve(
     reference = getattr(original, name)[:, p].mean(axis=0)
     reference_along = getattr(original, name + "_along")[:, p]
     report = _curve(per_axis.mean(axis=1), reference)
-    report["axes"] = _by_axis(per_axis.mean(axis=0))  # planes normal to each axis
-    report["error_rate_axes"] = _by_axis([error_rate(c, reference) for c in per_axis.mean(axis=0)])
-    report["directions"] = _by_axis(along)  # along each direction of the volume
+    report["axes"] = by_axis(per_axis.mean(axis=0))  # planes normal to each axis
+    report["error_rate_axes"] = by_axis([error_rate(c, reference) for c in per_axis.mean(axis=0)])
+    report["directions"] = by_axis(along)  # along each direction of the volume
     report["reference_directions"] = dict(
-        zip(AXES[-len(reference_along) :], [_numbers(c) for c in reference_along], strict=True)
+        zip(AXES[-len(reference_along) :], [numbers(c) for c in reference_along], strict=True)
     )
-    report["reference_crops_std"] = _numbers(scatter[name][p]) if scatter else None
+    report["reference_crops_std"] = numbers(scatter[name][p]) if scatter else None
     return report
 
 
@@ -228,13 +254,13 @@ def _curve(curves: np.ndarray, reference: ArrayLike) -> dict:
     mean = curves.mean(axis=0)
     rates = [error_rate(c, reference) for c in curves]
     return {
-        "reference": _numbers(reference),
-        "mean": _numbers(mean),
-        "std": _numbers(curves.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros_like(mean)),
-        "volumes": [_numbers(c) for c in curves],
-        "error_rate": _number(error_rate(mean, reference)),
-        "error_rate_volumes": _numbers(rates),
-        "relative_area_error": _number(relative_area_error(mean, reference)),
+        "reference": numbers(reference),
+        "mean": numbers(mean),
+        "std": numbers(curves.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros_like(mean)),
+        "volumes": [numbers(c) for c in curves],
+        "error_rate": number(error_rate(mean, reference)),
+        "error_rate_volumes": numbers(rates),
+        "relative_area_error": number(relative_area_error(mean, reference)),
     }
 
 
@@ -247,16 +273,11 @@ def _scalar(values: Sequence | np.ndarray, reference: float | ArrayLike) -> dict
     """Values of the volumes against one of the reference: mean, spread, ratio, and error in percent."""
     ratio = float(np.mean(values) / reference) if reference > 0 else None
     return {
-        "reference": _number(reference),
-        **_mean_and_spread(values),
-        "ratio": None if ratio is None else _number(ratio),
-        "error_percent": None if ratio is None else _number(100 * abs(ratio - 1)),
+        "reference": number(reference),
+        **mean_and_spread(values),
+        "ratio": None if ratio is None else number(ratio),
+        "error_percent": None if ratio is None else number(100 * abs(ratio - 1)),
     }
-
-
-def _mean_and_spread(values: Sequence | np.ndarray) -> dict:
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {"mean": _number(np.mean(values)), "std": _number(spread), "volumes": _numbers(values)}
 
 
 def _percolation(phase: np.ndarray) -> list[float]:
@@ -285,9 +306,10 @@ def _compare_3d(volumes: Sequence[Microstructure], truth: Microstructure, phases
     """S2, lineal path, interface area and percolation in 3D against the true volume, and of its sub-volumes against
     it."""
     shape = np.min([v.labels.shape for v in volumes], axis=0)
-    blocks = _sub_volumes(truth.labels, shape)
+    blocks = sub_volumes(truth.labels, shape)
     original = _on_host(volume_statistics(truth.labels, phases=phases, r_max=r_max, periodic=truth.periodic))
     made = [_on_host(volume_statistics(v.labels, phases=phases, r_max=r_max, periodic=v.periodic)) for v in volumes]
+    parts = [replace(truth, labels=b, periodic=False) for b in blocks]
     yardstick = [_on_host(volume_statistics(b, phases=phases, r_max=r_max)) for b in blocks]
     whole = [_percolation(truth.labels == p) for p in range(phases)]
     return {
@@ -299,11 +321,21 @@ def _compare_3d(volumes: Sequence[Microstructure], truth: Microstructure, phases
             {
                 "phase": p,
                 **_phase_3d(p, made, original, [v.labels for v in volumes], whole[p]),
-                "yardstick": _phase_3d(p, yardstick, original, blocks, whole[p]) if blocks else None,
+                "euler_density": _euler_density(p, volumes, truth),
+                "yardstick": _phase_3d(p, yardstick, original, blocks, whole[p])
+                | {"euler_density": _euler_density(p, parts, truth)}
+                if blocks
+                else None,
             }
             for p in range(phases)
         ],
     }
+
+
+def _euler_density(p: int, volumes: Sequence[Microstructure], truth: Microstructure) -> dict:
+    """Euler characteristic of a phase per voxel; it may be negative, so that no ratio is of use."""
+    of = [float(euler_density(v.labels == p, periodic=v.periodic)) for v in (truth, *volumes)]
+    return {"reference": number(of[0]), **mean_and_spread(of[1:])}
 
 
 def _phase_3d(
@@ -318,16 +350,16 @@ def _phase_3d(
     return {
         "volume_fraction": _scalar(s2[:, 0], original.two_point[p, 0]),
         "two_point": _curve(s2, original.two_point[p])
-        | {"shape_error": _number(shape_error(s2.mean(axis=0), original.two_point[p]))},
+        | {"shape_error": number(shape_error(s2.mean(axis=0), original.two_point[p]))},
         "lineal_path": _curve(np.array([m.lineal_path[p] for m in made]), original.lineal_path[p]),
         "surface_area": _scalar([m.boundary_area[p] for m in made], original.boundary_area[p]),
-        "percolating_fraction": {"reference": _number(np.mean(whole)), "reference_axes": _by_axis(whole)}
-        | _mean_and_spread([np.mean(f) for f in percolating])
-        | {"axes": _by_axis(np.mean(percolating, axis=0))},
+        "percolating_fraction": {"reference": number(np.mean(whole)), "reference_axes": by_axis(whole)}
+        | mean_and_spread([np.mean(f) for f in percolating])
+        | {"axes": by_axis(np.mean(percolating, axis=0))},
     }
 
 
-def _sub_volumes(labels: np.ndarray, shape: np.ndarray) -> list[np.ndarray]:
+def sub_volumes(labels: np.ndarray, shape: np.ndarray) -> list[np.ndarray]:
     """Disjoint sub-volumes of a shape, evenly chosen; none where the volume holds fewer than two."""
     counts = [n // int(edge) for n, edge in zip(labels.shape, shape, strict=True)]
     total = int(np.prod(counts))
@@ -336,15 +368,3 @@ def _sub_volumes(labels: np.ndarray, shape: np.ndarray) -> list[np.ndarray]:
     chosen = np.unique(np.linspace(0, total - 1, _SUB_VOLUMES).round().astype(int))
     corners = [np.multiply(np.unravel_index(k, counts), shape) for k in chosen]
     return [labels[tuple(slice(c, c + e) for c, e in zip(corner, shape, strict=True))] for corner in corners]
-
-
-def _by_axis(values) -> dict:
-    return {axis: _numbers(v) if np.ndim(v) else _number(v) for axis, v in zip(AXES, values, strict=True)}
-
-
-def _number(value) -> float:
-    return float(f"{float(value):.6g}")
-
-
-def _numbers(values) -> list[float]:
-    return [_number(v) for v in values]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxmicro.evaluate.overview import doubts, evidence
 from jaxmicro.evaluate.representativity import differences
 
 # What is off by more is warned of, if also a true piece of the material would hardly be as far off: see "volumes_99".
@@ -17,7 +18,7 @@ _TITLES = {"two_point": "two-point correlation", "lineal_path": "lineal path"}
 
 def summarise(report: dict) -> list[str]:
     """The result of `compare` in a few sentences for a reader who knows the material, not the software."""
-    lines = [_what(report), _how_close(report)]
+    lines = [_what(report), *evidence(report), _how_close(report)]
     if report["representativity"]:
         lines.append(_yardstick(report))
     lines.append(_connected(report))
@@ -39,6 +40,7 @@ def warnings(report: dict) -> list[str]:
             "the micrograph. The volumes show less variety than the material; train for fewer steps or on a larger "
             "image."
         )
+    found += doubts(report)
     for p in range(len(report["phases"])):
         found += _phase_warnings(report, p)
     found += _strange_slices(report)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from jaxmicro.evaluate.findings import summarise, warnings
+from jaxmicro.evaluate.overview import Cell, Table, held_table, independent_table
 
 _CAPTIONS = {
     "slices": (
@@ -64,6 +65,31 @@ _GLOSSARY = (
         "and looks alike in all directions: about 1, with a scatter of a sixth between volumes of 32 x 32 x 32 voxels "
         "and less between larger ones. Far from 1 planes do not fit together; that they do, 1 alone does not prove",
     ),
+    (
+        "Euler density",
+        "in planes clusters less holes, in 3D clusters less tunnels plus cavities, over the area or volume (voxels are "
+        "connected that share an edge, in 3D a face); the two-point correlation does not fix it",
+    ),
+    (
+        "clusters and specks",
+        "connected parts of a phase in square windows of planes; a speck has fewer pixels than a square of a quarter "
+        "of the mean chord, at least four, and does not touch the border of its window",
+    ),
+    (
+        "chord lengths, distance",
+        "how much the pieces of straight lines inside the phase differ in length on average, the shortest beside the "
+        "shortest and the longest beside the longest",
+    ),
+    (
+        "what scatter explains",
+        "what crops of the micrograph (at the volume fractions of the volumes) and the independent planes of the "
+        "volumes would differ by, if both were one material: exceeded by any of these numbers in one of twenty reports",
+    ),
+    (
+        "D_eff / D_0, tortuosity factor",
+        "effective diffusivity of the phase with all others blocked, by finite volumes between opposite faces, and "
+        "volume fraction over it",
+    ),
     ("95 % range", "two standard errors of the micrograph's volume fraction, from the integral of its correlation"),
     (
         "known within",
@@ -73,9 +99,9 @@ _GLOSSARY = (
 )
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2126; --soft: #5b6570; --page: #ffffff; --card: #f4f6f8; --line: #d5dbe1;
-  --warn: #fff4dc; --warnline: #ddaa33; --good: #e8f3ec; --goodline: #228833; }
+  --warn: #fff4dc; --warnline: #ddaa33; --good: #e8f3ec; --goodline: #228833; --out: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaee; --soft: #a3adb8; --page: #15191d; --card: #1f252b;
-  --line: #39424b; --warn: #3a2f14; --good: #16301e; } }
+  --line: #39424b; --warn: #3a2f14; --good: #16301e; --out: #ff8a80; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 70rem; padding: 2rem 1.2rem 4rem; background: var(--page); color: var(--ink);
   font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
@@ -90,6 +116,11 @@ ul { padding-left: 1.2rem; } li { margin: .3rem 0; }
 figure { margin: 1.2rem 0; } figcaption { color: var(--soft); font-size: .92rem; margin-top: .4rem; }
 figure img { width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: 6px;
   padding: .5rem; }
+.pair { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
+.pair h2 { border: 0; margin: 1rem 0 .3rem; font-size: 1.05rem; } .pair + p { margin-top: .4rem; font-size: .92rem; }
+.pair table { font-size: .82rem; } .pair th, .pair td { padding: .3rem .45rem; }
+.pair td:first-child { white-space: normal; max-width: 11rem; } .pair td[colspan] { text-align: center; }
+td.out { color: var(--out); font-weight: 700; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }
 th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
@@ -122,6 +153,7 @@ def report_html(
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="lead">{escape(_subtitle(report))}</p>',
+        _side_by_side(report),
         _list("box", summarise(report)),
         _warnings(warnings(report)),
         *(_figure(name, content) for name, content in (figures or {}).items()),
@@ -147,6 +179,34 @@ def _subtitle(report: dict) -> str:
     return f"{report['volumes']} reconstructed volume{'s' * (report['volumes'] != 1)} against {source}"
 
 
+def _side_by_side(report: dict) -> str:
+    """What was held on the left, what nothing held on the right."""
+    note = (
+        "In brackets: the micrograph, ± what its own scatter explains. Bold red: the difference is larger than that. "
+        "Of 3D the micrograph says nothing."
+        if report["independent"]["crops"] > 1
+        else "In brackets: the micrograph, of which there is too little to tell its scatter."
+    )
+    tables = "".join(
+        _overview(table, len(report["phases"])) for table in (held_table(report), independent_table(report))
+    )
+    return f'<div class="pair">{tables}</div><p class="lead">{escape(note)}</p>'
+
+
+def _overview(table: Table, phases: int) -> str:
+    def cells(row: list[Cell]) -> str:
+        span = f' colspan="{phases}"' if len(row) < phases else ""
+        marks = (' class="out"' if cell.outside else "" for cell in row)
+        return "".join(f"<td{span}{mark}>{escape(cell.text)}</td>" for cell, mark in zip(row, marks, strict=True))
+
+    head = "".join(f"<th>phase {p}</th>" for p in range(phases))
+    body = "".join(f"<tr><td>{escape(name)}</td>{cells(row)}</tr>" for name, row in table.rows)
+    return (
+        f'<div class="wide"><h2>{escape(table.title)}</h2><table><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
 def _list(kind: str, lines: Sequence[str]) -> str:
     return f'<div class="{kind}"><ul>' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul></div>"
 
@@ -170,6 +230,8 @@ def _figure(name: str, content: bytes) -> str:
 
 def _sections(report: dict) -> list[str]:
     parts = ["<h2>Volume by volume</h2>", _table(*_volume_rows(report))]
+    if report["transport"]:
+        parts += ["<h2>Diffusivity in 3D</h2>", _table(*_transport_rows(report["transport"]))]
     if report["true_volume"]:
         parts += ["<h2>In 3D, against the true volume</h2>", _table(*_truth_rows(report["true_volume"]))]
     if report["representativity"]:
@@ -213,9 +275,31 @@ def _volume_rows(report: dict) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
+def _transport_rows(transport: dict) -> tuple[list[str], list[list[str]]]:
+    """By phase and axis: between faces, repeated periodically, and of the true volume."""
+    first = transport["phases"][0]["axes"]["z"]
+    true, periodic = "reference" in first["diffusivity"], first["diffusivity_periodic"] is not None
+    head = ["", "D_eff / D_0", "tortuosity factor"]
+    head += ["D_eff / D_0, periodic", "tortuosity factor, periodic"] * periodic
+    head += ["D_eff / D_0, true volume", f"its {transport['sub_volumes']} parts"] * true
+    rows = []
+    for phase in transport["phases"]:
+        for axis, along in phase["axes"].items():
+            row = [f"phase {phase['phase']}, {axis}{' (target)' if along['target'] else ''}"]
+            for name in ("", *["_periodic"] * periodic):
+                row += [_spread(along["diffusivity" + name], 4), _spread(along["tortuosity_factor" + name], 2)]
+            if true:
+                parts = along["diffusivity"]["parts"]
+                row.append(f"{along['diffusivity']['reference']:.4f}")
+                row.append(f"{min(parts):.4f} to {max(parts):.4f}" if parts else "-")
+            rows.append(row)
+    return head, rows
+
+
 def _truth_rows(truth: dict) -> tuple[list[str], list[list[str]]]:
     head = ["", "fraction", "fraction, true", "S2 error rate", "shape error", "lineal path error rate",
-            "surface area ratio", "percolating", "percolating, true"]  # fmt: skip
+            "surface area ratio", "percolating", "percolating, true",
+            "Euler density, per 10,000 voxels", "the same, true"]  # fmt: skip
     rows = []
     for phase in truth["phases"]:
         rows.append(_truth_row(f"phase {phase['phase']}", phase))
@@ -241,6 +325,8 @@ def _truth_row(name: str, part: dict, *, each: bool = False) -> list[str]:
         _ratio(part["surface_area"]["ratio"]),
         f"{100 * part['percolating_fraction']['mean']:.1f} %",
         f"{100 * part['percolating_fraction']['reference']:.1f} %",
+        f"{1e4 * part['euler_density']['mean']:.3g} ± {1e4 * part['euler_density']['std']:.2g}",
+        f"{1e4 * part['euler_density']['reference']:.3g}",
     ]
 
 

@@ -11,7 +11,7 @@ Progress goes to a function `progress(stage, done, total, note)`; without one, n
 
 from jaxmicro.guidance import Target
 from jaxmicro.io import read, read_images, write
-from jaxmicro.pipeline.design import Design, Effect, design
+from jaxmicro.pipeline.design import Design, Effect, design, held_in_design
 from jaxmicro.pipeline.feasibility import check_feasible
 from jaxmicro.pipeline.numbers import check_r_max, evaluate, measure
 from jaxmicro.pipeline.pooling import pooled
@@ -39,11 +39,12 @@ from jaxmicro.pipeline.training import (
     train,
     train_on,
 )
-from jaxmicro.pipeline.transport import TransportField, transport
+from jaxmicro.pipeline.transport import TransportField, diffusivities, transport
 from jaxmicro.pipeline.tuning import tune_correlation
 from jaxmicro.pipeline.volumes import (
     default_sampling,
     held_fractions,
+    held_statistics,
     reconstruct,
     sampling_config,
     scattered_fractions,
@@ -70,9 +71,12 @@ __all__ = [
     "default_sampling",
     "design",
     "directions",
+    "diffusivities",
     "evaluate",
     "general_prior",
     "held_fractions",
+    "held_in_design",
+    "held_statistics",
     "load_prior",
     "measure",
     "miss",

@@ -29,6 +29,7 @@ from jaxmicro.pipeline.volumes import (
     as_microstructure,
     default_sampling,
     held_fractions,
+    held_statistics,
     reconstruct,
     sampling_config,
     stage_report,
@@ -184,6 +185,37 @@ def design(
         if on_design is not None:
             on_design(number, found)
     return made
+
+
+def held_in_design(
+    prior: Prior,
+    sampling: SamplingConfig,
+    targets: Sequence[Target | Wish],
+    *,
+    method: str = "guided",
+    release: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """What designed volumes are held to (names of `evaluate.HOLDABLE`) and aimed at ("diffusivity.0.z").
+
+    Args:
+        sampling: as `sampling_config` resolves it.
+        targets: as `read_targets` gives them.
+        release: as in `design`; with S2 the lineal path and the interface are released.
+    """
+    aims = tuple(f"{t.quantity}.{t.phase}" + (f".{'zyx'[t.axis]}" if t.axis is not None else "") for t in targets)
+    quantities = {t.quantity for t in targets}
+    wanted = tuple(name for name in ("volume_fraction", *CURVES) if name in quantities)
+    if method == "sds":
+        return (*wanted, *aims)
+    held = held_statistics(prior, sampling)
+    finished = finishable(targets, prior, periodic=sampling.periodic)
+    if finished:
+        held = (*held, "two_point", "lineal_path", "surface_area", "slice_steps")
+    if "two_point" in release:
+        held = tuple(name for name in held if name == "volume_fraction")
+    elif not finished and quantities - {*CURVES, "volume_fraction"}:  # then the lineal path is given up
+        held = tuple(name for name in held if name not in ("lineal_path", "surface_area"))
+    return (*dict.fromkeys([*held, *wanted]), *aims)
 
 
 class _Aims(NamedTuple):

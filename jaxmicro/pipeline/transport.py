@@ -1,17 +1,21 @@
 """From images and volumes to diffusivities: connectivity decides whether a phase conducts, a solver how well."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxmicro import descriptors, physics
+from jaxmicro import descriptors, evaluate, physics
 from jaxmicro.clusters import winding
+from jaxmicro.evaluate.rounding import mean_and_spread
+from jaxmicro.guidance import exact
 from jaxmicro.pipeline.prior import Progress
 from jaxmicro.types import Microstructure
 
 SCHEMES = ("finite_volume", "q1")
+_SOLVER = physics.SolverConfig(tolerance=1e-3)  # 1e-6 in the diffusivity
 BLOCKED = {
     "percolates": False, "finite_volume": 0.0, "q1": 0.0, "mean": 0.0, "tortuosity_factor": float("inf"),
     "converged": True, "flux_balance": 0.0, "iterations": 0,
@@ -79,6 +83,104 @@ def transport(
             step()
         found.append(of_phase)
     return found
+
+
+def diffusivities(
+    volumes: Sequence[Microstructure],
+    *,
+    truth: Microstructure | None = None,
+    held: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Effective diffusivity D_eff / D_0 and tortuosity factor of each phase along each axis, all other phases blocked.
+
+    By finite volumes, between opposite faces with tight sides as `transport`, of periodic volumes also of the medium
+    repeated periodically: two compiled programs for volumes of one shape, all phases and all axes of a cube.
+
+    Args:
+        truth: volume of the real material, and with it its disjoint parts of the size of the volumes.
+        held: what was aimed at when the volumes were made: "diffusivity.0.z" is the target of a design.
+        progress: called after each solve.
+    Returns:
+        {"sub_volumes": number of parts of the true volume, "phases": [per phase {"phase", "axes": {axis:
+        {"diffusivity", "tortuosity_factor", "diffusivity_periodic", "tortuosity_factor_periodic", "target"}}}]}, where
+        numbers are {"mean", "std", "volumes"}, between faces with a true volume also "reference" and "parts"; the
+        periodic ones None unless all volumes are. Dimensionless; the tortuosity factor of what does not connect is
+        infinite.
+        "target" says whether one of them was aimed at; None where that is not known.
+    """
+    shape = np.min([v.labels.shape for v in volumes], axis=0)
+    parts = [] if truth is None else evaluate.sub_volumes(truth.labels, shape)
+    grids = [*(v.labels for v in volumes), *([] if truth is None else [truth.labels]), *parts]
+    phases, made = volumes[0].phases, len(volumes)
+    periodic = all(v.periodic for v in volumes)
+    total = (len(grids) + made * periodic) * phases * 3
+    done = itertools.count(1)
+
+    def solved(solve: Callable[[np.ndarray, int, int], float], grids: Sequence[np.ndarray]) -> np.ndarray:
+        """By grid, phase and axis."""
+        found = np.zeros((len(grids), phases, 3))
+        for grid, p, axis in np.ndindex(found.shape):
+            found[grid, p, axis] = solve(grids[grid], p, axis)
+            if progress is not None:
+                progress("diffusivity", next(done), total, "")
+        return found
+
+    def tortuosity(diffusivity: np.ndarray, grids: Sequence[np.ndarray]) -> np.ndarray:
+        fractions = np.array([[np.mean(grid == p) for p in range(phases)] for grid in grids])[..., None]
+        return np.where(diffusivity > 0, fractions / np.where(diffusivity > 0, diffusivity, 1.0), np.inf)
+
+    between = solved(lambda labels, p, axis: exact("diffusivity", labels, phases, p, axis), grids)
+    tau = tortuosity(between, grids)
+    repeated = solved(lambda labels, p, axis: _repeated(labels == p, axis), grids[:made]) if periodic else None
+    tau_repeated = None if repeated is None else tortuosity(repeated, grids[:made])
+
+    def stated(values: np.ndarray) -> dict[str, Any]:
+        found = mean_and_spread(values[:made])
+        if truth is not None:
+            found |= {"reference": float(values[made]), "parts": values[made + 1 :].tolist()}
+        return found
+
+    def aimed_at(p: int, axis: str) -> bool | None:
+        names = {f"{kind}.{p}{ending}" for kind in ("diffusivity", "tortuosity") for ending in ("", f".{axis}")}
+        return None if held is None else bool(names & set(held))
+
+    return {
+        "sub_volumes": len(parts),
+        "phases": [
+            {
+                "phase": p,
+                "axes": {
+                    axis: {
+                        "diffusivity": stated(between[:, p, a]),
+                        "tortuosity_factor": stated(tau[:, p, a]),
+                        "diffusivity_periodic": None if repeated is None else mean_and_spread(repeated[:, p, a]),
+                        "tortuosity_factor_periodic": None
+                        if tau_repeated is None
+                        else mean_and_spread(tau_repeated[:, p, a]),
+                        "target": aimed_at(p, axis),
+                    }
+                    for a, axis in enumerate("zyx")
+                },
+            }
+            for p in range(phases)
+        ],
+    }
+
+
+def _repeated(phase: np.ndarray, axis: int) -> float:
+    """D_eff / D_0 along an axis of the medium repeated periodically: what does not wind along it carries no flux."""
+    clusters, winds = winding(phase)
+    conducting = winds[clusters, axis] & phase
+    if not conducting.any():
+        return 0.0
+    with jax.enable_x64(True):
+        turned = np.moveaxis(conducting, axis, 0).astype(np.float64)  # always along the first axis: compiles once
+        return float(
+            physics.effective_diffusivity(
+                turned, axis=0, ends="periodic", sides="periodic", percolates=True, config=_SOLVER
+            )
+        )
 
 
 def _along(

@@ -361,3 +361,23 @@ def statistics_to_hold(prior: Prior, config: SamplingConfig, fractions: Sequence
         near = (np.abs(share - 1) < NEAR) & np.array([found is not None for found in fractions])[:, None, None]
         path = jnp.asarray(np.where(near, share * np.asarray(material.held_lineal_path), np.nan), jnp.float32)
     return Held(target, roughness, covariance, path)
+
+
+def held_statistics(
+    prior: Prior, sampling: SamplingConfig, fractions: Sequence[float] | Literal["micrograph"] | None = "micrograph"
+) -> tuple[str, ...]:
+    """What volumes of `reconstruct` are held to: names of `evaluate.HOLDABLE`. Agreement in these is no evidence.
+
+    Args:
+        sampling: as `sampling_config` resolves it.
+        fractions: as in `reconstruct`.
+    """
+    latent = prior.config.space != "pixel"
+    held = statistics_to_hold(untuned(prior) if latent else prior, sampling, [held_fractions(prior, fractions)])
+    names = ["volume_fraction"] * (held.fractions is not None)
+    if latent and not (sampling.periodic and held.lineal_path is not None and held.covariance is not None):
+        return tuple(names)
+    names += ["two_point"] * (held.covariance is not None)
+    if held.lineal_path is not None and bool(jnp.isfinite(held.lineal_path).any()):
+        names += ["lineal_path", "surface_area"]
+    return (*names, *["slice_steps"] * latent)

@@ -12,6 +12,7 @@ import pytest
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures, main
+from jaxmicro.cli.evaluate import held_in
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs
@@ -195,6 +196,29 @@ def test_evaluate_compares_files_with_a_micrograph(work: Path, here: Path, jaxmi
     report = json.loads((here / "run" / "evaluation.json").read_text())
     assert len(report["phases"]) == 2
     assert (here / "run" / "report.html").exists()
+    assert report["held"] is None and "not known what was" in outcome.out  # a file says nothing of how it was made
+    assert "D_eff / D_0" in outcome.out and report["transport"]["phases"][1]["axes"]["z"]["diffusivity"]["volumes"]
+
+
+def test_evaluate_knows_what_was_held_in_volumes_of_a_run_folder(
+    work: Path, here: Path, jaxmicro: Callable[..., Outcome]
+):
+    assert held_in([work / "volume.tif"]) is None
+    folder = here / "made"
+    folder.mkdir()
+    (folder / "volume_000.tif").write_bytes((work / "volume.tif").read_bytes())
+    for record, known in (('{"held": ["two_point", "volume_fraction"]}', ("two_point", "volume_fraction")),
+                          ('{"held": 3}', None), ("{", None), ("[]", None)):  # fmt: skip
+        (folder / "config.json").write_text(record)
+        assert held_in([folder / "volume_000.tif"]) == known
+        assert held_in([folder / "volume_000.tif", work / "volume.tif"]) is None
+    (folder / "config.json").write_text('{"held": ["two_point", "volume_fraction"]}')
+    options = ("--reference", work / "image.png", "--no-diffusivity", "--out", "run")
+    outcome = jaxmicro("evaluate", folder / "volume_000.tif", *options)
+    assert outcome.code == 0, outcome.err
+    report = json.loads((here / "run" / "evaluation.json").read_text())
+    assert report["phases"][0]["two_point"]["held"] and not report["phases"][0]["lineal_path"]["held"]
+    assert "no evidence" in outcome.out and "D_eff" not in outcome.out and report["transport"] is None
 
 
 def test_pictures_of_a_volume_that_lacks_a_phase_are_in_the_phases_of_its_micrograph():

@@ -1,0 +1,241 @@
+"""What was held while volumes were made beside what nothing held: the first lines of a report."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxmicro.evaluate.rounding import AXES
+
+HELD = {
+    "volume_fraction": "volume fraction",
+    "two_point": "S2 error rate",
+    "lineal_path": "lineal path error rate",
+    "surface_area": "interface, ratio",
+    "slice_steps": "slice to slice, ratio",
+}
+_HELD_IN_WORDS = {
+    "volume_fraction": "volume fractions",
+    "two_point": "two-point correlation",
+    "lineal_path": "lineal path",
+    "surface_area": "interface",
+    "slice_steps": "steps from slice to slice",
+}
+_IN_WORDS = {
+    "euler_density": "Euler density",
+    "clusters": "number of clusters",
+    "specks": "number of specks",
+    "mean_chord_length": "mean chord length",
+    "chord_length_distribution": "chord length distribution",
+    "triple_points": "number of triple points",
+    "cross_correlation": "cross-correlation",
+    "contacts": "contact",
+}
+_DENSITIES = ("euler_density", "clusters", "specks", "triple_points", "contacts")
+_AREA = 1e4  # pixels for which densities are given
+
+
+class Cell(NamedTuple):
+    """One number of a table, and whether it differs by more than chance explains."""
+
+    text: str
+    outside: bool = False
+
+
+class Table(NamedTuple):
+    """A title, and rows of a name and one cell for each phase, or one for all."""
+
+    title: str
+    rows: list[tuple[str, list[Cell]]]
+
+
+def overview(report: dict) -> dict:
+    """What was held and what nothing held, by phase, as they stand side by side in the report.
+
+    Args:
+        report: of `compare`.
+    Returns:
+        {"phases": [{"phase", "held": {name: [volumes, micrograph] or an error rate in percent or a ratio},
+        "independent": {name: {"mean", "expected", "difference", "chance", "outside"}}}], "compared", "outside"};
+        "held" is what can be held where it is not known what was.
+    """
+    phases = []
+    for phase, free in zip(report["phases"], report["independent"]["phases"], strict=True):
+        known = {name: _value(name, phase) for name in HELD if phase[name] is not None}
+        marked = {name for name in known if phase[name]["held"] is not False}
+        chosen = {
+            name: {key: part[key] for key in ("mean", "expected", "difference", "chance", "outside")
+                   if key in part and not isinstance(part[key], list)}
+            for name, part in free.items()
+            if isinstance(part, dict) and part["held"] != "implied"
+        }  # fmt: skip
+        phases.append(
+            {
+                "phase": phase["phase"],
+                "held": {name: value for name, value in known.items() if name in marked},
+                "independent": {name: value for name, value in known.items() if name not in marked} | chosen,
+            }
+        )
+    return {
+        "held_is_known": report["held"] is not None,
+        "phases": phases,
+        "compared": report["independent"]["compared"],
+        "outside": report["independent"]["outside"],
+    }
+
+
+def held_table(report: dict) -> Table:
+    """What was held; where that is not known, what can be."""
+    held = report["held"]
+    if held is None:
+        title = "Can be held while sampling (here it is not known what was)"
+    else:
+        title = "Held while the volumes were made: no evidence" if held else "Held while the volumes were made: nothing"
+    return Table(title, _held_rows(report, held=True))
+
+
+def independent_table(report: dict) -> Table:
+    """What nothing holds; ± is what the scatter of the micrograph explains."""
+    found, per = report["independent"], f"per {_AREA:,.0f} pixels"
+    phases = found["phases"]
+    rows = _held_rows(report, held=False)
+    for name, title in (("euler_density", "Euler density"), ("clusters", "clusters"), ("specks", "specks")):
+        rows.append((f"{title}, {per}", [_density(phase[name]) for phase in phases]))
+    if phases[0]["mean_chord_length"]["held"] != "implied":
+        rows.append(("mean chord, pixels", [_compared(phase["mean_chord_length"], 1) for phase in phases]))
+    chords = [_distance(phase["chord_length_distribution"], "px") for phase in phases]
+    part = " (in part: lineal path)" if phases[0]["chord_length_distribution"]["held"] == "partly" else ""
+    rows.append((f"chord lengths, distance{part}", chords))
+    if found["triple_points"]:
+        rows.append((f"triple points, {per}", [_density(found["triple_points"])]))
+    for name, title in (("cross_correlation", "cross-correlation"), ("contacts", f"contact, {per}")):
+        for each in found[name]:
+            if each["held"] != "implied":
+                cell = _distance(each, "%") if name == "cross_correlation" else _density(each)
+                rows.append((f"{title}, phases {each['phases'][0]} and {each['phases'][1]}", [cell]))
+    return Table("Held by nothing: evidence", rows + _rows_3d(report))
+
+
+def _rows_3d(report: dict) -> list[tuple[str, list[Cell]]]:
+    """In 3D, of which the micrograph says nothing."""
+    euler = [f"{_AREA * phase['euler_density']['mean']:.3g}" for phase in report["independent"]["in_3d"]]
+    percolating = [phase["percolating_fraction"]["axes"] for phase in report["phases"]]
+    rows = [
+        (f"in 3D: Euler density, per {_AREA:,.0f} voxels", [Cell(text) for text in euler]),
+        ("in 3D: percolating along z, y, x, %", [Cell(_along(p, lambda v: f"{100 * v:.0f}")) for p in percolating]),
+    ]
+    if report["transport"]:
+        axes = [phase["axes"] for phase in report["transport"]["phases"]]
+        periodic = "_periodic" if axes[0]["z"]["diffusivity_periodic"] else ""
+        for name, title, digits in (("diffusivity", "D_eff / D_0", 3), ("tortuosity_factor", "tortuosity factor", 2)):
+            cells = [Cell(_along(each, lambda v, n=name, d=digits: _mean(v[n + periodic], d))) for each in axes]
+            rows.append((f"in 3D: {title} along z, y, x{', periodic' * bool(periodic)}", cells))
+    return rows
+
+
+def evidence(report: dict) -> list[str]:
+    """What was held and what that leaves as evidence, in sentences."""
+    found, held = report["independent"], report["held"]
+    lines = []
+    if held is None:
+        lines.append(
+            "It is not known what was held when these volumes were made: nothing is marked as held, and agreement in "
+            "volume fractions, two-point correlation, lineal path and interface may have been brought about."
+        )
+    elif held:
+        names = ", ".join(_HELD_IN_WORDS.get(name, f"{name} (a target)") for name in held)
+        lines.append(f"Held while the volumes were made, and so no evidence that they are the material: {names}.")
+    if found["crops"] < 2:
+        lines.append(
+            f"The micrograph holds only one crop of {found['window']} x {found['window']} pixels: its scatter cannot "
+            "be told, nor what differences in what nothing holds mean."
+        )
+        return lines
+    count, size = len(found["outside"]), f"{found['window']} x {found['window']}"
+    known = "is known to hold" if held is None else "holds"
+    kinds = "Euler density, clusters, specks, chords" + ", triple points" * (found["triple_points"] is not None)
+    within = "all are within" if count == 0 else f"{count} {'is' if count == 1 else 'are'} outside of"
+    lines.append(
+        f"Of {found['compared']} numbers that nothing {known} ({kinds}), {within} what the scatter of "
+        f"{found['crops']} crops of {size} pixels of the micrograph explains."
+    )
+    return lines
+
+
+def doubts(report: dict) -> list[str]:
+    """A warning where numbers that nothing holds differ."""
+    found = report["independent"]
+    if not found["outside"]:
+        return []
+    return [
+        "Numbers that nothing holds differ from the micrograph by more than its scatter explains: "
+        + "; ".join(_difference(found, name) for name in found["outside"])
+        + ". The volumes are not quite the material, whatever is held."
+    ]
+
+
+def _difference(found: dict, name: str) -> str:
+    kind, *phases = name.split(".")
+    if kind == "triple_points":
+        part, of = found[kind], ""
+    elif len(phases) == 1:
+        part, of = found["phases"][int(phases[0])][kind], f" of phase {phases[0]}"
+    else:
+        part = next(each for each in found[kind] if each["phases"] == [int(p) for p in phases])
+        of = f" of phases {phases[0]} and {phases[1]}"
+    if "expected" in part:
+        scale, unit = (_AREA, f"per {_AREA:,.0f} pixels") if kind in _DENSITIES else (1.0, "pixels")
+        volumes, expected, chance = (scale * part[key] for key in ("mean", "expected", "chance"))
+        return f"{_IN_WORDS[kind]}{of} {volumes:.3g} instead of {expected:.3g} ± {chance:.2g} {unit}"
+    unit = "%" if kind == "cross_correlation" else "pixels"
+    return f"{_IN_WORDS[kind]}{of} {part['difference']:.2g} {unit} off, {part['chance']:.2g} are explained"
+
+
+def _value(name: str, phase: dict):
+    part = phase[name]
+    if name == "volume_fraction":
+        return [part["mean"], part["reference"]]
+    return part.get("error_rate", part.get("ratio", part["mean"]))
+
+
+def _held_rows(report: dict, *, held: bool) -> list[tuple[str, list[Cell]]]:
+    rows = []
+    for name, title in HELD.items():
+        parts = [phase[name] for phase in report["phases"]]
+        known = [part for part in parts if part is not None]
+        # what is neither held nor can tell one material from another by chance, as slices, stands in its own table
+        if not known or (known[0]["held"] is not False) != held or (name == "slice_steps" and not known[0]["held"]):
+            continue
+        rows.append((title, [Cell("-" if part is None else _held_text(name, part)) for part in parts]))
+    return rows
+
+
+def _held_text(name: str, part: dict) -> str:
+    if name == "volume_fraction":
+        return f"{part['mean']:.4f} ({part['reference']:.4f})"
+    if "error_rate" in part:
+        return f"{part['error_rate']:.2f} %"
+    ratio = part.get("ratio", part["mean"])
+    return "-" if ratio is None else f"{ratio:.3f}"
+
+
+def _density(part: dict) -> Cell:
+    return _compared(part, _AREA)
+
+
+def _compared(part: dict, scale: float | int) -> Cell:
+    """Volumes (micrograph at their fractions ± what scatter explains)."""
+    chance = "" if part["chance"] is None else f" ± {scale * part['chance']:.2g}"
+    return Cell(f"{scale * part['mean']:.3g} ({scale * part['expected']:.3g}{chance})", part["outside"])
+
+
+def _distance(part: dict, unit: str) -> Cell:
+    chance = "" if part["chance"] is None else f" (up to {part['chance']:.2g})"
+    return Cell(f"{part['difference']:.2g} {unit}{chance}", part["outside"])
+
+
+def _along(axes: dict, text: Callable[[Any], str]) -> str:
+    return " ".join(text(axes[axis]) for axis in AXES)
+
+
+def _mean(part: dict, digits: int) -> str:
+    mean = part["mean"]
+    return "inf" if mean is None or mean == float("inf") else f"{mean:.{digits}f}"

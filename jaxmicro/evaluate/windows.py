@@ -1,0 +1,133 @@
+"""What square windows of an image show: Euler density, clusters, triple points, contacts, chords, correlations.
+
+Functions take windows "n h w" and return one value for each, so that their scatter can be told.
+"""
+
+import itertools
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Integer
+
+from jaxmicro.clusters import label_clusters
+from jaxmicro.descriptors import (
+    chord_length_distribution,
+    chord_lengths,
+    euler_density,
+    interface_areas,
+    mean_chord_length,
+    radial_two_point,
+)
+from jaxmicro.phases import one_hot
+from jaxmicro.types import Microstructure
+
+MOST = 256  # crops, and windows per volume and orientation, that are measured
+_FEWEST = 8  # crops of the micrograph: with fewer, windows are halved
+_SMALLEST = 16  # edge in pixels below which they are not
+_SPECK = 4  # pixels: a cluster of as many is no speck, however fine the material
+
+Windows = Integer[np.ndarray, "n h w"]
+Masks = Bool[np.ndarray, "n h w"]
+
+
+def windows_of(
+    volumes: Sequence[Microstructure], reference: Microstructure
+) -> tuple[int, Integer[np.ndarray, "n e e"]]:
+    """Edge of the windows and disjoint crops of the reference; of a volume in planes half an edge apart."""
+
+    def crops(edge: int) -> Integer[np.ndarray, "n e e"]:
+        stacks = [reference.labels[None]]
+        if reference.labels.ndim == 3:
+            apart = max(edge // 2, 1)
+            stacks = [np.moveaxis(reference.labels, axis, 0)[apart // 2 :: apart] for axis in range(3)]
+        return evenly(np.concatenate([tiled(s, edge).reshape(-1, edge, edge) for s in stacks]), MOST)
+
+    edge = min(min(m.labels.shape) for m in (*volumes, reference))
+    while len(crops(edge)) < _FEWEST and edge // 2 >= _SMALLEST:
+        edge //= 2
+    return edge, crops(edge)
+
+
+def tiled(stack: Windows, edge: int) -> Integer[np.ndarray, "n tiles e e"]:
+    """Disjoint square windows of each of several images, in rows and columns from their first pixel."""
+    n, rows, columns = len(stack), stack.shape[1] // edge, stack.shape[2] // edge
+    tiles = stack[:, : rows * edge, : columns * edge].reshape(n, rows, edge, columns, edge).swapaxes(2, 3)
+    return tiles.reshape(n, rows * columns, edge, edge)
+
+
+def thinned(stack: Windows, edge: int) -> Integer[np.ndarray, "m h w"]:
+    """Every k-th image, so that there are not too many windows to measure."""
+    windows = stack.size // edge**2
+    return stack[:: -(-windows // MOST)]
+
+
+def evenly(windows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of them, evenly chosen."""
+    return windows[np.unique(np.linspace(0, len(windows) - 1, most).round().astype(int))]
+
+
+def chord_ends(phase: Masks) -> Float[np.ndarray, " n"]:
+    """Share of the neighbours in each window that differ, mean of both directions."""
+    return np.mean([np.diff(phase, axis=axis).mean(axis=(1, 2)) for axis in (1, 2)], axis=0)
+
+
+def speck_pixels(phase: Masks) -> int:
+    """Pixels from which on a cluster is no speck: a square of a quarter of the mean chord, but no fewer than four."""
+    chord = np.mean([mean_chord_length(phase, axis=axis) for axis in (1, 2)])
+    return max(_SPECK, int((min(chord, phase.shape[1]) / 4) ** 2))
+
+
+@jax.jit
+def euler_densities(phase: Masks | Bool[Array, "n h w"]) -> Float[Array, " n"]:
+    """Euler characteristic per pixel, in each window without bias."""
+    return jax.vmap(euler_density)(jnp.asarray(phase))
+
+
+def cluster_counts(phase: Masks, *, below: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Clusters in each window, and those of fewer than `below` pixels that do not touch its border."""
+    apart = np.pad(phase, ((0, 0), (1, 1), (1, 1)))  # one image, in which windows do not touch
+    clusters = label_clusters(apart.reshape(-1, apart.shape[2])).reshape(apart.shape)
+    sizes = np.bincount(clusters.ravel())
+    window = np.zeros(len(sizes), int)
+    window[clusters.ravel()] = np.repeat(np.arange(len(phase)), apart[0].size)
+    cut = np.zeros(len(sizes), bool)
+    for border in (clusters[:, 1], clusters[:, -2], clusters[:, :, 1], clusters[:, :, -2]):
+        cut[border] = True
+    small = (sizes < below) & ~cut
+    return np.bincount(window[1:], minlength=len(phase)), np.bincount(window[1:][small[1:]], minlength=len(phase))
+
+
+def triple_points(labels: Windows) -> np.ndarray:
+    """Corners of pixels where three or more phases meet, per corner inside each window."""
+    four = np.sort([labels[:, :-1, :-1], labels[:, 1:, :-1], labels[:, :-1, 1:], labels[:, 1:, 1:]], axis=0)
+    return (np.sum(np.diff(four, axis=0) != 0, axis=0) >= 2).mean(axis=(1, 2))
+
+
+@partial(jax.jit, static_argnames="phases")
+def contacts(labels: Windows | Array, *, phases: int) -> Float[Array, "n p p"]:
+    """Pixel edges between each pair of phases, per pixel."""
+    return jax.vmap(lambda window: interface_areas(one_hot(window, phases)))(jnp.asarray(labels))
+
+
+@partial(jax.jit, static_argnames=("phases", "r_max"))
+def cross_correlation(labels: Windows | Array, *, phases: int, r_max: int) -> Float[Array, "n q r"]:
+    """Probability that of two points r apart one lies in the one phase and one in the other, over 2, for each pair."""
+    pairs = np.array(list(itertools.combinations(range(phases), 2)))
+
+    def of_window(window: Array) -> Array:
+        fractions = jnp.moveaxis(one_hot(window, phases), -1, 0)
+        alone = jax.vmap(partial(radial_two_point, r_max=r_max))(fractions)
+        union = jax.vmap(partial(radial_two_point, r_max=r_max))(fractions[pairs].sum(axis=1))
+        return (union - alone[pairs].sum(axis=1)) / 2
+
+    return jax.lax.map(of_window, jnp.asarray(labels))
+
+
+def chord_counts(phase: Masks, r_max: int) -> np.ndarray:
+    """Chord length distribution over both directions of windows, times the number of chords."""
+    lines = [phase.reshape(-1, phase.shape[2]), phase.swapaxes(1, 2).reshape(-1, phase.shape[1])]
+    numbers = np.array([len(chord_lengths(each, axis=1)) for each in lines])
+    return numbers @ np.stack([chord_length_distribution(each, axis=1, r_max=r_max) for each in lines])
