@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import descriptors, evaluate, physics
@@ -224,7 +225,7 @@ def _tensor(phase: np.ndarray) -> list[list[float]]:
 
 def _periodic(d_eff: float, volume_fraction: float) -> dict[str, float]:
     with jax.enable_x64(True):
-        tau = float(physics.tortuosity_factor(np.float64(d_eff), volume_fraction))  # pyright: ignore[reportArgumentType]
+        tau = float(physics.tortuosity_factor(jnp.asarray(d_eff), volume_fraction))
     return {"finite_volume_periodic": d_eff, "tortuosity_factor_periodic": tau}
 
 
