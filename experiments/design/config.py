@@ -48,6 +48,7 @@ CASES = {
     # Table 2 and Fig. 9, which the paper can only reach through slices: 3D diffusivity itself, along an axis
     **_of_phases("diffusivity.PHASE.z=+30%"),
     "diffusivity.0.z=-20%": Case(material="sofc", targets=("diffusivity.0.z=-20%",)),
+    "tortuosity.0.y=-20%": Case(material="sofc", targets=("tortuosity.0.y=-20%",)),
     "two at once": Case(material="sofc", targets=("diffusivity.0.z=+25%", "surface_area.0=+5%")),
     "sds volume_fraction.0=+20%": Case(material="sofc", targets=("volume_fraction.0=+20%",), method="sds"),
     "sds diffusivity.0.z=+30%": Case(material="sofc", targets=("diffusivity.0.z=+30%",), method="sds"),

@@ -5,12 +5,14 @@ Volumes that are there are not made again. The table and the figures show whatev
 
 import argparse
 import dataclasses
+import itertools
 import json
 import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.design.config import CASES, DesignConfig, smoke
@@ -19,8 +21,11 @@ from experiments.materials import micrograph
 from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import evaluate, pipeline, viz
+from jaxmicro.clusters import label_clusters
+from jaxmicro.descriptors import chord_length_distribution, euler_characteristic, interface_areas
 from jaxmicro.guidance import CURVES, QUANTITIES, exact, exact_of_planes
 from jaxmicro.io import read, write
+from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Design, Prior
 from jaxmicro.types import Microstructure
 
@@ -29,8 +34,15 @@ COLUMNS = {
     "case": "Case", "target": "Number", "volumes": "n", "wanted": "Wanted", "before": "Reconstruction",
     "achieved": "Design", "off": "Mean off (%)", "worst": "Worst volume off (%)", "s2_before": "S2 error before (%)",
     "s2": "S2 error (%)", "lineal_path": "Lineal path error (%)", "surface_area": "Surface area (ratio)",
-    "d_reconstruction": "D_eff z y x, before", "d_volume": "after",
-    "tau_reconstruction": "Tortuosity factor z y x, before", "tau_volume": "after",
+    "medium_reconstruction": "D_eff z y x of the periodic medium, before", "medium_volume": "after",
+    "d_reconstruction": "D_eff z y x between two faces, before", "d_volume": "after",
+    "tau_medium_reconstruction": "Tortuosity factor z y x of the periodic medium, before", "tau_medium_volume": "after",
+    "tau_reconstruction": "Tortuosity factor z y x between two faces, before", "tau_volume": "after",
+    "euler_reconstruction": "Euler number in 3D / 1000 voxels, before", "euler_volume": "after",
+    "clusters_reconstruction": "Clusters in 3D / 1000 voxels, before", "clusters_volume": "after",
+    "chords_reconstruction": "Chord lengths off (voxels), before", "chords_volume": "after",
+    "triple_reconstruction": "Triple points (ratio), before", "triple_volume": "after",
+    "contacts_reconstruction": "Interface of each pair of phases (ratio), before", "contacts_volume": "after",
     "rounds": "Rounds", "seconds": "s / volume",
 }  # fmt: skip
 
@@ -40,16 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"default: all of {', '.join(CASES)}")
     parser.add_argument("--volumes", type=int, help="fewer volumes than the configured number")
+    parser.add_argument("--out", type=Path, help="folder of the volumes")
+    parser.add_argument("--results", type=Path, default=HERE / "results.csv", help="table that rows are put into")
     options = parser.parse_args(arguments)
     unknown = [case for case in options.cases if case not in CASES]
     if unknown:
         parser.error(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
     config = DesignConfig()
     config = dataclasses.replace(
-        config, cases=tuple(options.cases) or config.cases, volumes=options.volumes or config.volumes
+        config,
+        cases=tuple(options.cases) or config.cases,
+        volumes=options.volumes or config.volumes,
+        out=options.out or config.out,
     )
-    run(config, find_prior=lambda name, image: find_prior(name), results=HERE / "results.csv", figures=HERE / "figures")
-    write_table(HERE / "README.md", "table", markdown_table(read_rows(HERE / "results.csv"), COLUMNS))
+    run(config, find_prior=lambda name, image: find_prior(name), results=options.results, figures=HERE / "figures")
+    write_table(HERE / "README.md", "table", markdown_table(read_rows(options.results), COLUMNS))
 
 
 def run_smoke(out: Path) -> list[dict[str, str]]:
@@ -155,6 +172,11 @@ def report_rows(
             found.append("-" if value is None else f"{value:.2f}")
         return " ".join(found)
 
+    free = {
+        f"{name}_{kind}": values
+        for kind in ("reconstruction", "volume")
+        for name, values in free_numbers([getattr(design, kind) for design in designs], image).items()
+    }
     rows = []
     for i, target in enumerate(designs[0].targets):
         achieved = np.array([design.achieved[i] for design in designs])
@@ -176,19 +198,72 @@ def report_rows(
             "rounds": f"{np.mean([design.rounds for design in designs]):.1f}",
             "seconds": f"{seconds:.0f}",
             **describe(),
+            **free,
         }
         if "diffusivity" in target.quantity or target.quantity == "tortuosity":
             for kind in ("reconstruction", "volume"):
                 labels = [getattr(design, kind).labels for design in designs]
-                d = np.array([
-                    [exact("diffusivity", volume, image.phases, target.phase, axis) for axis in range(3)]
-                    for volume in labels
-                ])  # fmt: skip
                 fractions = np.array([[np.mean(volume == target.phase)] for volume in labels])
-                row[f"d_{kind}"] = " ".join(f"{value:.3g}" for value in d.mean(axis=0))
-                row[f"tau_{kind}"] = " ".join(f"{value:.3g}" for value in (fractions / d).mean(axis=0))
+                for where, periodic in (("", False), ("medium_", True)):
+                    d = np.array([
+                        [exact("diffusivity", v, image.phases, target.phase, a, periodic=periodic) for a in range(3)]
+                        for v in labels
+                    ])  # fmt: skip
+                    tau = fractions / np.where(d > 0, d, np.nan)
+                    row[f"{where or 'd_'}{kind}"] = " ".join(f"{value:.3g}" for value in d.mean(axis=0))
+                    row[f"tau_{where}{kind}"] = " ".join(f"{value:.3g}" for value in tau.mean(axis=0))
         rows.append(row)
     return rows
+
+
+def free_numbers(volumes: Sequence[Microstructure], image: Microstructure) -> dict[str, str]:
+    """What no sampling and no target holds: means over the volumes, for each phase (contacts: for each pair).
+
+    Euler number and clusters are those of the periodic medium. Chord lengths are compared with the micrograph's by how
+    much they differ on average, the shortest beside the shortest and the longest beside the longest; triple points and
+    contacts by their ratio.
+    """
+    phases, r_max = image.phases, min(*image.shape, *volumes[0].shape) - 2
+
+    def chords(phase: np.ndarray) -> np.ndarray:
+        each = [chord_length_distribution(phase, axis=axis, r_max=r_max) for axis in range(phase.ndim)]
+        return np.cumsum(np.mean(each, axis=0))
+
+    def contacts(labels: np.ndarray, periodic: bool) -> np.ndarray:
+        areas = interface_areas(one_hot(jnp.asarray(labels), phases), periodic=periodic)
+        return np.asarray(areas)[np.triu_indices(phases, 1)]
+
+    off = np.array([
+        [np.abs(chords(v.labels == p) - chords(image.labels == p)).sum() for p in range(phases)] for v in volumes
+    ])  # fmt: skip
+    euler, clusters = (
+        np.array([[1000 * count(v.labels == p) / v.labels.size for p in range(phases)] for v in volumes])
+        for count in (
+            lambda phase: float(euler_characteristic(phase, periodic=True)),
+            lambda phase: label_clusters(phase, periodic=True).max(),
+        )
+    )
+    found = {
+        "euler": euler,
+        "clusters": clusters,
+        "chords": off,
+        "contacts": [contacts(v.labels, v.periodic) / contacts(image.labels, False) for v in volumes],
+    }
+    if phases > 2:
+        found["triple"] = [[triple_points(v.labels) / triple_points(image.labels)] for v in volumes]
+    return {name: " ".join(f"{value:.3g}" for value in np.mean(each, axis=0)) for name, each in found.items()}
+
+
+def triple_points(labels: np.ndarray) -> float:
+    """Share of the squares of 2 x 2 neighbours, in planes along all axes, that show three phases or more."""
+    shares = []
+    for a, b in itertools.combinations(range(labels.ndim), 2):
+        plane = np.moveaxis(labels, (a, b), (-2, -1))
+        rows = plane[..., :-1, :], plane[..., 1:, :]
+        corners = np.stack([row[..., cut] for row in rows for cut in (slice(None, -1), slice(1, None))])
+        corners.sort(axis=0)
+        shares.append(np.mean(np.sum(corners[1:] != corners[:-1], axis=0) >= 2))
+    return float(np.mean(shares))
 
 
 def _pm(values: np.ndarray) -> str:

@@ -50,7 +50,7 @@ def run(options: Demo) -> None:
         together=options.together,
     )
     more = {}
-    if exact("diffusivity", volumes[0].labels, volumes[0].phases, 0, 0) > 0:
+    if exact("diffusivity", volumes[0].labels, volumes[0].phases, 0, 0, periodic=volumes[0].periodic) > 0:
         _design(folder, console, prior, options, shape=shape, seed=options.seed, sampling=sampling)
         more["design"] = folder.file("figures/design_000.png").read_bytes()
     else:
@@ -76,8 +76,10 @@ def _design(folder: RunFolder, console: Console, prior: Prior, options: Demo, **
     if options.quiet:
         return
     rows = [["pores, D_eff / D_0 along", "z", "y", "x", "volume fraction"]]
-    for name in ("reconstruction", "designed"):
-        volume = read(folder.path / f"{name}_000.tif")
-        along = [exact("diffusivity", volume.labels, volume.phases, 0, axis) for axis in range(3)]
-        rows.append([name, *(f"{value:.4f}" for value in along), f"{volume.volume_fractions[0]:.4f}"])
+    for periodic, where in ((True, "periodic medium"), (False, "between two faces")):
+        for name in ("reconstruction", "designed"):
+            volume = read(folder.path / f"{name}_000.tif")
+            along = [exact("diffusivity", volume.labels, volume.phases, 0, a, periodic=periodic) for a in range(3)]
+            values = *(f"{value:.4f}" for value in along), f"{volume.volume_fractions[0]:.4f}"
+            rows.append([f"{name}, {where}", *values])
     console.result(aligned(rows))

@@ -208,6 +208,7 @@ def _record(found: pipeline.Design, names: Sequence[str]) -> dict[str, Any]:
                 **({"per_voxel": numbers} if target.quantity in PER_LENGTH else {}),
                 "met": pipeline.miss(target, achieved) <= 1,
                 **_sections(found, target),
+                **_face_to_face(found, target),
                 "deviation": None if math.isnan(target.value) else target.deviation(achieved),
             }
         )
@@ -241,6 +242,12 @@ def _sections(found: pipeline.Design, target: Target) -> dict[str, Any]:
     return {"sections": {"smallest": min(map(np.min, each)), "largest": max(map(np.max, each))}}
 
 
+def _face_to_face(found: pipeline.Design, target: Target) -> dict[str, Any]:
+    """The numbers between two opposite faces, beside those of the periodic medium, which the target is about."""
+    numbers = found.face_to_face(target)
+    return {} if numbers is None else {"face_to_face": dict(zip(("before", "achieved"), numbers, strict=True))}
+
+
 def _title(records: list[dict[str, Any]]) -> str:
     """What was asked for and what the volumes have on average."""
     parts = []
@@ -249,6 +256,9 @@ def _title(records: list[dict[str, Any]]) -> str:
         part = f"{same[0]['name']} {_told(sum(_from_json(one['achieved']) for one in same) / len(same), unit)}"
         if same[0]["value"] is not None:  # NaN is null in JSON; a change is one of what each volume had
             part += f" (wanted {relation}{_told(sum(one['value'] for one in same) / len(same), unit)})"
+        if "face_to_face" in same[0]:
+            faces = [_from_json(one["face_to_face"]["achieved"]) for one in same]
+            part += f"; between two faces {sum(faces) / len(faces):.4g}"
         parts.append(part)
     return "Designed: " + ", ".join(parts)
 
@@ -261,6 +271,8 @@ def _line(number: int, record: dict[str, Any]) -> str:
         text = f"{target['name']} {_told(target['achieved'], target['unit'])}"
         if target["each"]:
             text += " (sections {smallest:.4g} to {largest:.4g})".format(**target["sections"])
+        if "face_to_face" in target:
+            text += f" ({_from_json(target['face_to_face']['achieved']):.4g} between two faces)"
         reached.append(text)
     done, state = record["rounds"], "all targets met"
     if not record["met"]:
@@ -303,6 +315,9 @@ def _table(records: Sequence[dict[str, Any]]) -> str:
             wanted = "micrograph" if curve else _bound(target) + _told(target["value"], unit)
             met = "yes" if target["met"] else "no"
             rows.append([str(number), target["name"], wanted, before, achieved, f"{off:.2f}", met])
+            if "face_to_face" in target:  # of a periodic volume, which is judged wherever it may be cut
+                before, achieved = (_told(target["face_to_face"][when], unit) for when in ("before", "achieved"))
+                rows.append([str(number), "  between two faces", "", before, achieved, "", ""])
     return aligned(rows)
 
 

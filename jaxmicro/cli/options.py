@@ -202,7 +202,9 @@ class Design(RunOptions, Sampling):
     or min over crops of the micrograph; micrograph; a multiple, 2*max. Volume fractions and two-point correlation, and
     with it the interface, stay those of the micrograph (not with sds) unless a target or --release says otherwise. Each
     volume comes with the reconstruction it was made from, and with what the design does to the other phases and axes.
-    What was missed in one round is aimed at in the next. Targets that no medium can meet, that exclude each other or
+    Diffusivity and tortuosity of a periodic volume are those of the medium wherever it is cut (the diagonal of its
+    effective tensor); those between two faces are stated beside them. What was missed in one round is aimed at in the
+    next. Targets that no medium can meet, that exclude each other or
     contradict what is held are refused (exit code 2); where a target is missed, everything is written and the exit code
     is 3. Bundled priors: BUNDLED.
     """
@@ -260,7 +262,9 @@ class Measure(ImageOptions):
     the JSON has the lags, and names the estimator and unit of every number.
     Diffusivities are those of one phase with all others blocked, relative to the phase's own, by two discretisations:
     finite volumes (as taufactor's) bound that of the voxels from below, finite elements from above; a wide gap says
-    that the voxels are too coarse. Along an axis that a phase does not connect its diffusivity is 0.
+    that the voxels are too coarse. Along an axis that a phase does not connect its diffusivity is 0. They are those
+    between two opposite faces with tight sides; the effective tensor is that of the medium repeated periodically: of a
+    periodic volume, what does not depend on where it is cut, and what designs are judged by.
     """
 
     file: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]

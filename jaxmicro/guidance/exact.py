@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Integer
 
-from jaxmicro.clusters import label_clusters, spanning
-from jaxmicro.guidance.quantities import QUANTITIES
+from jaxmicro.clusters import label_clusters, spanning, winding
+from jaxmicro.guidance.quantities import QUANTITIES, boundary
 from jaxmicro.phases import one_hot
 from jaxmicro.physics import SolverConfig, conducted, solve
 
@@ -20,14 +20,21 @@ Labels = Integer[np.ndarray, "*grid"]
 _SOLVER = SolverConfig(tolerance=1e-3)  # 1e-6 in the diffusivity
 
 
-def exact(quantity: str, labels: Labels, phases: int, phase: int, axis: int | None = None) -> float:
+def exact(
+    quantity: str, labels: Labels, phases: int, phase: int, axis: int | None = None, *, periodic: bool = False
+) -> float:
     """A quantity of an image "h w" or a volume "z y x" of labels; of slices the mean over the planes of all axes. The
-    tortuosity factor of a phase that connects nothing is infinite."""
+    tortuosity factor of a phase that connects nothing is infinite.
+
+    Args:
+        periodic: of diffusivity and tortuosity the number of the medium repeated periodically, not that between two
+            faces.
+    """
     if quantity == "diffusivity":
         axes = range(labels.ndim) if axis is None else [axis]
-        return float(np.mean([_diffusivity(labels == phase, a) for a in axes]))
+        return float(np.mean([_diffusivity(labels == phase, a, periodic) for a in axes]))
     if quantity == "tortuosity":
-        conducts = exact("diffusivity", labels, phases, phase, axis)
+        conducts = exact("diffusivity", labels, phases, phase, axis, periodic=periodic)
         return float(np.mean(labels == phase)) / conducts if conducts else math.inf
     if quantity == "slice_diffusivity":
         planes = [labels[None]] if labels.ndim == 2 else [np.moveaxis(labels, a, 0) for a in range(3)]
@@ -56,13 +63,17 @@ def _of_planes(planes, quantity: str, phases: int, phase: int):
     return jax.lax.map(lambda plane: of_plane(one_hot(plane, phases), phase), planes)
 
 
-def _diffusivity(phase: np.ndarray, axis: int) -> float:
-    conducting = _percolating(phase, axis)
+def _diffusivity(phase: np.ndarray, axis: int, periodic: bool) -> float:
+    if periodic:
+        clusters, winds = winding(phase)
+        conducting = winds[:, axis][clusters]
+    else:
+        conducting = _percolating(phase, axis)
     if not conducting.any():
         return 0.0
     with jax.enable_x64(True):
         turned = jnp.asarray(np.moveaxis(conducting, axis, 0), float)  # always along the first axis: compiles once
-        return float(conducted(_solve(turned), True))
+        return float(conducted(_solve(turned, periodic=periodic), True))
 
 
 def _plane_diffusivities(planes: np.ndarray) -> np.ndarray:
@@ -84,9 +95,9 @@ def _percolating(phase: np.ndarray, axis: int) -> np.ndarray:
     return np.isin(clusters, spanning(clusters, axis))
 
 
-@jax.jit
-def _solve(kappa):
-    return solve(kappa, axis=0, config=_SOLVER)
+@functools.partial(jax.jit, static_argnames="periodic")
+def _solve(kappa, *, periodic: bool):
+    return solve(kappa, axis=0, config=_SOLVER, **boundary(periodic))
 
 
 @jax.jit

@@ -12,7 +12,7 @@ from jaxmicro.polyak import moved_to_lower
 
 def measured(fractions: Float[Array, "z y x p"], targets: Sequence[Target]) -> Float[Array, " m"]:
     """The numbers of a volume that the targets are about."""
-    return jnp.stack([_of_whole(t.quantity, fractions, t.phase, t.axis) for t in targets])
+    return jnp.stack([_of_whole(fractions, target) for target in targets])
 
 
 def misfit(fractions: Float[Array, "z y x p"], targets: Sequence[Target], aims: Float[Array, " m"]) -> Float[Array, ""]:
@@ -24,15 +24,19 @@ def misfit(fractions: Float[Array, "z y x p"], targets: Sequence[Target], aims: 
     """
     value = jnp.zeros(())
     for target, aim in zip(targets, aims, strict=True):
-        numbers = of_each_plane if target.each else _of_whole
-        off = numbers(target.quantity, fractions, target.phase, target.axis) / aim - 1
+        if target.each:
+            numbers = of_each_plane(target.quantity, fractions, target.phase, target.axis)
+        else:
+            numbers = _of_whole(fractions, target)
+        off = numbers / aim - 1
         side = {"=": 0, ">=": -1, "<=": 1}[target.relation]
         value += target.weight * jnp.mean(jnp.where(side * off < 0, 0.0, off) ** 2)
     return value
 
 
-def _of_whole(quantity: str, fractions: Float[Array, "z y x p"], phase: int, axis: int | None) -> Float[Array, ""]:
-    return QUANTITIES[quantity].measure(fractions, phase, axis)
+def _of_whole(fractions: Float[Array, "z y x p"], target: Target) -> Float[Array, ""]:
+    measure = QUANTITIES[target.quantity].measure_of(periodic=target.periodic)
+    return measure(fractions, target.phase, target.axis)
 
 
 def steer(

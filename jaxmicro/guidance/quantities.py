@@ -3,10 +3,15 @@
 Each quantity is a number of one phase, measured as `measure` and `evaluate` measure it on labels. Quantities of slices
 are means over the planes normal to all three axes, so that they can be compared with crops of a micrograph; the others
 exist in 3D only. Lengths are in voxels, diffusivities relative to that of the phase, all others blocked.
+
+What a volume conducts between two opposite faces depends on where it is cut; a volume that continues at its faces also
+has what the medium conducts, the diagonal of its effective tensor.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +38,18 @@ class Quantity:
         of_plane: the same of one image "h w p", so that a micrograph has it too; None for what exists in 3D only.
         directional: whether it can be asked for along one axis.
         unit: of the number, in words.
+        measure_periodic: the same of the medium that a volume repeated periodically is, where that is another number.
     """
 
     measure: Measure
     of_plane: Callable[[Float[Array, "h w p"], int], Float[Array, ""]] | None
     directional: bool
     unit: str
+    measure_periodic: Measure | None = None
+
+    def measure_of(self, *, periodic: bool) -> Measure:
+        """That of a periodic medium, or that of a volume by itself."""
+        return self.measure_periodic if periodic and self.measure_periodic is not None else self.measure
 
 
 def _over_planes(of_plane: Callable[[Float[Array, "h w p"], int], Float[Array, ""]]) -> Measure:
@@ -80,14 +91,23 @@ def _relative_area(fractions: Float[Array, "h w p"], phase: int) -> Float[Array,
     return relative_surface_area(fractions)[phase]
 
 
-def _diffusivity(fractions: Float[Array, "*grid p"], phase: int, axis: int | None = None) -> Float[Array, ""]:
+def _diffusivity(
+    fractions: Float[Array, "*grid p"], phase: int, axis: int | None = None, *, periodic: bool = False
+) -> Float[Array, ""]:
     kappa = LEAK + (1 - LEAK) * fractions[..., phase]
     along = range(kappa.ndim) if axis is None else [axis]
-    return jnp.mean(jnp.stack([solve(kappa, axis=a, config=SOLVER).d_eff for a in along]))
+    return jnp.mean(jnp.stack([solve(kappa, axis=a, config=SOLVER, **boundary(periodic)).d_eff for a in along]))
 
 
-def _tortuosity(fractions: Float[Array, "z y x p"], phase: int, axis: int | None = None) -> Float[Array, ""]:
-    return _volume_fraction(fractions, phase) / _diffusivity(fractions, phase, axis)
+def boundary(periodic: bool) -> dict[str, Any]:
+    """Conditions of a solve for what a periodic medium conducts, or for what a volume conducts between two faces."""
+    return {"ends": "periodic", "sides": "periodic"} if periodic else {}
+
+
+def _tortuosity(
+    fractions: Float[Array, "z y x p"], phase: int, axis: int | None = None, *, periodic: bool = False
+) -> Float[Array, ""]:
+    return _volume_fraction(fractions, phase) / _diffusivity(fractions, phase, axis, periodic=periodic)
 
 
 QUANTITIES = {
@@ -99,7 +119,13 @@ QUANTITIES = {
     "slice_diffusivity": Quantity(
         _over_planes(_diffusivity), _diffusivity, False, "mean D_eff / D_0 of slices, both directions"
     ),
-    "diffusivity": Quantity(_diffusivity, None, True, "D_eff / D_0 in 3D"),
-    "tortuosity": Quantity(_tortuosity, None, True, "tortuosity factor in 3D, volume fraction over D_eff / D_0"),
+    "diffusivity": Quantity(_diffusivity, None, True, "D_eff / D_0 in 3D", partial(_diffusivity, periodic=True)),
+    "tortuosity": Quantity(
+        _tortuosity,
+        None,
+        True,
+        "tortuosity factor in 3D, volume fraction over D_eff / D_0",
+        partial(_tortuosity, periodic=True),
+    ),
 }
 """Quantity by its name in a target."""

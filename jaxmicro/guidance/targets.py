@@ -34,6 +34,8 @@ class Target:
         tolerance: relative deviation from the value that counts as met; of a curve its error rate.
         weight: of its misfit among those of other targets.
         each: whether each section should have the number, not only their mean.
+        periodic: of a diffusivity or tortuosity factor, whether it is that of the medium repeated periodically instead
+            of that of the volume between two opposite faces. `pipeline.design` sets it as the volumes are.
     """
 
     quantity: str
@@ -44,6 +46,7 @@ class Target:
     tolerance: float = 0.02
     weight: float = 1.0
     each: bool = False
+    periodic: bool = False
 
     @property
     def name(self) -> str:

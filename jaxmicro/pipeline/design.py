@@ -73,7 +73,8 @@ class Design(NamedTuple):
         reconstruction: the volume of the same random numbers without targets.
         targets: as numbers.
         before, achieved: numbers of the reconstruction and of the design, measured exactly, one for each target; for
-            a curve its error rate in percent.
+            a curve its error rate in percent. Diffusivities and tortuosity factors of periodic volumes are those of the
+            medium, wherever it is cut (`Target.periodic`).
         rounds: volumes that were made and measured; where its interfaces are moved, the reconstruction is the first.
         effects: the quantities of all targets, of all phases along all axes.
         more_may_help: whether the last round allowed came nearer than those before, so that another might.
@@ -92,6 +93,17 @@ class Design(NamedTuple):
     def met(self) -> bool:
         """Whether all targets are met within their tolerance."""
         return all(miss(t, v) <= 1 for t, v in zip(self.targets, self.achieved, strict=True))
+
+    def face_to_face(self, target: Target) -> tuple[float, float] | None:
+        """Numbers of the reconstruction and of the design between two opposite faces, where the target is about those
+        of the medium; else None."""
+        if not target.periodic:
+            return None
+        both = [
+            exact(target.quantity, each.labels, each.phases, target.phase, target.axis)
+            for each in (self.reconstruction, self.volume)
+        ]
+        return both[0], both[1]
 
 
 def design(
@@ -324,7 +336,7 @@ class _Work:
             directional = quantity in QUANTITIES and QUANTITIES[quantity].directional
             for phase in range(self.prior.config.phases):
                 for axis in range(3) if directional else (None,):
-                    target = Target(quantity, phase, math.nan, axis)
+                    target = Target(quantity, phase, math.nan, axis, periodic=self._of_medium(quantity))
                     numbers = asked.get((quantity, phase, axis)) or [self._measured([target], v)[0] for v in volumes]
                     found.append(Effect(quantity, phase, axis, *numbers))
         return tuple(found)
@@ -386,7 +398,7 @@ class _Work:
         return [
             error_rate(*curves[t.quantity](labels, t.phase))
             if t.quantity in curves
-            else exact(t.quantity, labels, phases, t.phase, t.axis)
+            else exact(t.quantity, labels, phases, t.phase, t.axis, periodic=t.periodic)
             for t in targets
         ]
 
@@ -407,17 +419,24 @@ class _Work:
         each = [lineal_path(inside, axis=axis, r_max=r_max, periodic=self.config.periodic) for axis in range(3)]
         return np.mean(each, axis=0), wanted
 
+    def _of_medium(self, quantity: str) -> bool:
+        """Whether a quantity is that of the medium wherever it is cut, and not that between two faces of a volume."""
+        found = QUANTITIES.get(quantity)
+        return self.config.periodic and found is not None and found.measure_periodic is not None
+
     def _after(self, wish: Target | Wish, labels: np.ndarray) -> Target:
-        """A change of what the reconstruction has, as a number."""
+        """A change of what the reconstruction has, as a number; of a periodic volume it is about the medium."""
+        periodic = self._of_medium(wish.quantity)
         if isinstance(wish, Target):
-            return wish
-        own = exact(wish.quantity, labels, self.prior.config.phases, wish.phase, wish.axis)
+            return dataclasses.replace(wish, periodic=periodic)
+        own = exact(wish.quantity, labels, self.prior.config.phases, wish.phase, wish.axis, periodic=periodic)
         if not 0 < own < math.inf:
             raise UserError(
                 f"{wish.quantity}.{wish.phase} of the reconstruction is {own:g}: a change of it in percent leads "
                 "nowhere; give a number"
             )
-        return Target(wish.quantity, wish.phase, wish.value * own, wish.axis, wish.relation, self.tolerance)
+        value = wish.value * own
+        return Target(wish.quantity, wish.phase, value, wish.axis, wish.relation, self.tolerance, periodic=periodic)
 
     def _stretch(self, *arguments: Any, title: str, held: Held, **options: Any) -> SamplingState:
         state, start, stop, aims = arguments

@@ -28,6 +28,7 @@ from jaxmicro.pipeline.volumes import sampling_config, statistics_to_hold
 from jaxmicro.reconstruct import Held, SamplingConfig, plane_covariance
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior
+from tests.test_clusters import two_periods
 
 SHAPE = (16, 16, 16)
 QUICK = SamplingConfig(steps=6, harmonise=1)
@@ -66,7 +67,11 @@ def test_a_diffusivity_is_brought_nearer_to_its_target_and_measured_exactly(prio
     found = made(prior, "diffusivity.1.y=+15%", rounds=3)
     (target,) = found.targets
     assert target.value == pytest.approx(1.15 * found.before[0])
-    assert found.achieved[0] == exact("diffusivity", found.volume.labels, 2, 1, 1)
+    assert found.achieved[0] == exact("diffusivity", found.volume.labels, 2, 1, 1, periodic=True)
+    cut_elsewhere = np.roll(found.volume.labels, 5, axis=1)  # the medium has the number, not only this piece of it
+    assert exact("diffusivity", cut_elsewhere, 2, 1, 1, periodic=True) == pytest.approx(found.achieved[0], rel=1e-5)
+    between_faces = found.face_to_face(target)
+    assert between_faces is not None and between_faces[1] == exact("diffusivity", found.volume.labels, 2, 1, 1)
     assert abs(target.deviation(found.achieved[0])) < 0.6 * 0.15
     assert found.volume.volume_fractions[0] == pytest.approx(0.5, abs=0.02)  # held
 
@@ -105,7 +110,7 @@ def test_interfaces_of_the_reconstruction_are_moved_to_a_diffusivity_and_its_sta
     else:  # noise has few throats to close: steered, and its interfaces moved after that
         found = made(knows, f"diffusivity.1.z={factor}", rounds=3)
     assert abs(found.targets[0].deviation(found.achieved[0])) <= 0.02
-    assert found.achieved[0] == exact("diffusivity", found.volume.labels, 2, 1, 0)
+    assert found.achieved[0] == exact("diffusivity", found.volume.labels, 2, 1, 0, periodic=True)
     assert found.volume.volume_fractions == pytest.approx(micrograph.volume_fractions, abs=2e-3)
     assert knows.material is not None and knows.material.wanted_covariance is not None
     off = {
@@ -372,7 +377,9 @@ def _side_effects_are_those_of_the_volumes(folder: Path, record: dict):
     ]
     for when, stem in (("before", "reconstruction"), ("after", "volume")):
         labels = pipeline.read(folder / f"{stem}_000.tif").labels
-        assert effects["diffusivity.bright.y"][when] == pytest.approx(exact("diffusivity", labels, 2, 1, 1))
+        assert effects["diffusivity.bright.y"][when] == pytest.approx(
+            exact("diffusivity", labels, 2, 1, 1, periodic=True)
+        )
         assert effects["volume_fraction.dark"][when] == pytest.approx(np.mean(labels == 0))
     assert "diffusivity.bright.y" in (folder / "report.html").read_text()
 
@@ -444,6 +451,21 @@ def test_what_is_released_is_not_held_while_sampling(knows: Prior, monkeypatch: 
     made(knows, "surface_area.1=+90%", rounds=1, release=["two_point"])
     assert held[0].covariance is not None and held[0].roughness is not None
     assert held[1].covariance is None and held[1].roughness is None and held[1].fractions is not None
+
+
+def test_a_record_has_the_number_of_the_periodic_medium_and_beside_it_that_between_two_faces():
+    thread = np.repeat(two_periods()[..., None], 2, axis=-1).astype(np.uint8)
+    volume = Microstructure(thread, (0.0, 255.0), periodic=True)
+    expected = 32**2 / (48 * 256)  # 32 of its 48 steps are along z: see tests/physics/test_homogenize.py
+    target = Target("diffusivity", 1, expected, axis=0, periodic=True)
+    numbers = (exact("diffusivity", thread, 2, 1, 0, periodic=True),)
+    found = pipeline.Design(volume, volume, (target,), numbers, numbers, 1)
+    record = json.loads(to_json(_record(found, ())))
+    between_faces = exact("diffusivity", thread, 2, 1, 0)
+    assert found.met and numbers[0] == pytest.approx(expected, rel=1e-4) and abs(between_faces / expected - 1) > 0.05
+    assert record["targets"][0]["face_to_face"] == {"before": between_faces, "achieved": between_faces}
+    for text in (_table([record]), _title([record]), _line(0, record)):
+        assert f"{expected:.4g}" in text and f"{between_faces:.4g}" in text and "between two faces" in text
 
 
 def test_a_phase_that_conducts_nothing_has_an_infinite_tortuosity_in_table_title_and_picture():

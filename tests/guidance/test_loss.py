@@ -17,12 +17,14 @@ from jaxmicro.guidance import (
     steer,
 )
 from jaxmicro.phases import hardened, one_hot
+from jaxmicro.physics import effective_tensor
 from tests.media import level_cut
 
 SHAPE = (12, 12, 12)
 LABELS = level_cut(SHAPE, fraction=0.55, sigma=1.5, seed=1).astype(np.uint8)
 SOLVED = ("diffusivity", "slice_diffusivity", "tortuosity")
 TARGETS = [Target(name, 1, 1.0) for name in QUANTITIES] + [Target("diffusivity", 1, 1.0, axis=2)]
+TARGETS += [Target("diffusivity", 1, 1.0, axis=2, periodic=True), Target("tortuosity", 1, 1.0, periodic=True)]
 
 
 def soft(seed: int = 0) -> jax.Array:
@@ -35,7 +37,7 @@ def soft(seed: int = 0) -> jax.Array:
 def test_a_quantity_of_decided_phases_is_the_exact_one(target: Target):
     """Diffusivities up to what the blocked phase lets through, which is of the order of LEAK."""
     number = float(measured(one_hot(jnp.asarray(LABELS), 2), [target])[0])
-    expected = exact(target.quantity, LABELS, 2, target.phase, target.axis)
+    expected = exact(target.quantity, LABELS, 2, target.phase, target.axis, periodic=target.periodic)
     if target.quantity == "volume_fraction":
         assert expected == pytest.approx(LABELS.mean())
     if target.quantity == "relative_surface_area":
@@ -56,6 +58,17 @@ def test_exact_diffusivities_of_slices_are_those_of_the_planes_and_zero_where_no
     assert exact("diffusivity", columns, 2, 1, 0) == pytest.approx(0.5, abs=1e-6)
     assert exact("tortuosity", columns, 2, 1, 0) == pytest.approx(1, abs=1e-6)  # straight
     assert exact("tortuosity", columns, 2, 1, 2) == np.inf
+
+
+def test_what_a_periodic_medium_conducts_does_not_depend_on_where_it_is_cut():
+    numbers = np.array([
+        [exact("diffusivity", np.roll(LABELS, shift, axis=2), 2, 1, 2, periodic=periodic) for shift in (0, 5)]
+        for periodic in (True, False)
+    ])  # fmt: skip
+    medium, between_faces = numbers[:, 0] / numbers[:, 1] - 1
+    assert abs(medium) < 1e-5 and abs(between_faces) > 1e-2
+    tensor = effective_tensor(LABELS.astype(np.float32))
+    assert numbers[0, 0] == pytest.approx(float(tensor[2, 2]), rel=1e-4)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
