@@ -57,15 +57,19 @@ def move_interfaces(
         own = np.asarray(_measured(jnp.asarray(labels), targets=valueless(moved), phases=phases))
         found = np.maximum(some_of(moved, targets, achieved), 1e-12)
         aims = jnp.asarray(wanted * np.clip(own / found, 1 / FARTHEST, FARTHEST) * push, jnp.float32)
-        labels = np.asarray(_polish(jnp.asarray(labels), held, aims, targets=valueless(moved)))
+        before, labels = labels, np.asarray(_polish(jnp.asarray(labels), held, aims, targets=valueless(moved)))
         achieved = measure(labels)
         miss = worst(targets, achieved)
         if miss < best[0] or (number == 0 and miss <= 1):
             best = miss, labels, achieved
         if not moved or miss < 0.5:
             break
-        short = np.sqrt(wanted / np.maximum(some_of(moved, targets, achieved), 1e-12))
-        push = np.clip(push * np.clip(short, 1 / PUSH, PUSH), *sides(moved, 2.0))
+        short = wanted / np.maximum(some_of(moved, targets, achieved), 1e-12)
+        if np.array_equal(labels, before):  # no voxel changed its phase: a small correction would change none either
+            correction = np.where(short > 1, PUSH, 1 / PUSH)
+        else:
+            correction = np.clip(np.sqrt(short), 1 / PUSH, PUSH)
+        push = np.clip(push * correction, *sides(moved, 2.0))
     report(PASSES, PASSES)
     return best[1:]
 
