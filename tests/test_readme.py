@@ -87,7 +87,8 @@ def test_every_command_of_the_readme_runs_in_its_order(small_world: Path):
         "demo",
     }
     for line in lines:
-        assert main(small(line)) == 0, line
+        ended = main(small(line))
+        assert ended == 0 or (ended == 3 and shlex.split(line)[1] == "design"), line  # a network that is noise
     for path in (
         "electrode/weights.safetensors",
         "volumes/volume_001.vti",
