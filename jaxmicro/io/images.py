@@ -103,6 +103,7 @@ def _read_with_pillow(path: Path, kind: str) -> _Pixels:
     with reading(path, kind), _opened(path) as image:
         if image.format == "PNG":
             _check_png_size(path, image)
+            _check_png_chunks(path)
         if image.mode != "P":
             return _one_channel(path, np.asarray(image))
         colours = np.zeros((256, 3), np.uint8)
@@ -141,6 +142,18 @@ def _check_png_size(path: Path, image: Image.Image) -> None:
     bits = 1 if image.mode == "P" else bits
     if image.width * image.height * bits / 8 > _DEFLATE * path.stat().st_size:
         raise ValueError(f"{path.stat().st_size} bytes cannot hold {image.height} x {image.width} pixels")
+
+
+def _check_png_chunks(path: Path) -> None:
+    """Before anything is decoded: Pillow asks for all the memory that the length of a chunk promises."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(8)  # the signature
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            length = int.from_bytes(head[:4], "big")
+            if file.tell() + length > size:
+                raise ValueError("the file ends before its pixels do")
+            file.seek(length + 4, os.SEEK_CUR)  # and the checksum
 
 
 def _density(path: Path) -> Calibration:

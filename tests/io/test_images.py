@@ -290,6 +290,14 @@ def test_an_image_beyond_pillows_limit_is_read_and_the_limit_stays(tmp_path, lab
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
+def test_a_chunk_of_a_png_that_is_longer_than_the_file_is_refused_before_memory_is_taken(tmp_path, labels):
+    path = save(tmp_path / "long.png", LEVELS[labels])
+    whole = path.read_bytes()
+    place = whole.index(b"IDAT") - 4
+    path.write_bytes(whole[:place] + (2**31 - 1).to_bytes(4, "big") + whole[place + 4 :])
+    assert "ends before its pixels" in refusal(path)
+
+
 def test_more_pixels_than_we_read_are_refused_before_they_are_decoded(tmp_path, labels):
     path = save(tmp_path / "huge.png", LEVELS[labels])
     whole = bytearray(path.read_bytes())
