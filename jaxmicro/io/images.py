@@ -40,10 +40,12 @@ NO_LAYOUT = FileLayout()
 
 
 class _Pixels(NamedTuple):
-    """Numbers "*grid": grey levels, or colours 0xRRGGBB."""
+    """Numbers "*grid": grey levels, or colours 0xRRGGBB; of a palette as in `Raster`."""
 
     array: np.ndarray
     colours: bool = False
+    indexed: bool = False
+    indices: np.ndarray | None = None
 
 
 def read_raster(path: str | Path, layout: FileLayout = NO_LAYOUT) -> Raster:
@@ -58,9 +60,12 @@ def read_raster(path: str | Path, layout: FileLayout = NO_LAYOUT) -> Raster:
     if path.is_dir():
         raster = ome_zarr.read_zarr_folder(path, layout.dataset)
     elif suffix in _PILLOW:
-        array, colours = _read_with_pillow(path, suffix[1:].upper())
+        array, colours, indexed, indices = _read_with_pillow(path, suffix[1:].upper())
         spacing, unit, remarks = _density(path)
-        raster = Raster(array, spacing, unit, source=path.name, size_remarks=remarks, colours=colours)
+        raster = Raster(
+            array, spacing, unit, source=path.name, size_remarks=remarks, colours=colours, indexed=indexed,
+            indices=indices,
+        )  # fmt: skip
     elif suffix in _TIFF:
         raster = _read_tiff(path)
     elif (name := formats.ending(path)) in formats.READERS:
@@ -109,7 +114,13 @@ def _read_with_pillow(path: Path, kind: str) -> _Pixels:
         colours = np.zeros((256, 3), np.uint8)
         palette = np.frombuffer(bytes(image.getpalette("RGB") or b""), np.uint8).reshape(-1, 3)
         colours[: len(palette)] = palette
-        return _one_channel(path, _through_palette(np.asarray(image), colours))
+        stored = np.asarray(image)
+        shown = _through_palette(stored, colours)
+        if shown is stored:
+            return _Pixels(stored, indexed=True)
+        found = _one_channel(path, shown)
+        other = (palette != palette[:, :1]).any() and not found.colours  # other slices may show colours
+        return found._replace(indices=stored) if other else found
 
 
 @contextmanager
@@ -215,7 +226,7 @@ def _read_tiff(path: Path) -> Raster:
             if values is None:  # else numbers of phases: a display that Fiji inverted does not renumber them
                 array, axes = _shown(array, axes, one.keyframe, colours_only_show=bool(tiff.is_imagej))
             stacks.append(_one_stack(path, array, axes))
-        array, colours = stacks[0] if len(stacks) == 1 else _in_page_order(series, stacks)
+        array, colours, *_ = stacks[0] if len(stacks) == 1 else _in_page_order(series, stacks)
         spacing, unit, remarks = tiff_calibration(tiff, array.ndim)
         white = any(one.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE for one in series)
     said = (_WHITE_IS_ZERO,) if white and values is None else ()
@@ -302,7 +313,7 @@ def _one_stack(path: Path, array: np.ndarray, axes: str) -> _Pixels:
     """The image "h w" or volume "z y x" in a TIFF series of any axes."""
     colours = False
     if "S" in axes and array.ndim == len(axes):
-        array, colours = _one_channel(path, np.moveaxis(array, axes.index("S"), -1))
+        array, colours, *_ = _one_channel(path, np.moveaxis(array, axes.index("S"), -1))
         axes = axes.replace("S", "")
     # more than four channels are slices: so tifffile's ImageJ mode labels a stack whose axes nobody named
     if "C" in axes and array.ndim == len(axes) and array.shape[axes.index("C")] <= _MOST_CHANNELS:
