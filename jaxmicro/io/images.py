@@ -220,9 +220,11 @@ def _read_tiff(path: Path) -> Raster:
         values = volumes.values_from_text(info)
         series = list(tiff.series)
         _check_same_size(path, series)
-        stacks = []
+        stacks, indices = [], None
         for one in series:
             array, axes = _stored(path, one)
+            if len(series) == 1 and values is None and _has_colours(one.keyframe):
+                indices = _one_stack(path, array, axes).array
             if values is None:  # else numbers of phases: a display that Fiji inverted does not renumber them
                 array, axes = _shown(array, axes, one.keyframe, colours_only_show=bool(tiff.is_imagej))
             stacks.append(_one_stack(path, array, axes))
@@ -231,7 +233,16 @@ def _read_tiff(path: Path) -> Raster:
         white = any(one.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE for one in series)
     said = (_WHITE_IS_ZERO,) if white and values is None else ()
     periodic = volumes.periodic_from_text(info, array.shape)
-    return Raster(array, spacing, unit, values, path.name, periodic, said, remarks, colours)
+    indexed = indices is not None and np.array_equal(indices, array)
+    indices = None if indexed or colours else indices
+    return Raster(array, spacing, unit, values, path.name, periodic, said, remarks, colours, indexed, indices)
+
+
+def _has_colours(page: tifffile.TiffPage) -> bool:
+    """Whether the page has a palette, and that not of greys only."""
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.colormap is None:
+        return False
+    return bool((page.colormap != page.colormap[:1]).any())
 
 
 def _check_same_size(path: Path, series: list[tifffile.TiffPageSeries]) -> None:

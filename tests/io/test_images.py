@@ -290,8 +290,8 @@ def test_an_image_beyond_pillows_limit_is_read_and_the_limit_stays(tmp_path, lab
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-@pytest.mark.parametrize("palette", [True, False])
-def test_slices_that_show_greys_only_have_the_phases_of_slices_in_colours(tmp_path, palette):
+@pytest.mark.parametrize(("palette", "suffix"), [(True, ".png"), (True, ".tif"), (False, ".png"), (False, ".tif")])
+def test_slices_that_show_greys_only_have_the_phases_of_slices_in_colours(tmp_path, palette, suffix):
     colours = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0]], np.uint8)
     labels = np.zeros((6, 24, 24), np.uint8)
     labels[1:, 4:20, 4:12], labels[3:, 8:14, 12:20] = 1, 2  # the first slice is black, two more have no red
@@ -299,7 +299,7 @@ def test_slices_that_show_greys_only_have_the_phases_of_slices_in_colours(tmp_pa
         image = Image.fromarray(section if palette else colours[section])
         if palette:
             image.putpalette(colours.tobytes())
-        image.save(tmp_path / f"{number}.png")
+        image.save(tmp_path / f"{number}{suffix}")
     order = np.array([0, 1, 2] if palette else [0, 2, 1])  # indices as they are; colours from the darkest
     np.testing.assert_array_equal(io.read(tmp_path).labels, order[labels])
     if palette:
