@@ -1,4 +1,4 @@
-"""Claim: on one accelerator a volume of 64^3 takes less than half a second, and 512^3 voxels are solved in seconds.
+"""Claim: on one accelerator a volume of 64^3 takes less than half a second, and 256^3 voxels are solved in a tenth.
 
     python -m benchmarks.device                              # all steps on the default device, 15 minutes at most
     python -m benchmarks.device --steps ceilings solver      # some of them

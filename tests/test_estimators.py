@@ -45,12 +45,14 @@ def test_the_table_has_areas_as_targets_may_be_written(measured: dict):
 
 
 def test_an_evaluation_says_at_which_lags_its_sections_and_volumes_are_compared():
-    report = {"r_max": 3, "periodic": [True], "shapes": [[16, 16, 16]], "true_volume": None}
+    report = {"r_max": 3, "periodic": [True], "shapes": [[16, 16, 16]], "true_volume": None, "transport": None}
     flat = evaluation_head(report)
     assert flat["lags"]["two_point"][1] == pytest.approx((1 + 2**0.5) / 2, rel=1e-6)
     solid = evaluation_head({**report, "true_volume": {}})
     assert solid["lags"]["two_point_3d"][1] == pytest.approx((1 + 2 * 2**0.5) / 3, rel=1e-6)
     assert set(flat["units"]) == set(flat["estimators"])
+    solved = evaluation_head({**report, "transport": {}})
+    assert set(solved["units"]) == set(solved["estimators"]) == {*flat["estimators"], "transport"}
 
 
 def test_the_documentation_names_every_number_and_the_lags_are_those_of_the_code():

@@ -1,6 +1,7 @@
 """Laws of the diffusivities that `measure` reports."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -143,3 +144,10 @@ def test_a_phase_that_connects_through_the_wrap_alone_conducts_in_the_periodic_n
     assert axes["z"]["diffusivity_periodic"]["mean"] == pytest.approx(
         axes["y"]["diffusivity_periodic"]["mean"], rel=1e-5
     )
+
+
+def test_what_did_not_converge_has_no_tortuosity_factor(monkeypatch: pytest.MonkeyPatch):
+    module = sys.modules["jaxmicro.pipeline.transport"]  # the package has a function of that name
+    monkeypatch.setattr(module, "exact", lambda *arguments, **options: float("nan"))
+    found = pipeline.diffusivities([laminate(4)])["phases"][0]["axes"]["z"]
+    assert np.isnan(found["diffusivity"]["mean"]) and np.isnan(found["tortuosity_factor"]["mean"])

@@ -104,7 +104,7 @@ def open_run_folder(
     path = out or (_last_path(verb, name) if resume else _claimed_path(verb, name))
     if path.exists() and not path.is_dir():
         raise UserError(f"the output {path} is a file; expected a folder to make: choose another --out")
-    if resume and path.is_dir():
+    if resume and path.is_dir() and _is_ours(path):
         files.clean(path)
     used = path.is_dir() and any(path.iterdir())
     if used and not resume:
@@ -120,6 +120,12 @@ def open_run_folder(
         folder.write_json("config.json", {**config, "versions": _versions()})
         folder.log("started", verb=verb, **_versions())
     return folder
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a folder is that of a run, if only of one that was killed before it wrote anything: others stay as they
+    are, whatever --out names."""
+    return (path / "config.json").is_file() or all(map(files.is_leftover, path.iterdir()))
 
 
 def _names(verb: str, name: str) -> Iterator[Path]:

@@ -36,15 +36,26 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 3, config: Mapping[str, Any] | None = None):
-        """`config` is stored with each checkpoint; one of another config is refused by `restore`."""
+        """`config` is stored with each checkpoint; one of another config is refused by `restore`.
+
+        Errors: UserError when what Orbax notes of a checkpoint is damaged; OSError when the folder cannot be used.
+        """
         self._directory = Path(directory).absolute()
         self._config = None if config is None else json.loads(json.dumps(config))
         latest: Any = ocp.training.preservation_policies.LatestN(keep)  # Orbax's own types disagree about it
-        self._manager = ocp.training.Checkpointer(
-            str(self._directory),
-            preservation_policy=latest,
-            cleanup_tmp_directories=True,
-        )
+        try:
+            self._manager = ocp.training.Checkpointer(
+                str(self._directory),
+                preservation_policy=latest,
+                cleanup_tmp_directories=True,
+            )
+        except OSError:
+            raise
+        except Exception as error:  # Orbax raises anything on metadata of other types
+            raise UserError(
+                f"{self._directory} holds a damaged checkpoint ({_first_line(error)}); delete the one with the highest "
+                "number to resume from the one before, or the whole folder to train from the beginning"
+            ) from error
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -91,6 +91,11 @@ def clean(folder: Path) -> None:
             remove(path)
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a file has a temporary name of ours."""
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 

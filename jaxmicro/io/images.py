@@ -40,10 +40,12 @@ NO_LAYOUT = FileLayout()
 
 
 class _Pixels(NamedTuple):
-    """Numbers "*grid": grey levels, or colours 0xRRGGBB."""
+    """Numbers "*grid": grey levels, or colours 0xRRGGBB; of a palette as in `Raster`."""
 
     array: np.ndarray
     colours: bool = False
+    indexed: bool = False
+    indices: np.ndarray | None = None
 
 
 def read_raster(path: str | Path, layout: FileLayout = NO_LAYOUT) -> Raster:
@@ -58,9 +60,12 @@ def read_raster(path: str | Path, layout: FileLayout = NO_LAYOUT) -> Raster:
     if path.is_dir():
         raster = ome_zarr.read_zarr_folder(path, layout.dataset)
     elif suffix in _PILLOW:
-        array, colours = _read_with_pillow(path, suffix[1:].upper())
+        array, colours, indexed, indices = _read_with_pillow(path, suffix[1:].upper())
         spacing, unit, remarks = _density(path)
-        raster = Raster(array, spacing, unit, source=path.name, size_remarks=remarks, colours=colours)
+        raster = Raster(
+            array, spacing, unit, source=path.name, size_remarks=remarks, colours=colours, indexed=indexed,
+            indices=indices,
+        )  # fmt: skip
     elif suffix in _TIFF:
         raster = _read_tiff(path)
     elif (name := formats.ending(path)) in formats.READERS:
@@ -103,12 +108,19 @@ def _read_with_pillow(path: Path, kind: str) -> _Pixels:
     with reading(path, kind), _opened(path) as image:
         if image.format == "PNG":
             _check_png_size(path, image)
+            _check_png_chunks(path)
         if image.mode != "P":
             return _one_channel(path, np.asarray(image))
         colours = np.zeros((256, 3), np.uint8)
         palette = np.frombuffer(bytes(image.getpalette("RGB") or b""), np.uint8).reshape(-1, 3)
         colours[: len(palette)] = palette
-        return _one_channel(path, _through_palette(np.asarray(image), colours))
+        stored = np.asarray(image)
+        shown = _through_palette(stored, colours)
+        if shown is stored:
+            return _Pixels(stored, indexed=True)
+        found = _one_channel(path, shown)
+        other = (palette != palette[:, :1]).any() and not found.colours  # other slices may show colours
+        return found._replace(indices=stored) if other else found
 
 
 @contextmanager
@@ -141,6 +153,18 @@ def _check_png_size(path: Path, image: Image.Image) -> None:
     bits = 1 if image.mode == "P" else bits
     if image.width * image.height * bits / 8 > _DEFLATE * path.stat().st_size:
         raise ValueError(f"{path.stat().st_size} bytes cannot hold {image.height} x {image.width} pixels")
+
+
+def _check_png_chunks(path: Path) -> None:
+    """Before anything is decoded: Pillow asks for all the memory that the length of a chunk promises."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(8)  # the signature
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            length = int.from_bytes(head[:4], "big")
+            if file.tell() + length > size:
+                raise ValueError("the file ends before its pixels do")
+            file.seek(length + 4, os.SEEK_CUR)  # and the checksum
 
 
 def _density(path: Path) -> Calibration:
@@ -196,18 +220,29 @@ def _read_tiff(path: Path) -> Raster:
         values = volumes.values_from_text(info)
         series = list(tiff.series)
         _check_same_size(path, series)
-        stacks = []
+        stacks, indices = [], None
         for one in series:
             array, axes = _stored(path, one)
+            if len(series) == 1 and values is None and _has_colours(one.keyframe):
+                indices = _one_stack(path, array, axes).array
             if values is None:  # else numbers of phases: a display that Fiji inverted does not renumber them
                 array, axes = _shown(array, axes, one.keyframe, colours_only_show=bool(tiff.is_imagej))
             stacks.append(_one_stack(path, array, axes))
-        array, colours = stacks[0] if len(stacks) == 1 else _in_page_order(series, stacks)
+        array, colours, *_ = stacks[0] if len(stacks) == 1 else _in_page_order(series, stacks)
         spacing, unit, remarks = tiff_calibration(tiff, array.ndim)
         white = any(one.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE for one in series)
     said = (_WHITE_IS_ZERO,) if white and values is None else ()
     periodic = volumes.periodic_from_text(info, array.shape)
-    return Raster(array, spacing, unit, values, path.name, periodic, said, remarks, colours)
+    indexed = indices is not None and np.array_equal(indices, array)
+    indices = None if indexed or colours else indices
+    return Raster(array, spacing, unit, values, path.name, periodic, said, remarks, colours, indexed, indices)
+
+
+def _has_colours(page: tifffile.TiffPage) -> bool:
+    """Whether the page has a palette, and that not of greys only."""
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.colormap is None:
+        return False
+    return bool((page.colormap != page.colormap[:1]).any())
 
 
 def _check_same_size(path: Path, series: list[tifffile.TiffPageSeries]) -> None:
@@ -289,7 +324,7 @@ def _one_stack(path: Path, array: np.ndarray, axes: str) -> _Pixels:
     """The image "h w" or volume "z y x" in a TIFF series of any axes."""
     colours = False
     if "S" in axes and array.ndim == len(axes):
-        array, colours = _one_channel(path, np.moveaxis(array, axes.index("S"), -1))
+        array, colours, *_ = _one_channel(path, np.moveaxis(array, axes.index("S"), -1))
         axes = axes.replace("S", "")
     # more than four channels are slices: so tifffile's ImageJ mode labels a stack whose axes nobody named
     if "C" in axes and array.ndim == len(axes) and array.shape[axes.index("C")] <= _MOST_CHANNELS:

@@ -48,6 +48,9 @@ class Raster:
         remarks: what the user should know of how the file was read, a line each.
         size_remarks: the same of its voxel size; void where another one is given.
         colours: the numbers are colours 0xRRGGBB, not grey levels.
+        indexed: the numbers are indices into a palette of colours.
+        indices: the same of an image that shows greys only, although its palette has colours, too: what they are beside
+            an image that shows these.
     """
 
     array: np.ndarray
@@ -59,6 +62,8 @@ class Raster:
     remarks: tuple[str, ...] = ()
     size_remarks: tuple[str, ...] = ()
     colours: bool = False
+    indexed: bool = False
+    indices: np.ndarray | None = None
 
     @property
     def voxel_size(self) -> float | None:

@@ -16,7 +16,7 @@ from jaxmicro.io.resample import resampled
 from jaxmicro.io.slices import slice_files
 from jaxmicro.levels import Labelled, colour, label
 from jaxmicro.types import Microstructure
-from jaxmicro.units import plain_unit, quantity, ratio
+from jaxmicro.units import plain_unit, quantity, ratio, same_length
 
 _MOST_VOXELS = 1e9  # of a resampled volume
 Stack = Literal["images", "volume"]
@@ -99,13 +99,9 @@ def read_images(
     where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     try:
         grids = [_factors(raster, voxel_size, unit, resample) for raster in rasters] if resample else None
-        sizes = (
-            {grid[1:] for grid in grids} if grids else {_calibration(raster, voxel_size, unit) for raster in rasters}
-        )
-        if len({size[:2] for size in sizes}) > 1:
-            known = ", ".join(sorted(f"{size or 'unknown'} {unit or ''}".strip() for size, unit, _ in sizes))
-            raise UserError(f"the images have different voxel sizes ({known}); give one with --voxel-size and --unit")
-        size, unit, remarks = sizes.pop()
+        sizes = [grid[1:] for grid in grids] if grids else [_calibration(r, voxel_size, unit) for r in rasters]
+        size, unit = _one_size([each[:2] for each in sizes])
+        remarks = tuple(dict.fromkeys(line for *_, lines in sizes for line in lines))
         labels, values, thresholds, said = _phases(rasters, segment, merge_rare, max_phases)
         if grids:
             labels, moved = _resampled(labels, len(values), [grid[0] for grid in grids])
@@ -207,11 +203,32 @@ def _joined(paths: Sequence[str | Path], rasters: Sequence[Raster]) -> Raster:
             )
     # the distance of slices is not in the files: that of the pixels is what voxels must have
     spacing = None if first.spacing is None else (max(first.spacing), *first.spacing)
-    rasters = _as_values(rasters)
+    rasters = _as_values(_of_one_kind(rasters))
+    first = rasters[0]
     return replace(
         first, array=np.stack([raster.array for raster in rasters]), spacing=spacing, values=rasters[0].values,
-        periodic=False, source=f"{first.source} ... {rasters[-1].source}",
+        periodic=False, source=f"{first.source} ... {rasters[-1].source}", indices=None,
     )  # fmt: skip
+
+
+def _of_one_kind(rasters: Sequence[Raster]) -> list[Raster]:
+    """Slices of a volume as grey levels, colours or indices into a palette alike: a slice may by chance show greys only
+    where others show colours."""
+    if any(raster.indexed for raster in rasters):
+        rasters = [
+            raster if raster.indices is None else replace(raster, array=raster.indices, indices=None, indexed=True)
+            for raster in rasters
+        ]
+    if len({raster.colours for raster in rasters}) == 1:
+        return list(rasters)
+    if any(raster.indexed or raster.array.dtype != np.uint8 for raster in rasters if not raster.colours):
+        raise _of_two_kinds()
+    grey = np.uint32(0x010101)
+    return [r if r.colours else replace(r, array=r.array * grey, colours=True) for r in rasters]
+
+
+def _of_two_kinds() -> UserError:
+    return UserError("some of the images are grey and some are in colours; save all of them in one way")
 
 
 def _as_values(rasters: Sequence[Raster]) -> list[Raster]:
@@ -234,8 +251,9 @@ def _phases(
 ) -> tuple[list[np.ndarray], tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
     """Labels of each raster, the value of each label, thresholds if segmented, and what is to be said."""
     colours = {raster.colours for raster in rasters}
-    if len(colours) > 1:
-        raise UserError("some of the images are grey and some are in colours; save all of them in one way")
+    greys_of_colours = any(raster.indices is not None for raster in rasters)
+    if len(colours) > 1 or (greys_of_colours and any(raster.indexed for raster in rasters)):
+        raise _of_two_kinds()
     if segment is not None:
         return _segmented(rasters, segment, merge_rare)
     if all(map(_ours, rasters)) and len({raster.values for raster in rasters}) == 1 and not merge_rare:
@@ -272,6 +290,16 @@ def _by_brightness(found: Labelled) -> Labelled:
     remark = f"colours are read as phases from the darkest: {named}"
     values = tuple(float(brightness[number]) for number in order)
     return Labelled([rank[labels] for labels in found.labels], values, (remark, *found.remarks))
+
+
+def _one_size(sizes: Sequence[tuple[float | None, str | None]]) -> tuple[float | None, str | None]:
+    """The voxel size of all images, compared as quantities: 0.05 um is 50 nm."""
+    first, unit = sizes[0]
+    for size, own in sizes:
+        if (size, own) != (first, unit) and not (size and first and same_length(size, own, first, unit)):
+            known = ", ".join(sorted({f"{size or 'unknown'} {unit or ''}".strip() for size, unit in sizes}))
+            raise UserError(f"the images have different voxel sizes ({known}); give one with --voxel-size and --unit")
+    return first, unit
 
 
 def _factors(

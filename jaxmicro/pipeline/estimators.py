@@ -8,9 +8,11 @@ from jaxmicro.descriptors import radial_lags
 MEASURE, EVALUATION = "jaxmicro.measure/1", "jaxmicro.evaluation/1"
 """Schemas of JSON; the number changes when what a reader finds there does."""
 
-_CONDUCTION = (
-    "one phase with all others blocked, relative to its own: finite volumes, fluxes by harmonic means (lower bound of "
-    "the voxel geometry), and bilinear elements (upper bound)"
+_BLOCKED = "one phase with all others blocked, relative to its own"
+_FINITE_VOLUMES = "finite volumes, fluxes by harmonic means (lower bound of the voxel geometry)"
+_CONDITIONS = (
+    "between two opposite faces with tight sides; where the name says periodic, of the medium repeated periodically, "
+    "by finite volumes"
 )
 ESTIMATORS = {
     "volume_fraction": "share of the voxels",
@@ -30,7 +32,7 @@ ESTIMATORS = {
     "whose distance rounds to r, a shell of mean distance lags.two_point",
     "two_point_along": "the same for pairs along the axis, r voxels apart",
     "lineal_path": "share of the segments of r + 1 voxels along the axis that lie in the phase",
-    "transport": _CONDUCTION,
+    "transport": f"{_BLOCKED}: {_FINITE_VOLUMES}, and bilinear elements (upper bound); {_CONDITIONS}",
 }
 _PER_LENGTH = ("specific_surface_area", "specific_surface_area_faces")
 
@@ -67,6 +69,8 @@ def evaluation_head(report: dict[str, Any]) -> dict[str, Any]:
         "relative_surface_area": ESTIMATORS["relative_surface_area"],
         "percolating_fraction": ESTIMATORS["percolating_fraction"],
     }
+    if report["transport"] is not None:
+        found["transport"] = f"{_BLOCKED}: {_FINITE_VOLUMES}; {_CONDITIONS}"
     head: dict[str, Any] = {
         "schema": EVALUATION,
         "estimators": found,

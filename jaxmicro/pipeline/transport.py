@@ -16,7 +16,6 @@ from jaxmicro.pipeline.prior import Progress
 from jaxmicro.types import Microstructure
 
 SCHEMES = ("finite_volume", "q1")
-_SOLVER = physics.SolverConfig(tolerance=1e-3)  # 1e-6 in the diffusivity
 BLOCKED = {
     "percolates": False, "finite_volume": 0.0, "q1": 0.0, "mean": 0.0, "tortuosity_factor": float("inf"),
     "converged": True, "flux_balance": 0.0, "iterations": 0,
@@ -118,22 +117,23 @@ def diffusivities(
     total = (len(grids) + made * periodic) * phases * 3
     done = itertools.count(1)
 
-    def solved(solve: Callable[[np.ndarray, int, int], float], grids: Sequence[np.ndarray]) -> np.ndarray:
+    def solved(grids: Sequence[np.ndarray], *, periodic: bool) -> np.ndarray:
         """By grid, phase and axis."""
         found = np.zeros((len(grids), phases, 3))
         for grid, p, axis in np.ndindex(found.shape):
-            found[grid, p, axis] = solve(grids[grid], p, axis)
+            found[grid, p, axis] = exact("diffusivity", grids[grid], phases, p, axis, periodic=periodic)
             if progress is not None:
                 progress("diffusivity", next(done), total, "")
         return found
 
     def tortuosity(diffusivity: np.ndarray, grids: Sequence[np.ndarray]) -> np.ndarray:
         fractions = np.array([[np.mean(grid == p) for p in range(phases)] for grid in grids])[..., None]
-        return np.where(diffusivity > 0, fractions / np.where(diffusivity > 0, diffusivity, 1.0), np.inf)
+        # NaN, where a solve did not converge, stays NaN
+        return np.where(diffusivity == 0, np.inf, fractions / np.where(diffusivity == 0, 1.0, diffusivity))
 
-    between = solved(lambda labels, p, axis: exact("diffusivity", labels, phases, p, axis), grids)
+    between = solved(grids, periodic=False)
     tau = tortuosity(between, grids)
-    repeated = solved(lambda labels, p, axis: _repeated(labels == p, axis), grids[:made]) if periodic else None
+    repeated = solved(grids[:made], periodic=True) if periodic else None
     tau_repeated = None if repeated is None else tortuosity(repeated, grids[:made])
 
     def stated(values: np.ndarray) -> dict[str, Any]:
@@ -167,21 +167,6 @@ def diffusivities(
             for p in range(phases)
         ],
     }
-
-
-def _repeated(phase: np.ndarray, axis: int) -> float:
-    """D_eff / D_0 along an axis of the medium repeated periodically: what does not wind along it carries no flux."""
-    clusters, winds = winding(phase)
-    conducting = winds[clusters, axis] & phase
-    if not conducting.any():
-        return 0.0
-    with jax.enable_x64(True):
-        turned = np.moveaxis(conducting, axis, 0).astype(np.float64)  # always along the first axis: compiles once
-        return float(
-            physics.effective_diffusivity(
-                turned, axis=0, ends="periodic", sides="periodic", percolates=True, config=_SOLVER
-            )
-        )
 
 
 def _along(

@@ -30,6 +30,20 @@ def test_an_existing_folder_is_refused_and_left_as_it_is(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_nothing_is_removed_from_a_folder_that_is_no_run(tmp_path: Path):
+    mine = [tmp_path / "notes.txt", tmp_path / ".film.99999999.part"]
+    for path in mine:
+        path.write_text("mine")
+    with pytest.raises(UserError, match="no run to resume"):
+        opened(tmp_path, resume=True)
+    assert sorted(tmp_path.iterdir()) == sorted(mine)
+
+
+def test_a_run_that_was_killed_before_it_wrote_anything_can_be_resumed(tmp_path: Path):
+    (tmp_path / ".config.99999999.part.json").write_text("{")
+    assert [path.name for path in sorted(opened(tmp_path, resume=True).path.iterdir())] == ["config.json", "log.jsonl"]
+
+
 def test_an_empty_folder_may_be_used(tmp_path: Path):
     assert opened(tmp_path).path == tmp_path
 

@@ -48,10 +48,11 @@ def test_slices_that_are_too_alike_are_warned_of_beyond_their_scatter():
 
 
 def test_true_pieces_are_seldom_warned_of():
-    # measured on 200: an alarm in 1 of 20
+    # at one alarm in 20, ten pieces have more than 3 in one case of 1000 (binomial)
     assert len(false_alarms(range(10))) <= 3
 
 
 @pytest.mark.slow  # many volumes
 def test_true_pieces_are_warned_of_in_one_case_of_twenty():
+    # at that rate a hundred pieces have more than 12 alarms in one case of 700 (binomial)
     assert len(false_alarms(range(100))) <= 12

@@ -111,6 +111,17 @@ def test_a_full_disk_is_an_os_error_and_the_earlier_checkpoint_stays(tmp_path):
         assert checkpoints.steps == (1,) and same(checkpoints.restore(noise)[0], noise)
 
 
+@pytest.mark.parametrize("damaged", [{"custom_metadata": []}, {"item_handlers": 3}, {"commit_timestamp_nsecs": "x"}])
+def test_damaged_notes_of_a_checkpoint_are_refused_in_one_line(tmp_path, damaged):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(7, state())
+    notes = tmp_path / "7" / "_CHECKPOINT_METADATA"
+    notes.write_text(json.dumps(json.loads(notes.read_text()) | damaged))
+    with pytest.raises(UserError, match="holds a damaged checkpoint") as refused:
+        Checkpoints(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
 # Published weights
 
 

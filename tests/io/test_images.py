@@ -290,6 +290,38 @@ def test_an_image_beyond_pillows_limit_is_read_and_the_limit_stays(tmp_path, lab
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
+@pytest.mark.parametrize(("palette", "suffix"), [(True, ".png"), (True, ".tif"), (False, ".png"), (False, ".tif")])
+def test_slices_that_show_greys_only_have_the_phases_of_slices_in_colours(tmp_path, palette, suffix):
+    colours = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0]], np.uint8)
+    labels = np.zeros((6, 24, 24), np.uint8)
+    labels[1:, 4:20, 4:12], labels[3:, 8:14, 12:20] = 1, 2  # the first slice is black, two more have no red
+    for number, section in enumerate(labels):
+        image = Image.fromarray(section if palette else colours[section])
+        if palette:
+            image.putpalette(colours.tobytes())
+        image.save(tmp_path / f"{number}{suffix}")
+    order = np.array([0, 1, 2] if palette else [0, 2, 1])  # indices as they are; colours from the darkest
+    np.testing.assert_array_equal(io.read(tmp_path).labels, order[labels])
+    if palette:
+        with pytest.raises(UserError, match="some are in colours"):
+            io.read_images(sorted(tmp_path.iterdir()))
+
+
+def test_images_of_one_voxel_size_in_two_units_belong_together(tmp_path, labels):
+    for name, size, unit in (("a", 0.05, "um"), ("b", 50.0, "nm")):
+        np.savez(tmp_path / f"{name}.npz", labels=labels, voxel_size=size, unit=unit)
+    found = io.read_images([tmp_path / "a.npz", tmp_path / "b.npz"])
+    assert {(each.voxel_size, each.unit) for each in found} == {(0.05, "um")}
+
+
+def test_a_chunk_of_a_png_that_is_longer_than_the_file_is_refused_before_memory_is_taken(tmp_path, labels):
+    path = save(tmp_path / "long.png", LEVELS[labels])
+    whole = path.read_bytes()
+    place = whole.index(b"IDAT") - 4
+    path.write_bytes(whole[:place] + (2**31 - 1).to_bytes(4, "big") + whole[place + 4 :])
+    assert "ends before its pixels" in refusal(path)
+
+
 def test_more_pixels_than_we_read_are_refused_before_they_are_decoded(tmp_path, labels):
     path = save(tmp_path / "huge.png", LEVELS[labels])
     whole = bytearray(path.read_bytes())
