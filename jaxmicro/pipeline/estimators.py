@@ -68,13 +68,20 @@ def evaluation_head(report: dict[str, Any]) -> dict[str, Any]:
         "planes; 27 % above the boundary of discs at any resolution, so that ratios are unbiased and values are not",
         "relative_surface_area": ESTIMATORS["relative_surface_area"],
         "percolating_fraction": ESTIMATORS["percolating_fraction"],
+        "slice_steps": "root mean square change of the volume fraction between neighbouring slices, over what the S2 of "
+        "planes implies in an isotropic medium",
+        "independent": "in square windows (disjoint crops of the micrograph and of planes of the volumes), per pixel: "
+        "euler_density, clusters less holes, pixels that share an edge; clusters and specks (below speck_pixels) in the "
+        "window; triple_points, 2 x 2 pixels of three phases or more; contacts, unlike neighbours of a pair of "
+        "phases; mean_chord_length in pixels; chord_length_distribution, mean difference of ordered chords in pixels; "
+        "cross_correlation, error rate in percent",
     }
     if report["transport"] is not None:
         found["transport"] = f"{_BLOCKED}: {_FINITE_VOLUMES}; {_CONDITIONS}"
     head: dict[str, Any] = {
         "schema": EVALUATION,
         "estimators": found,
-        "units": {**dict.fromkeys(found, "1"), "surface_area": "1/voxel"},
+        "units": {**dict.fromkeys(found, "1"), "surface_area": "1/voxel", "independent": "1/pixel^2, pixels, percent"},
         "lags": lags(shape[:2], r_max=r_max, periodic=periodic),
     }
     if report["true_volume"] is not None:
