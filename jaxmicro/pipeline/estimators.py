@@ -68,10 +68,10 @@ def evaluation_head(report: dict[str, Any]) -> dict[str, Any]:
         "planes; 27 % above the boundary of discs at any resolution, so that ratios are unbiased and values are not",
         "relative_surface_area": ESTIMATORS["relative_surface_area"],
         "percolating_fraction": ESTIMATORS["percolating_fraction"],
-        "slice_steps": "root mean square change of the volume fraction between neighbouring slices, over what the S2 of "
+        "slice_steps": "root mean square change of the volume fraction between neighbouring slices over what S2 of "
         "planes implies in an isotropic medium",
         "independent": "in square windows (disjoint crops of the micrograph and of planes of the volumes), per pixel: "
-        "euler_density, clusters less holes, pixels that share an edge; clusters and specks (below speck_pixels) in the "
+        "euler_density, clusters less holes (shared edges); clusters and specks (below speck_pixels) in a "
         "window; triple_points, 2 x 2 pixels of three phases or more; contacts, unlike neighbours of a pair of "
         "phases; mean_chord_length in pixels; chord_length_distribution, mean difference of ordered chords in pixels; "
         "cross_correlation, error rate in percent",
