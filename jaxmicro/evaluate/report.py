@@ -87,8 +87,9 @@ _GLOSSARY = (
     ),
     (
         "D_eff / D_0, tortuosity factor",
-        "effective diffusivity of the phase with all others blocked, by finite volumes between opposite faces, and "
-        "volume fraction over it",
+        "effective diffusivity of the phase with all others blocked, by finite volumes: where it says periodic, of the "
+        "medium repeated periodically, else between opposite faces; and volume fraction over it, infinite where a "
+        "volume does not conduct, and then also in the mean",
     ),
     ("95 % range", "two standard errors of the micrograph's volume fraction, from the integral of its correlation"),
     (
