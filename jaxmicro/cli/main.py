@@ -19,6 +19,7 @@ import shlex
 import shutil
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Union
@@ -176,7 +177,13 @@ def _verb(kind: type) -> str:
 def _help(kind: type, *, whole: bool) -> str:
     """The text of a verb, or in the list of verbs its first line; BUNDLED is replaced by the names of the priors."""
     text = inspect.cleandoc(kind.__doc__ or "").replace("BUNDLED", ", ".join(bundled_names()) or "none")
-    return text if whole else text.split("\n", 1)[0]
+    if not whole:
+        return text.split("\n", 1)[0]
+    width = max(LEAST_WIDTH, shutil.get_terminal_size().columns)
+    # tyro joins lines that start with a letter and never wraps a description: an indented line stays as it is
+    return "\n\n".join(
+        textwrap.fill(part, width, initial_indent=" ", subsequent_indent=" ") for part in text.split("\n\n")
+    )
 
 
 def _print_version() -> int:

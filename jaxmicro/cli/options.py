@@ -16,6 +16,7 @@ MaybeInt = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 MaybeFloat = Annotated[float | None, arg(metavar="X", help_behavior_hint="")]
 MaybeStr = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
 MaybePath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+Switch = Annotated[bool, arg(help_behavior_hint="")]  # on by default: "--no-tune (default: True)" says the opposite
 
 # Whole numbers that no later check bounds: JAX takes seeds modulo 2^32, so that other ones would not be what they say.
 BOUNDS = {"seed": (0, 2**31 - 3), "volumes": (1, 10_000), "together": (1, 10_000), "rounds": (1, 1000)}
@@ -64,8 +65,8 @@ class ImageOptions:
     """Value of voxels outside of the sample (several: 0,255; also nan, or #rrggbb in a colour image). A large box
     without them is read, because curves and diffusivities of other regions are not supported."""
     crop: Annotated[str | None, arg(metavar="A:B,A:B", help_behavior_hint="")] = None
-    """Part to read: first and last-but-one row and column (of a volume plane, row, column), as in NumPy; 0:400,: is the
-    first 400 rows, without a data bar below. Negative numbers count from the end."""
+    """Part to read, rows and columns (of a volume planes, rows, columns) from the first to before the second number, as
+    in NumPy; 0:400,: is the first 400 rows, without a data bar below. Negative numbers count from the end."""
     stack: Annotated[Literal["images", "volume"] | None, arg(metavar="{images,volume}", help_behavior_hint="")] = None
     """What the planes of a stack, or several files, are: separate images of one material (train and measure), or the
     slices of a volume. Default: a stack is a volume, files are images; a stack of unrelated planes is refused."""
@@ -90,7 +91,7 @@ class Train(RunOptions, ImageOptions):
     the loss on. Ctrl-C keeps what has been learned; --resume goes on with it. Bundled priors: BUNDLED.
     """
 
-    micrograph: Annotated[Positional[tuple[Path, ...]], arg(metavar="MICROGRAPH ...")]
+    micrograph: Annotated[Positional[tuple[Path, ...]], arg(metavar="MICROGRAPH ...", help_behavior_hint="(required)")]
     """Segmented image (PNG, TIFF ...), several of one material at one voxel size (one set of phases and thresholds for
     all), or a volume whose planes are used. Grey images need --segment.
     Phases are numbered from the darkest, as a viewer shows it."""
@@ -124,7 +125,7 @@ class Train(RunOptions, ImageOptions):
     """Channels of the network at each resolution, when starting from scratch. Default: the usual network."""
     symmetry: Literal["isotropic", "flips", "none"] = "isotropic"
     """Crops are turned and mirrored (isotropic), only mirrored (flips), or left as they are (none)."""
-    tune: bool = True
+    tune: Switch = True
     """Afterwards sample three small volumes to learn how to hold their two-point correlation and lineal path, so that
     volumes have those of the micrograph: a minute or two, in pixel space. --no-tune: they are left to the network."""
     sample_every: int = 200
@@ -143,7 +144,7 @@ class Sampling:
     the paper's size: 0."""
     refine: MaybeInt = None
     """Rounds in which a decoded latent volume is encoded and decoded again along all axes. Default: 5."""
-    periodic: bool = True
+    periodic: Switch = True
     """Volumes continue at their opposite faces. With --no-periodic they are cut from larger ones instead: slower."""
     sampler: Annotated[Literal["ddim", "dpm"] | None, arg(metavar="{ddim,dpm}", help_behavior_hint="")] = None
     """Step rule: ddim (ancestral), or dpm (second order). Default: ddim."""
@@ -217,7 +218,7 @@ class Design(RunOptions, Sampling):
     """Names of the phases in the order of their grey levels, to be used in targets: pore grey white."""
     method: Literal["guided", "sds"] = "guided"
     """Move interfaces and steer the sampling (guided), or distil a reconstructed volume as MicroLad does (sds)."""
-    release: tuple[Literal["two_point"], ...] = ()
+    release: Annotated[tuple[Literal["two_point"], ...], arg(metavar="two_point", help_behavior_hint="")] = ()
     """What is not to be held: two_point, and with it the interface, whose area the slope of S2 at 0 fixes. Needed for
     more than 10 % more or less interface."""
     each_slice: bool = False
@@ -267,7 +268,7 @@ class Measure(ImageOptions):
     periodic volume, what does not depend on where it is cut, and what designs are judged by.
     """
 
-    file: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
+    file: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...", help_behavior_hint="(required)")]
     """Image or volume (PNG, TIFF, VTI, MHA, NRRD, HDF5, Zarr ...), or the folder or 'pattern*.png' of its slices; of
     several a row for each, and all together. Phases are numbered from the darkest, as a viewer shows it (0 is black,
     also where the file stores white as 0)."""
@@ -298,7 +299,7 @@ class Evaluate(RunOptions, ImageOptions):
     report.html, one file that opens in any browser.
     """
 
-    volumes: Annotated[Positional[tuple[Path, ...]], arg(metavar="VOLUME ...")]
+    volumes: Annotated[Positional[tuple[Path, ...]], arg(metavar="VOLUME ...", help_behavior_hint="(required)")]
     """Volume files, or run folders of 'reconstruct'."""
     reference: Path
     """The micrograph."""

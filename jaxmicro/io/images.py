@@ -36,6 +36,10 @@ _DAMAGE = re.compile(
 )
 _HARMLESS = re.compile(r"ASCII|Geo|GDAL|TiffTag (3[3-9]\d{3}|[4-9]\d{4}) ")
 _WHITE_IS_ZERO = "the file stores white as 0 (WhiteIsZero) and is read as it is shown: phase 0 is black"
+_PLANES_AS_COLOURS = (
+    "its planes are stored as red, green and blue of one picture, as tifffile does with three or four planes unless "
+    "told otherwise: if they are a stack, write it again with photometric='minisblack'"
+)
 NO_LAYOUT = FileLayout()
 
 
@@ -209,6 +213,11 @@ def _equal_channels(path: Path, channels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(channels[..., 0])
 
 
+def _in_colour_planes(series: tifffile.TiffPageSeries) -> bool:
+    planar = series.keyframe.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+    return planar and series.keyframe.photometric == tifffile.PHOTOMETRIC.RGB
+
+
 def _not_one_channel(path: Path) -> UserError:
     return UserError(f"{path} is a colour image; save it as grey (one channel), or as labels with one value a phase")
 
@@ -232,6 +241,7 @@ def _read_tiff(path: Path) -> Raster:
         spacing, unit, remarks = tiff_calibration(tiff, array.ndim)
         white = any(one.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE for one in series)
     said = (_WHITE_IS_ZERO,) if white and values is None else ()
+    said += (_PLANES_AS_COLOURS,) if colours and any(map(_in_colour_planes, series)) else ()
     periodic = volumes.periodic_from_text(info, array.shape)
     indexed = indices is not None and np.array_equal(indices, array)
     indices = None if indexed or colours else indices

@@ -259,7 +259,12 @@ def _phases(
     if all(map(_ours, rasters)) and len({raster.values for raster in rasters}) == 1 and not merge_rare:
         return [raster.array.astype(np.uint8) for raster in rasters], rasters[0].values or (), (), ()
     arrays = [raster.array for raster in _as_values(rasters)]
-    found = label(arrays, max_phases=max_phases, merge_rare=merge_rare, colours=True in colours)
+    try:
+        found = label(arrays, max_phases=max_phases, merge_rare=merge_rare, colours=True in colours)
+    except UserError as error:
+        bars = [data_bar(array) for array in arrays if array.ndim == 2]
+        said = next((f" ({bar})" for bar in bars if bar), "")
+        raise UserError(f"{error}{said}") from None
     if True in colours:
         found = _by_brightness(found)
     return found.labels, found.values, (), found.remarks

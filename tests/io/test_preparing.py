@@ -105,6 +105,23 @@ def test_a_data_bar_is_remarked_and_cut_off(tmp_path):
     assert data_bar(np.concatenate([grey, bar])) is not None
 
 
+def test_a_data_bar_is_named_where_its_letters_are_refused(tmp_path):
+    bar = np.zeros((20, 96), np.uint8)
+    bar[4:16, 10:80] = np.random.default_rng(0).integers(1, 255, (12, 70))
+    Image.fromarray(np.concatenate([255 * medium(), bar])).save(tmp_path / "bar.png")
+    with pytest.raises(UserError, match=r"rows 96 to 115 look like a data bar: --crop 0:96,:"):
+        io.read(tmp_path / "bar.png")
+
+
+def test_a_stack_stored_as_a_colour_picture_is_remarked(tmp_path):
+    stack = 255 * np.stack([medium(seed=seed) for seed in range(3)])
+    tifffile.imwrite(tmp_path / "colours.tif", stack, photometric="rgb", planarconfig="separate")
+    first, *_ = io.read(tmp_path / "colours.tif").remarks
+    assert "photometric='minisblack'" in first
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    assert len(io.read_images([tmp_path / "stack.tif"], stack="images")) == 3
+
+
 @pytest.mark.parametrize("suffix, kind", [(".png", "RGB"), (".png", "RGBA"), (".tif", "RGB"), (".bmp", "RGB")])
 def test_few_colours_are_phases_from_the_darkest(tmp_path, suffix, kind):
     labels = medium(phases=3)
