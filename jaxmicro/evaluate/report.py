@@ -88,8 +88,8 @@ _GLOSSARY = (
     (
         "D_eff / D_0, tortuosity factor",
         "effective diffusivity of the phase with all others blocked, by finite volumes, and volume fraction over it: "
-        "between opposite faces with tight sides or, where it says periodic, of the medium repeated periodically, which "
-        "does not depend on where it is cut; the factor is infinite where a volume does not conduct, and so is the mean",
+        "between opposite faces with tight sides or, where it says periodic, of the periodic medium, which "
+        "does not depend on where it is cut; infinite where a volume does not conduct, and then so is the mean",
     ),
     ("95 % range", "two standard errors of the micrograph's volume fraction, from the integral of its correlation"),
     (
