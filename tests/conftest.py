@@ -13,6 +13,8 @@ from jaxmicro.pipeline import tuning
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+collect_ignore_glob = ["data/*"]  # scripts that made the files there, with programs that tests do not need
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest file first, so that it is not left to one worker at the end."""
