@@ -214,7 +214,7 @@ def held_in_design(
         targets: as `read_targets` gives them.
         release: as in `design`; with S2 the lineal path and the interface are released.
     """
-    aims = tuple(f"{t.quantity}.{t.phase}" + (f".{'zyx'[t.axis]}" if t.axis is not None else "") for t in targets)
+    aims = tuple(target.name for target in targets)
     quantities = {t.quantity for t in targets}
     wanted = tuple(name for name in ("volume_fraction", *CURVES) if name in quantities)
     if method == "sds":
