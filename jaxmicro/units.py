@@ -40,6 +40,15 @@ def plain_unit(unit: str | None) -> str | None:
     return unit
 
 
+def is_length(unit: str) -> bool:
+    """Whether this is a unit of length that is known here, in any of its spellings, or pixels.
+
+    >>> is_length("Microns"), is_length("pixel"), is_length("furlong")
+    (True, True, False)
+    """
+    return plain_unit(unit) in (None, *_METRES)
+
+
 def ratio(unit: str | None, other: str | None) -> float | None:
     """How many of `other` one `unit` is; None if that is not known.
 

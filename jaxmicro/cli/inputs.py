@@ -16,6 +16,7 @@ from jaxmicro.io.preparing import resemblance
 from jaxmicro.io.slices import slice_files
 from jaxmicro.io.volumes import is_zarr
 from jaxmicro.types import Microstructure
+from jaxmicro.units import is_length
 
 
 def read_image(path: Path, options: ImageOptions, console: Console, *, resample: str | None = None) -> Microstructure:
@@ -33,6 +34,8 @@ def read_several(
         raise UserError("Missing file: name at least one image or volume")
     if options.voxel_size is not None and options.voxel_size <= 0:
         raise UserError(f"the voxel size is {options.voxel_size}; expected a positive length")
+    if options.unit is not None and not is_length(options.unit):
+        raise UserError(f"--unit {options.unit}: no unit of length; expected nm, um, mm, cm, m, angstrom or inch")
     how = {"voxel_size": options.voxel_size, "unit": options.unit, "resample": resample} | _parts(options)
     found = read_images(paths, segment=options.segment, **how)
     for number, structure in enumerate(found):

@@ -15,6 +15,7 @@ import inspect
 import io
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -72,9 +73,8 @@ def _run(command: Any, argv: Sequence[str]) -> int:
         kept = "nothing was kept." if isinstance(command, Measure) else "what was computed is kept."
         code = 143 if isinstance(interruption, _Terminated) else 130
         return _fail(f"interrupted; {kept} {_how_to_go_on(command, argv)}", code)
-    except BrokenPipeError:  # the reader of our output has gone, as after `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except BrokenPipeError:
+        return _cut_off()
     except (OSError, MemoryError, RuntimeError, ValueError) as error:
         text = _known_failure(error)
         if text is None:
@@ -131,13 +131,19 @@ def parse(argv: Sequence[str]) -> Any:
             return tyro.cli(
                 union,
                 prog="jaxmicro",
-                description=DESCRIPTION,
+                description=_wrapped(DESCRIPTION),
                 args=argv,
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
             )
+    except BrokenPipeError:
+        raise SystemExit(_cut_off()) from None
     except SystemExit as stop:
         if stop.code:
             _fail(_in_one_line(complaint.getvalue(), argv), 2)
+        try:
+            sys.stdout.flush()  # the help
+        except BrokenPipeError:
+            raise SystemExit(_cut_off()) from None
         raise
 
 
@@ -166,8 +172,20 @@ def _in_one_line(box: str, argv: Sequence[str]) -> str:
         close = difflib.get_close_matches(wrong[0], options, n=1)
         said = f"no option {wrong[0]}" + (f" (perhaps you meant {close[0]})" if close else "")
     elif said.startswith("Error parsing "):
-        said = f"{said.split(':')[0].removeprefix('Error parsing ')}: cannot read the value; separate numbers by spaces"
+        option = said.split(":")[0].removeprefix("Error parsing ")
+        said = f"{option}: cannot read the value; {_expected(verbs[argv[0]], option)}"
     return f"{said}; see 'jaxmicro {argv[0]} --help'"
+
+
+def _expected(verb: type, option: str) -> str:
+    """What an option takes."""
+    kinds = {"--" + field.name.replace("_", "-"): str(field.type) for field in dataclasses.fields(verb)}
+    kind = kinds.get(option.split()[0].split("/")[0], "")
+    if option == "--voxel-size":
+        return "expected a number, and its unit as --unit"
+    if "tuple" in kind or not re.search(r"\b(int|float)\b", kind):
+        return "separate numbers by spaces"
+    return "expected a number" if "float" in kind else "expected a whole number"
 
 
 def _verb(kind: type) -> str:
@@ -179,11 +197,22 @@ def _help(kind: type, *, whole: bool) -> str:
     text = inspect.cleandoc(kind.__doc__ or "").replace("BUNDLED", ", ".join(bundled_names()) or "none")
     if not whole:
         return text.split("\n", 1)[0]
+    return _wrapped(text)
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs at the width of the terminal. tyro joins lines that start with a letter and never wraps a description:
+    an indented line stays as it is."""
     width = max(LEAST_WIDTH, shutil.get_terminal_size().columns)
-    # tyro joins lines that start with a letter and never wraps a description: an indented line stays as it is
     return "\n\n".join(
-        textwrap.fill(part, width, initial_indent=" ", subsequent_indent=" ") for part in text.split("\n\n")
+        textwrap.fill(part, width, initial_indent=" ", subsequent_indent=" ") for part in text.strip().split("\n\n")
     )
+
+
+def _cut_off() -> int:
+    """What to do when the reader of our output has gone, as after `| head`; the exit code of that."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def _print_version() -> int:

@@ -17,6 +17,7 @@ from jaxmicro.io.vtk import write_fields
 from jaxmicro.pipeline import TransportField
 from jaxmicro.types import Microstructure
 
+SCHEMA = "jaxmicro.measure_images/1"  # of the numbers of several images, each as `pipeline.measure` returns them
 LARGE = 2**23  # voxels from which on it is said what the diffusivities need
 BYTES_PER_VOXEL = 300  # of the solves, in double precision: measured at 256^3, where the tensor takes 5 GB
 
@@ -86,7 +87,7 @@ def _several(options: Measure, structures: Sequence[Microstructure], console: Co
         }
         for structure in structures
     ]
-    return {"images": measured, "pooled": pipeline.pooled(measured)}
+    return {"schema": SCHEMA, "images": measured, "pooled": pipeline.pooled(measured)}
 
 
 def table_of_several(numbers: dict[str, Any]) -> str:

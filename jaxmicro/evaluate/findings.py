@@ -142,7 +142,7 @@ def _phase_warnings(report: dict, p: int) -> list[str]:
     if off > limit:
         found.append(f"Phase {p}: the lineal path is {off:.2g} % off; {_beyond(report, f'{limit:.2g} %')}")
     limit = limits["surface_area"]
-    if ratio is not None and abs(ratio - 1) * 100 > limit and not _asked(report, "surface_area"):
+    if ratio is not None and abs(ratio - 1) * 100 > limit and not _asked(report, "surface_area", p):
         word = "rougher or finer" if ratio > 1 else "smoother or coarser"
         found.append(
             f"Phase {p}: {ratio:.2f} times the interface of the micrograph; the volumes are {word}; "
@@ -165,9 +165,12 @@ def _beyond(report: dict, limit: str) -> str:
     return f"99 of 100 true pieces of the material of this size would be within {limit}."
 
 
-def _asked(report: dict, quantity: str) -> bool:
-    """Whether the volumes were designed to differ from the micrograph in this."""
-    return any(target.split(".")[0].removeprefix("relative_") == quantity for target in report["targets"])
+def _asked(report: dict, quantity: str, phase: int | None = None) -> bool:
+    """Whether the volumes were designed to differ from the micrograph in this, of one phase or of any; two phases share
+    their interface."""
+    asked = [target.split(".") for target in report["targets"]]
+    phases = [int(words[1]) for words in asked if words[0].removeprefix("relative_") == quantity]
+    return bool(phases) and (phase is None or len(report["phases"]) == 2 or phase in phases)
 
 
 def _strange_slices(report: dict) -> list[str]:

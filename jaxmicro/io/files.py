@@ -6,6 +6,7 @@ computer leaves the old file or the new one. Nothing but a regular file is repla
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -71,9 +72,10 @@ def remove(path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a damaged file or folder to NAME.damaged, so that it can be made again; returns that name."""
-    aside = path.with_name(path.name + ".damaged")
-    remove(aside)
+    """Renames a damaged file or folder to NAME.damaged, so that it can be made again; returns that name, with a number
+    if it is taken."""
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
+    aside = next(name for name in names if not os.path.lexists(name))
     os.replace(path, aside)
     return aside
 

@@ -15,7 +15,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.io.files import read_json
 from jaxmicro.io.raster import Raster, reading, replacing
 from jaxmicro.io.resample import halved
-from jaxmicro.io.volumes import create_zarr, is_zarr, read_zarr, zarr_array
+from jaxmicro.io.volumes import create_zarr, holds_only, is_zarr, read_zarr, zarr_array
 from jaxmicro.types import Microstructure
 from jaxmicro.units import in_one_unit, plain_unit
 
@@ -88,8 +88,12 @@ def is_our_ome_zarr(path: Path) -> bool:
     attributes = metadata.get("attributes")
     if not isinstance(attributes, dict) or "jaxmicro" not in attributes or metadata.get("node_type") != "group":
         return False
-    inside = (child.relative_to(path).as_posix() for child in path.rglob("*") if not child.is_dir())
-    return all(re.fullmatch(r"(\d+/)?zarr\.json|\d+/c(/\d+)+", name) for name in inside)
+    try:
+        levels = {str(level["path"]) for level in attributes["ome"]["multiscales"][0]["datasets"]}
+    except (KeyError, IndexError, TypeError):
+        return False
+    level = "|".join(map(re.escape, levels))
+    return holds_only(path, re.compile(rf"zarr\.json|({level})/(zarr\.json|c(/\d+)+)"))
 
 
 def _is_group(path: Path) -> bool:

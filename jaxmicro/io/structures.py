@@ -196,19 +196,29 @@ def _joined(paths: Sequence[str | Path], rasters: Sequence[Raster]) -> Raster:
     for path, raster in zip(paths, rasters, strict=True):
         if raster.array.ndim != 2:
             raise UserError(f"{path} is a stack itself; give one volume, or slices that are images")
-        if raster.array.shape != first.array.shape or raster.spacing != first.spacing or raster.unit != first.unit:
+        of_slice, of_first = _described(raster), _described(first)
+        if of_slice != of_first:
             raise UserError(
-                f"{path} differs in size or calibration from {paths[0]}; the slices of a volume must not: "
-                "leave it out, or read separate images with --stack images"
+                f"{path} ({of_slice}) differs in size or calibration from {paths[0]} ({of_first}); the slices of a "
+                "volume must not: leave it out, or read separate images with --stack images"
             )
     # the distance of slices is not in the files: that of the pixels is what voxels must have
     spacing = None if first.spacing is None else (max(first.spacing), *first.spacing)
+    remarks = tuple(dict.fromkeys(line for raster in rasters for line in raster.remarks))
+    size_remarks = tuple(dict.fromkeys(line for raster in rasters for line in raster.size_remarks))
     rasters = _as_values(_of_one_kind(rasters))
     first = rasters[0]
     return replace(
         first, array=np.stack([raster.array for raster in rasters]), spacing=spacing, values=rasters[0].values,
-        periodic=False, source=f"{first.source} ... {rasters[-1].source}", indices=None,
+        periodic=False, source=f"{first.source} ... {rasters[-1].source}", indices=None, remarks=remarks,
+        size_remarks=size_remarks,
     )  # fmt: skip
+
+
+def _described(raster: Raster) -> str:
+    """Size and calibration of an image."""
+    edges = "no pixel size" if raster.spacing is None else " x ".join(f"{edge:g}" for edge in raster.spacing)
+    return f"{' x '.join(map(str, raster.array.shape))}, {edges} {raster.unit or ''}".rstrip()
 
 
 def _of_one_kind(rasters: Sequence[Raster]) -> list[Raster]:

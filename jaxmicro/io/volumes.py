@@ -170,8 +170,12 @@ def is_our_zarr(path: Path) -> bool:
     attributes = metadata.get("attributes")
     if metadata.get("node_type") != "array" or not isinstance(attributes, dict) or set(attributes) != _ZARR_ATTRIBUTES:
         return False
-    inside = (child.relative_to(path).as_posix() for child in path.rglob("*") if not child.is_dir())
-    return all(name == "zarr.json" or re.fullmatch(r"c(/\d+)+", name) for name in inside)
+    return holds_only(path, re.compile(r"zarr\.json|c(/\d+)+"))
+
+
+def holds_only(folder: Path, names: re.Pattern[str]) -> bool:
+    """Whether the paths of all files in a folder, relative to it, are of this pattern."""
+    return all(names.fullmatch(f.relative_to(folder).as_posix()) for f in folder.rglob("*") if not f.is_dir())
 
 
 def _zarr_metadata(labels: np.ndarray, microstructure: Microstructure | None) -> dict[str, Any]:

@@ -237,8 +237,8 @@ def prior_path(source: Path | str) -> Path:
         weights = path / "weights.safetensors"
         if not weights.is_file():
             raise UserError(
-                f"{path} holds no trained prior (weights.safetensors); if its training was interrupted, finish it with "
-                "jaxmicro train --resume"
+                f"{path} holds no trained prior (weights.safetensors); if its training was interrupted, repeat its "
+                f"command with --out {path} --resume"
             )
         return weights
     if path.is_file() and path.suffix.lower() in (".png", ".tif", ".tiff", ".npy", ".npz", ".vti"):

@@ -76,6 +76,7 @@ def test_several_images_are_measured_one_by_one_and_together(
     assert asked.code == 2 and "--stack images" in asked.err
     found = json.loads(jaxmicro("measure", here / "stack.npy", "--stack", "images", "--json", "--r-max", 4).out)
     assert [image["file"] for image in found["images"]] == [f"stack.npy[{number}]" for number in range(3)]
+    assert found["schema"].startswith("jaxmicro.measure_images/")
     shares = [np.mean([blobs(seed=number) == label for number in range(3)]) for label in range(2)]
     assert [phase["volume_fraction"] for phase in found["pooled"]] == pytest.approx(shares)
     for phase in found["pooled"]:

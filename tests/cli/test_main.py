@@ -26,6 +26,25 @@ def test_the_help_does_not_load_jax():
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
+def test_help_for_a_reader_who_has_gone_ends_quietly(words: list[str]):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxmicro", *words], stdout=writing, stderr=subprocess.PIPE, timeout=60,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_the_help_fits_the_terminal(columns: int, jaxmicro: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    usage, *lines = jaxmicro("--help").out.splitlines()  # the list of verbs cannot be broken
+    assert max(map(len, lines)) <= columns
+
+
 def test_the_line_of_a_verb_in_the_list_is_a_sentence():
     for kind in main.VERBS:
         assert main._help(kind, whole=False).endswith("."), kind

@@ -40,6 +40,20 @@ def test_a_stretched_volume_is_warned_of_and_one_that_was_asked_for_is_not():
     assert not any("anisotropic" in line for line in found(stretched[None], 0, 0.5, ("diffusivity.0.x",)))
 
 
+def test_interface_is_warned_of_in_the_phases_that_were_not_designed_for_it():
+    fractions = (0.3, 0.3, 0.4)
+    image = gaussian_field((128, 128), correlation_length=2.0, fractions=fractions, seed=0, periodic=False)
+    volume = gaussian_field((32,) * 3, correlation_length=4.0, fractions=fractions, seed=1, periodic=False)
+    image, volume = (Microstructure(labels, (0.0, 1.0, 2.0)) for labels in (image, volume))
+
+    def warned(*targets: str) -> list[bool]:
+        lines = warnings(compare([volume], image, r_max=8, patches=0, targets=targets))
+        return [any(line.startswith(f"Phase {p}") and "interface" in line for line in lines) for p in range(3)]
+
+    assert warned() == [True, True, True]
+    assert warned("relative_surface_area.0") == [False, True, True]
+
+
 def test_slices_that_are_too_alike_are_warned_of_beyond_their_scatter():
     """Every slice twice: half of the steps are zero, and the root of their mean square falls to 0.71."""
     thick = np.stack([np.repeat(medium((16, 32, 32), seed, 0.5), 2, axis=0) for seed in range(8)])

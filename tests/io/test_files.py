@@ -77,6 +77,25 @@ def test_an_array_of_ours_is_replaced_until_something_is_added_to_it(tmp_path: P
     assert sorted(os.listdir(tmp_path)) == ["volume.zarr"]
 
 
+def test_a_group_of_ours_with_an_array_added_to_it_is_not_replaced(tmp_path: Path):
+    target = tmp_path / "volume.ome.zarr"
+    write(target, STRUCTURE)
+    write(target, STRUCTURE)
+    write(tmp_path / "mine.zarr", STRUCTURE)
+    (tmp_path / "mine.zarr").rename(target / "7")
+    with pytest.raises(UserError, match="never replaced"):
+        write(target, STRUCTURE)
+    assert (target / "7" / "zarr.json").exists()
+
+
+def test_a_second_damaged_file_does_not_take_the_place_of_the_first(tmp_path: Path):
+    path = tmp_path / "volume.tif"
+    for content in (b"first", b"second"):
+        path.write_bytes(content)
+        files.set_aside(path)
+    assert {each.read_bytes() for each in tmp_path.iterdir()} == {b"first", b"second"}
+
+
 def test_an_array_or_group_of_others_is_not_replaced(tmp_path: Path):
     for number, metadata in enumerate(({"node_type": "group"}, {"node_type": "array", "attributes": {}}, [])):
         target = tmp_path / f"{number}.zarr"

@@ -193,8 +193,19 @@ def test_files_of_one_size_join_to_a_volume(tmp_path):
     (found,) = io.read_images(sorted(tmp_path.glob("*.png")), stack="volume")
     np.testing.assert_array_equal(found.labels, volume)
     Image.fromarray(255 * volume[0, :9]).save(tmp_path / "00.png")
-    with pytest.raises(UserError, match="differs in size"):
+    with pytest.raises(UserError, match=r"01.png \(24 x 24, .* differs in size .* from .*00.png \(9 x 24"):
         io.read_images(sorted(tmp_path.glob("*.png")), stack="volume")
+
+
+def test_what_is_to_be_said_of_a_later_slice_is_said_of_the_volume(tmp_path):
+    volume = medium(24, 3)
+    for number, section in enumerate(volume):
+        inverted = number == 2
+        photometric = "miniswhite" if inverted else "minisblack"
+        tifffile.imwrite(tmp_path / f"{number:02d}.tif", 255 * (section ^ inverted), photometric=photometric)
+    (found,) = io.read_images(sorted(tmp_path.glob("*.tif")), stack="volume")
+    np.testing.assert_array_equal(found.labels, volume)
+    assert sum("WhiteIsZero" in line for line in found.remarks) == 1
 
 
 def test_images_of_other_voxel_sizes_are_refused(tmp_path):
