@@ -32,6 +32,13 @@ def test_the_page_needs_nothing_from_elsewhere(report: dict):
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)"', page))
 
 
+def test_a_single_volume_is_printed_without_a_spread(report: dict):
+    one = compare([structure((32, 32, 32), 1)], structure((128, 128), 3), r_max=8, patches=0)
+    for found, spread in ((report, True), (one, False)):
+        mean = found["phases"][0]["volume_fraction"]["mean"]
+        assert (f"{mean:.4f} ± " in report_html(found, {})) == spread
+
+
 def test_pictures_come_back_from_the_page_unchanged(report: dict):
     page = report_html(report, {"slices": PICTURE, "my own figure": PICTURE})
     found = re.findall(r"base64,([^\"]*)", page)
