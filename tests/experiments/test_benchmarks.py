@@ -22,6 +22,7 @@ def test_a_case_survives_being_written_as_text():
     assert parse_case(case.name) == case
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_the_solvers_of_a_volume_are_checked_against_each_other(capsys: pytest.CaptureFixture):
     solvers.main(["--edge", "12", "--porosity", "0.7", "--no-peers"])
     table = capsys.readouterr().out.strip().splitlines()[2:]
@@ -29,12 +30,14 @@ def test_the_solvers_of_a_volume_are_checked_against_each_other(capsys: pytest.C
     assert [line.split("|")[2].split()[:1] for line in table[2:]] == [["jaxmicro"]] * 4
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_cost_per_voxel_is_measured_from_two_numbers_of_iterations(capsys: pytest.CaptureFixture):
     solvers.main(["--scaling", "8", "12"])
     table = capsys.readouterr().out.strip().splitlines()
     assert [line.split("|")[1].strip() for line in table[2:]] == ["8", "12"]
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_the_solvers_in_the_loop_agree(capsys: pytest.CaptureFixture):
     """The benchmark itself compares ours, the dense, the sparse and JAX-FEM's solves before it prints."""
     solver_in_the_loop.main(["--slices", "2", "--edge", "8"])

@@ -8,6 +8,7 @@ from experiments.design.run import COLUMNS, run_smoke
 from jaxmicro.guidance import parse_target
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_the_study_of_parameters_has_rows_with_all_columns_and_fits_its_readme(tmp_path, capsys):
     rows = parameters.run_smoke(tmp_path)
     assert len(rows) == len([key for key in parameters.PAPER if key[0] == "volume_fraction"])
@@ -18,6 +19,7 @@ def test_the_study_of_parameters_has_rows_with_all_columns_and_fits_its_readme(t
     assert end.value.code == 2 and "no quantity diffusion" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_cases_have_rows_with_all_columns(tmp_path):
     rows = run_smoke(tmp_path)
     assert [row["case"] for row in rows] == ["sds volume_fraction.0=+20%", "diffusivity.0.z=-20%"]

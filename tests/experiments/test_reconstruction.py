@@ -10,6 +10,7 @@ from experiments.volumes import make_volumes
 from jaxmicro.reconstruct import SamplingConfig
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_each_phase_and_variant_has_a_row_with_all_columns_of_the_table(tmp_path):
     rows = run_smoke(tmp_path)
     assert [(row["fractions"], row["phase"]) for row in rows] == [

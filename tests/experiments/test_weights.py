@@ -15,6 +15,7 @@ from jaxmicro import pipeline
 CONFIG, TINY = smoke()
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_a_recipe_trains_what_it_starts_from_and_is_not_trained_twice(tmp_path):
     main(["grains", "--smoke", "--out", str(tmp_path)])
     rows = {row["model"]: row for row in read_rows(tmp_path / "results.csv")}
@@ -33,6 +34,7 @@ def test_a_micrograph_is_trained_by_the_pipeline_and_its_fractions_are_remembere
     assert prior.config.phases == 2
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_a_model_is_tuned_again_without_training(tmp_path):
     before = trained("carbonate", CONFIG, TINY, tmp_path, tmp_path / "results.csv")
     bare = replace(before.material, covariance=(), lineal_path=(), held_covariance=(), held_lineal_path=())
