@@ -47,7 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: after --help (code 0) or on options that cannot be parsed (code 2), as argparse does.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _main(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()  # here, so that what it raises is seen, and not while the interpreter ends
+    except BrokenPipeError:  # the reader of our output has gone, as after `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _main(argv: list[str]) -> int:
     if argv == ["--version"]:
         return _print_version()
     if not argv:
@@ -73,8 +83,8 @@ def _run(command: Any, argv: Sequence[str]) -> int:
         kept = "nothing was kept." if isinstance(command, Measure) else "what was computed is kept."
         code = 143 if isinstance(interruption, _Terminated) else 130
         return _fail(f"interrupted; {kept} {_how_to_go_on(command, argv)}", code)
-    except BrokenPipeError:
-        return _cut_off()
+    except BrokenPipeError:  # which is an OSError
+        raise
     except (OSError, MemoryError, RuntimeError, ValueError) as error:
         text = _known_failure(error)
         if text is None:
@@ -135,15 +145,9 @@ def parse(argv: Sequence[str]) -> Any:
                 args=argv,
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
             )
-    except BrokenPipeError:
-        raise SystemExit(_cut_off()) from None
     except SystemExit as stop:
         if stop.code:
             _fail(_in_one_line(complaint.getvalue(), argv), 2)
-        try:
-            sys.stdout.flush()  # the help
-        except BrokenPipeError:
-            raise SystemExit(_cut_off()) from None
         raise
 
 
@@ -160,7 +164,7 @@ def _in_one_line(box: str, argv: Sequence[str]) -> str:
     verbs = {_verb(kind): kind for kind in VERBS}
     if argv[0] not in verbs:
         return f"no verb {argv[0]!r}; there are {', '.join(verbs)}: see 'jaxmicro --help'"
-    options = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(verbs[argv[0]])]
+    options = {"--" + field.name.replace("_", "-"): str(field.type) for field in dataclasses.fields(verbs[argv[0]])}
     given = [word for word in argv[1:] if not word.startswith("--") and os.path.isfile(word)]
     if len(given) > 1 and said.startswith("Unrecognized"):
         return (
@@ -173,14 +177,13 @@ def _in_one_line(box: str, argv: Sequence[str]) -> str:
         said = f"no option {wrong[0]}" + (f" (perhaps you meant {close[0]})" if close else "")
     elif said.startswith("Error parsing "):
         option = said.split(":")[0].removeprefix("Error parsing ")
-        said = f"{option}: cannot read the value; {_expected(verbs[argv[0]], option)}"
+        kind = options.get(option.split()[0].split("/")[0], "")
+        said = f"{option}: cannot read the value; {_expected(option, kind)}"
     return f"{said}; see 'jaxmicro {argv[0]} --help'"
 
 
-def _expected(verb: type, option: str) -> str:
-    """What an option takes."""
-    kinds = {"--" + field.name.replace("_", "-"): str(field.type) for field in dataclasses.fields(verb)}
-    kind = kinds.get(option.split()[0].split("/")[0], "")
+def _expected(option: str, kind: str) -> str:
+    """What an option of this type takes."""
     if option == "--voxel-size":
         return "expected a number, and its unit as --unit"
     if "tuple" in kind or not re.search(r"\b(int|float)\b", kind):
@@ -207,12 +210,6 @@ def _wrapped(text: str) -> str:
     return "\n\n".join(
         textwrap.fill(part, width, initial_indent=" ", subsequent_indent=" ") for part in text.strip().split("\n\n")
     )
-
-
-def _cut_off() -> int:
-    """What to do when the reader of our output has gone, as after `| head`; the exit code of that."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141
 
 
 def _print_version() -> int:

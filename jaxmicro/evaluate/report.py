@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from jaxmicro.evaluate.findings import summarise, warnings
@@ -326,7 +326,7 @@ def _truth_row(name: str, part: dict, *, each: bool = False) -> list[str]:
         _ratio(part["surface_area"]["ratio"]),
         f"{100 * part['percolating_fraction']['mean']:.1f} %",
         f"{100 * part['percolating_fraction']['reference']:.1f} %",
-        f"{1e4 * part['euler_density']['mean']:.3g}" + _plus_minus(part["euler_density"], lambda s: f"{1e4 * s:.2g}"),
+        f"{1e4 * part['euler_density']['mean']:.3g}" + _plus_minus(part["euler_density"], ".2g", scale=1e4),
         f"{1e4 * part['euler_density']['reference']:.3g}",
     ]
 
@@ -386,9 +386,9 @@ def _ratio(value: float | None) -> str:
 
 
 def _spread(measure: dict, digits: int) -> str:
-    return f"{measure['mean']:.{digits}f}" + _plus_minus(measure, lambda spread: f"{spread:.{digits}f}")
+    return f"{measure['mean']:.{digits}f}" + _plus_minus(measure, f".{digits}f")
 
 
-def _plus_minus(measure: dict, text: Callable[[float], str]) -> str:
+def _plus_minus(measure: dict, form: str, *, scale: float = 1.0) -> str:
     """The spread between volumes, of which one volume says nothing."""
-    return f" ± {text(measure['std'])}" if len(measure["volumes"]) > 1 else ""
+    return f" ± {scale * measure['std']:{form}}" if len(measure["volumes"]) > 1 else ""

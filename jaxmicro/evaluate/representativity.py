@@ -158,8 +158,8 @@ def _errors(
     """Sizes of possible errors of each statistic of the micrograph against the material."""
     fraction, s2 = weights @ found.volume_fraction[:, p], weights @ found.two_point[:, p]
     phi, curve, edges = curves.volume_fraction[p], curves.two_point[0, p], curves.boundary_length[0, p]
-    # of the normalised S2 (S2 - phi^2) / (phi - phi^2), whose two differences are small where images are small: that
-    # it is about the fraction of the image itself, not of the material, is an error of second order but of one sign
+    # The normalised S2 (S2 - phi^2) / (phi - phi^2) of each draw, not linearised: an image's covariance is measured
+    # about its own fraction, which makes it too small by the variance of that fraction: second order, but of one sign.
     shifted = (phi + fraction)[:, None]
     variance = np.maximum(shifted - shifted**2, max(phi - phi**2, _TINY) / 2)  # of draws far in the tail
     shape = (curve + s2 - shifted**2) / variance - normalised_two_point(curve)

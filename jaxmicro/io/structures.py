@@ -196,11 +196,10 @@ def _joined(paths: Sequence[str | Path], rasters: Sequence[Raster]) -> Raster:
     for path, raster in zip(paths, rasters, strict=True):
         if raster.array.ndim != 2:
             raise UserError(f"{path} is a stack itself; give one volume, or slices that are images")
-        of_slice, of_first = _described(raster), _described(first)
-        if of_slice != of_first:
+        if raster.array.shape != first.array.shape or raster.spacing != first.spacing or raster.unit != first.unit:
             raise UserError(
-                f"{path} ({of_slice}) differs in size or calibration from {paths[0]} ({of_first}); the slices of a "
-                "volume must not: leave it out, or read separate images with --stack images"
+                f"{path} ({_described(raster)}) differs in size or calibration from {paths[0]} ({_described(first)}); "
+                "the slices of a volume must not: leave it out, or read separate images with --stack images"
             )
     # the distance of slices is not in the files: that of the pixels is what voxels must have
     spacing = None if first.spacing is None else (max(first.spacing), *first.spacing)
@@ -217,7 +216,7 @@ def _joined(paths: Sequence[str | Path], rasters: Sequence[Raster]) -> Raster:
 
 def _described(raster: Raster) -> str:
     """Size and calibration of an image."""
-    edges = "no pixel size" if raster.spacing is None else " x ".join(f"{edge:g}" for edge in raster.spacing)
+    edges = "no pixel size" if raster.spacing is None else " x ".join(f"{edge:.10g}" for edge in raster.spacing)
     return f"{' x '.join(map(str, raster.array.shape))}, {edges} {raster.unit or ''}".rstrip()
 
 

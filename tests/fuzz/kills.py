@@ -132,7 +132,7 @@ def main() -> int:
                 run.process.send_signal(sent)
                 code = run.process.wait()
                 said = run.said.read_text()
-                if code in DONE or (code == -signal.SIGTERM and folder.name in said.splitlines()[-1]):
+                if code in DONE or (code == -signal.SIGTERM and folder.name in said.rstrip().rpartition("\n")[2]):
                     break  # too late: done, or about to end after its last line
                 assert code == (-9 if sent == signal.SIGKILL else 143), f"{sent!r}: exit code {code}: {said[-2000:]}"
                 assert "Traceback" not in said, said[-2000:]
