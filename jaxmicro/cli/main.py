@@ -13,6 +13,7 @@ import importlib
 import importlib.metadata
 import inspect
 import io
+import itertools
 import logging
 import os
 import re
@@ -136,6 +137,7 @@ def parse(argv: Sequence[str]) -> Any:
     )
     union: Any = Union[kinds]  # noqa: UP007  # a union of types that are known only now
     complaint = io.StringIO()
+    argv = _each_option_once(argv)
     try:
         with contextlib.redirect_stderr(complaint), _readable_width():
             return tyro.cli(
@@ -151,6 +153,36 @@ def parse(argv: Sequence[str]) -> Any:
         raise
 
 
+def _each_option_once(argv: Sequence[str]) -> list[str]:
+    """The words with all values of a repeated option at its first place: tyro would keep the last ones only.
+
+    Raises:
+        SystemExit: an option of one value was repeated (code 2).
+    """
+    starts = [number for number, word in enumerate(argv) if number == 0 or word.startswith("--")]
+    options, gathered = _options(argv[0]) if argv else {}, {}
+    for start, end in itertools.pairwise([*starts, len(argv)]):
+        name, equals, value = argv[start].partition("=")
+        name, values = name.replace("_", "-"), list(argv[start + 1 : end])
+        if name not in gathered:
+            gathered[name] = [argv[start], *values]
+        elif "tuple" in options.get(name, "bool"):
+            gathered[name] += [value, *values] if equals else values
+        elif "bool" in options.get(name, "bool"):  # a switch: the second changes nothing
+            gathered[name] += values
+        else:
+            _fail(f"{name} is given more than once and takes one value; leave out all but one", 2)
+            raise SystemExit(2)
+    return [word for words in gathered.values() for word in words]
+
+
+def _options(verb: str) -> dict[str, str]:
+    """The options of a verb, with the text of their types; none of what is no verb."""
+    kinds = {_verb(kind): kind for kind in VERBS}
+    fields = dataclasses.fields(kinds[verb]) if verb in kinds else ()
+    return {"--" + field.name.replace("_", "-"): str(field.type) for field in fields}
+
+
 def _in_one_line(box: str, argv: Sequence[str]) -> str:
     """What tyro says in a frame of several parts: the first part; of misspelt options their name."""
     parts: list[list[str]] = [[]]
@@ -161,10 +193,9 @@ def _in_one_line(box: str, argv: Sequence[str]) -> str:
         elif text:
             parts[-1].append(text)
     said = " ".join(parts[0]).removesuffix(".")
-    verbs = {_verb(kind): kind for kind in VERBS}
-    if argv[0] not in verbs:
-        return f"no verb {argv[0]!r}; there are {', '.join(verbs)}: see 'jaxmicro --help'"
-    options = {"--" + field.name.replace("_", "-"): str(field.type) for field in dataclasses.fields(verbs[argv[0]])}
+    options = _options(argv[0])
+    if not options:
+        return f"no verb {argv[0]!r}; there are {', '.join(map(_verb, VERBS))}: see 'jaxmicro --help'"
     given = [word for word in argv[1:] if not word.startswith("--") and os.path.isfile(word)]
     if len(given) > 1 and said.startswith("Unrecognized"):
         return (

@@ -213,7 +213,8 @@ class Design(RunOptions, Sampling):
     source: Annotated[Positional[str], arg(metavar="SOURCE")]
     """Run folder of 'train', .safetensors file, or name of a bundled prior."""
     target: Annotated[tuple[str, ...], arg(metavar="TARGET ...")]
-    """What the volumes should have, for example diffusivity.0.z=+20% volume_fraction.1=0.3"""
+    """What the volumes should have, for example diffusivity.0.z=+20% volume_fraction.1=0.3; all after one --target, or
+    one after each."""
     names: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")] = ()
     """Names of the phases in the order of their grey levels, to be used in targets: pore grey white."""
     method: Literal["guided", "sds"] = "guided"

@@ -73,6 +73,19 @@ def test_the_help_of_reconstruct_names_the_defaults(jaxmicro: Callable[..., Outc
         assert f"Default: {value}." in text
 
 
+def test_a_repeated_option_takes_all_its_values():
+    words = ["design", "sofc", "--target=a=1", "--quiet", "--target", "b=2", "c=3", "--names", "d", "--names=e"]
+    found = main.parse(words)
+    assert (found.target, found.names, found.quiet) == (("a=1", "b=2", "c=3"), ("d", "e"), True)
+
+
+@pytest.mark.parametrize("words", [["--crop", "0:4,:", "--crop=:,0:4"], ["--voxel-size", "1", "--voxel_size", "2"]])
+def test_an_option_of_one_value_is_not_repeated(words: list[str], jaxmicro: Callable[..., Outcome]):
+    outcome = jaxmicro("measure", "image.png", *words)
+    assert outcome.code == 2 and outcome.err.count("\n") == 1
+    assert f"{words[0]} is given more than once" in outcome.err
+
+
 def test_no_arguments_shows_the_help(jaxmicro: Callable[..., Outcome]):
     assert "train" in jaxmicro().out
 
