@@ -66,7 +66,8 @@ class ImageOptions:
     without them is read, because curves and diffusivities of other regions are not supported."""
     crop: Annotated[str | None, arg(metavar="A:B,A:B", help_behavior_hint="")] = None
     """Part to read, rows and columns (of a volume planes, rows, columns) from the first to before the second number, as
-    in NumPy; 0:400,: is the first 400 rows, without a data bar below. Negative numbers count from the end."""
+    in NumPy; 0:400,: is the first 400 rows, without a data bar below. Negative numbers count from the end; a number
+    alone is one plane: 0,:,: is the first plane of a volume, as an image."""
     stack: Annotated[Literal["images", "volume"] | None, arg(metavar="{images,volume}", help_behavior_hint="")] = None
     """What the planes of a stack, or several files, are: separate images of one material (train and measure), or the
     slices of a volume. Default: a stack is a volume, files are images; a stack of unrelated planes is refused."""

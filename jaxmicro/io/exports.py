@@ -20,7 +20,9 @@ def write_png(path: str | Path, microstructure: Microstructure) -> None:
         UserError: a volume.
     """
     if microstructure.labels.ndim != 2:
-        raise UserError(f"cannot write {path}: a PNG holds one image, this is a volume; write a .tif, or crop a plane")
+        raise UserError(
+            f"cannot write {path}: a PNG holds one image, this is a volume; write a .tif, or crop a plane: --crop 0,:,:"
+        )
     values = np.asarray(microstructure.values)
     whole = np.rint(values)
     exact = np.array_equal(values, whole) and len(values) > 1 and values.min() >= 0 and values.max() <= 255

@@ -12,7 +12,7 @@ from scipy import ndimage
 from jaxmicro.errors import UserError
 from jaxmicro.io.raster import Raster
 
-_RANGE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*")
+_RANGE = re.compile(r"\s*(?:(?P<only>-?\d+)|(?P<start>-?\d+)?\s*:\s*(?P<stop>-?\d+)?)\s*")
 _LEAST_BOX = 0.1  # share of the sample that a box without its surroundings must hold
 _RELATED = 0.2  # correlation of neighbouring planes over that of neighbouring pixels, below which they are images
 _SMOOTH = 0.3  # correlation of neighbouring pixels, below which nothing can be told
@@ -22,13 +22,16 @@ _PLANES = 32  # at most, that are compared
 def cropped(raster: Raster, ranges: str) -> Raster:
     """The part of a raster in ranges "START:STOP" separated by commas, one for each axis in the order of the array.
 
-    As in NumPy: 0 is the first, STOP is left out, negative numbers count from the end, and ":" is all of an axis.
+    As in NumPy: 0 is the first, STOP is left out, negative numbers count from the end, ":" is all of an axis, and a
+    number alone is one plane. One plane of a volume, also of a range of one voxel, is an image.
 
     Raises:
-        UserError: the ranges cannot be read, are not one for each axis, or lie outside.
+        UserError: the ranges cannot be read, are not one for each axis, lie outside, or leave less than a plane.
 
     >>> cropped(Raster(np.zeros((4, 6))), ":-1,2:").array.shape
     (3, 4)
+    >>> cropped(Raster(np.zeros((4, 6, 5))), "0:3,-1,:").array.shape
+    (3, 5)
     """
     shape, axes = raster.array.shape, "zyx"[-raster.array.ndim :]
     parts = ranges.split(",")
@@ -41,12 +44,19 @@ def cropped(raster: Raster, ranges: str) -> Raster:
     slices = []
     for match, edge, axis in zip(found, shape, axes, strict=True):
         assert match is not None
-        start, stop = (None if number is None else int(number) for number in match.groups())
+        start, stop = (None if match[name] is None else int(match[name]) for name in ("start", "stop"))
+        if match["only"] is not None:
+            start = int(match["only"])
+            stop = start + 1 or None  # -1 is the last plane
         if max(abs(start or 0), abs(stop or 0)) > edge or not range(*slice(start, stop).indices(edge)):
             raise UserError(f"--crop {ranges}: {match[0].strip()} is no part of axis {axis}, which has {edge} voxels")
         slices.append(slice(start, stop))
     part = raster.array[tuple(slices)]
-    return replace(raster, array=part, periodic=raster.periodic and part.shape == shape)
+    long = [axis for axis, edge in enumerate(part.shape) if edge > 1]
+    if len(long) < 2:
+        raise UserError(f"--crop {ranges} leaves {_sizes(part.shape)} voxels; expected 2 ranges of several voxels")
+    spacing = None if raster.spacing is None else tuple(raster.spacing[axis] for axis in long)
+    return replace(raster, array=part.squeeze(), spacing=spacing, periodic=raster.periodic and part.shape == shape)
 
 
 def without(raster: Raster, values: Sequence[float | int]) -> Raster:

@@ -190,6 +190,17 @@ def test_several_files_for_one_are_answered_with_how_to_give_slices(here: Path, 
     assert outcome.code == 2 and "in quotes" in outcome.err and outcome.err.count("\n") == 1
 
 
+def test_a_plane_of_a_volume_is_measured_and_written_as_png(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    volume = pipeline.read(work / "volume.tif")
+    assert jaxmicro("export", work / "volume.tif", "plane.png", "--crop", "3:4,:,:").code == 0
+    np.testing.assert_array_equal(pipeline.read("plane.png").labels, volume.labels[3])
+    np.save("thin.npy", volume.labels[:, :1])
+    refused = jaxmicro("measure", "thin.npy")
+    assert refused.code == 2 and "--crop :,0,:" in refused.err
+    found = json.loads(jaxmicro("measure", "thin.npy", "--crop", ":,0,:", "--json").out)
+    assert found["phases"][1]["volume_fraction"] == pytest.approx(volume.labels[:, 0].mean())
+
+
 def test_export_replaces_only_when_told(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     (here / "out.npz").write_text("mine")
     assert jaxmicro("export", work / "volume.tif", "out.npz").code == 2

@@ -7,7 +7,8 @@ from PIL import Image
 
 from jaxmicro import io
 from jaxmicro.errors import UserError
-from jaxmicro.io.preparing import box_within, data_bar, unrelated
+from jaxmicro.io.preparing import box_within, cropped, data_bar, unrelated
+from jaxmicro.io.raster import Raster
 from tests.test_levels import medium
 
 
@@ -43,6 +44,23 @@ def test_a_crop_is_the_slice_of_numpy_and_keeps_the_calibration(tmp_path):
 )
 def test_a_crop_that_is_none_is_refused(tmp_path, crop, reason):
     assert reason in refusal(save(tmp_path / "a.npy", medium(48)), crop=crop)
+
+
+@pytest.mark.parametrize(
+    "crop, plane, spacing",
+    [("3,:,:", np.s_[3], (2.0, 3.0)), (":,4:5,2:", np.s_[:, 4, 2:], (1.0, 3.0)), (":,:,-1", np.s_[..., -1], (1, 2))],
+)
+def test_one_plane_of_a_volume_is_an_image(crop, plane, spacing):
+    volume = np.arange(5 * 6 * 7).reshape(5, 6, 7)
+    found = cropped(Raster(volume, (1.0, 2.0, 3.0), periodic=True), crop)
+    np.testing.assert_array_equal(found.array, volume[plane])
+    assert (found.spacing, found.periodic) == (spacing, False)
+
+
+@pytest.mark.parametrize("crop, reason", [("3,4,:", "1 x 1 x 7"), ("5,:,:", "part of axis z"), ("a,:,:", "expected")])
+def test_a_line_is_no_image(crop, reason):
+    with pytest.raises(UserError, match=reason):
+        cropped(Raster(np.zeros((5, 6, 7))), crop)
 
 
 def test_a_periodic_volume_is_periodic_no_more_when_it_is_cropped(tmp_path):
