@@ -1,7 +1,9 @@
 """A volume as the images of its slices: a folder, or a pattern such as slices/*.png, in natural order."""
 
 import glob
+import itertools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxmicro.errors import UserError
@@ -36,6 +38,32 @@ def slice_files(path: Path) -> list[Path]:
     if len(endings) > 1:
         raise UserError(f"{path} holds files {', '.join(endings)}; give one kind as a pattern, such as '*{endings[0]}'")
     return sorted(found, key=_natural)
+
+
+def uneven(files: Sequence[str | Path]) -> str | None:
+    """What to say of slices whose numbers are not evenly spaced, as when a file is missing; None if they are, or if
+    not exactly one number tells the names apart.
+
+    >>> uneven(["s_0.png", "s_1.png", "s_3.png"]).split(":")[0]
+    'the numbers of the slices go from s_1.png to s_3.png where others differ by 1'
+    >>> uneven(["s_0.png", "s_2.png", "s_4.png"])
+    """
+    names = [re.split(r"(\d+)", Path(file).name) for file in files]  # texts and numbers by turns
+    if len({len(name) for name in names}) > 1:
+        return None
+    vary = [place for place, words in enumerate(zip(*names, strict=True)) if len(set(words)) > 1]
+    if len(vary) != 1 or vary[0] % 2 == 0:
+        return None
+    steps = [int(after[vary[0]]) - int(before[vary[0]]) for before, after in itertools.pairwise(names)]
+    usual = max(sorted(set(steps)), key=steps.count)
+    other = [f"{Path(files[i]).name} to {Path(files[i + 1]).name}" for i, step in enumerate(steps) if step != usual]
+    if not other:
+        return None
+    shown = ", ".join(other[:3] + ["..."] * (len(other) > 3))
+    return (
+        f"the numbers of the slices go from {shown} where others differ by {usual}: slices may be missing, and are "
+        "read as if they were not"
+    )
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:

@@ -13,7 +13,7 @@ from jaxmicro.io.images import NO_LAYOUT, read_raster
 from jaxmicro.io.preparing import cropped, data_bar, unrelated, without
 from jaxmicro.io.raster import FileLayout, Raster, check_size
 from jaxmicro.io.resample import resampled
-from jaxmicro.io.slices import slice_files
+from jaxmicro.io.slices import slice_files, uneven
 from jaxmicro.levels import Labelled, colour, label
 from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit, quantity, ratio, same_length
@@ -203,7 +203,8 @@ def _joined(paths: Sequence[str | Path], rasters: Sequence[Raster]) -> Raster:
             )
     # the distance of slices is not in the files: that of the pixels is what voxels must have
     spacing = None if first.spacing is None else (max(first.spacing), *first.spacing)
-    remarks = tuple(dict.fromkeys(line for raster in rasters for line in raster.remarks))
+    gap = uneven(paths)
+    remarks = tuple(dict.fromkeys(line for raster in rasters for line in raster.remarks)) + ((gap,) if gap else ())
     size_remarks = tuple(dict.fromkeys(line for raster in rasters for line in raster.size_remarks))
     rasters = _as_values(_of_one_kind(rasters))
     first = rasters[0]

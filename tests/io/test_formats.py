@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from jaxmicro import io
@@ -315,6 +316,23 @@ def test_slices_are_read_in_natural_order_from_a_folder_or_a_pattern(tmp_path):
     assert "matches no file" in refusal_of_cubes(tmp_path / "none*.png")
     (tmp_path / "config.json").write_text("{}")
     assert "run folder" in refusal_of_cubes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "left_out, said", [((6,), "s_5.png to s_7.png"), ((3, 4, 9), "s_2.png to s_5.png, s_8.png to s_10.png")]
+)
+def test_a_missing_slice_is_remarked(tmp_path, left_out, said):
+    for number in range(12):
+        if number not in left_out:
+            Image.fromarray(np.eye(20, k=number, dtype=np.uint8)).save(tmp_path / f"s_{number}.png")
+    assert any(said in remark for remark in io.read(tmp_path, stack="volume").remarks)
+
+
+@pytest.mark.parametrize("names", ["s_{:03d}.png", "t7_z{:d}_8bit.png"])
+def test_slices_of_every_second_number_are_not_remarked(tmp_path, names):
+    for number in range(0, 14, 2):
+        Image.fromarray(np.eye(20, k=number, dtype=np.uint8)).save(tmp_path / names.format(number))
+    assert not any("missing" in remark for remark in io.read(tmp_path, stack="volume").remarks)
 
 
 def test_resampling_splits_voxels_exactly_and_keeps_fractions():
