@@ -195,6 +195,18 @@ def _too_many(arrays: Sequence[np.ndarray], levels: Levels, most: int, merge_rar
             f"({_shares(levels, name, frequent)}) and {rest}: give these to the neighbouring phases with "
             f"--merge-rare {_percent(split)}, or cut them off with --crop"
         )
+    edges = _peaks(arrays, levels, most)
+    if edges is not None:
+        frequent = shares >= edges
+        number = np.count_nonzero(frequent)
+        ways = [] if name is colour else [f"--segment {number} (the number of phases) parts them by grey level"]
+        if number == 2 or not ways:  # beside three, edges between two may have the value of the third
+            ways.append(f"--merge-rare {_percent(edges)} gives the others to the phases around them")
+        return (
+            f"{count} distinct values: {number} have {_percent(float(shares[frequent].sum()))} of the image "
+            f"({_shares(levels, name, frequent)}), and the others lie around them, as in a mask that was resampled or "
+            f"saved as JPEG: {', '.join(ways)}"
+        )
     if name is colour:
         return (
             f"a colour image, of {count} colours; save it as grey (one channel), or as labels with one value or colour "
@@ -210,7 +222,7 @@ def _too_many(arrays: Sequence[np.ndarray], levels: Levels, most: int, merge_rar
         f"{count} distinct {arrays[0].dtype} values from {name(float(values[0]))} to {name(float(values[-1]))}: a grey "
         f"image, not at most {most} phases; segment it first, or pass --segment N with N the number of phases"
     )
-    if shares[outside] > 0.2:
+    if shares[outside] > 0.2 and _fills_a_face(arrays, levels, outside):
         value = name(float(values[outside]))
         text += f" (if {value}, {_percent(float(shares[outside]))} of it, is outside of the sample: --ignore {value})"
     return text
@@ -225,6 +237,35 @@ def _split(shares: np.ndarray, most: int) -> float | None:
     ratios = np.where(np.cumsum(ordered)[counts - 1] >= 0.8, ordered[counts - 1] / ordered[counts], 0.0)
     best = int(counts[np.argmax(ratios)])
     return _between(ordered[best], ordered[best - 1]) if ratios.max() >= 3 else None
+
+
+def _peaks(arrays: Sequence[np.ndarray], levels: Levels, most: int) -> float | None:
+    """A share that parts at most `most` values with areas of their own from those around them, as interpolation and
+    JPEG make of a mask with fine features; None of grey images, which have no such values or much away from them."""
+    ordered = np.sort(levels.shares)[::-1]
+    counts = np.arange(2, min(most, ordered.size - 1) + 1)
+    if not counts.size:
+        return None
+    last, next_one = ordered[counts - 1], ordered[counts]
+    parted = counts[(np.cumsum(ordered)[counts - 1] >= 0.4) & (last >= 2 * next_one) & (last >= 0.02)]
+    if not parted.size:
+        return None
+    least = float(ordered[parted[-1] - 1])
+    frequent = np.asarray(levels.shares >= least)
+    kept = [np.take(frequent, np.searchsorted(levels.bounds, array, side="right")) for array in arrays]
+    rare = sum(np.count_nonzero(each == 0) for each in kept)
+    far = sum(np.count_nonzero(ndimage.binary_dilation(each, np.ones((5,) * each.ndim)) == 0) for each in kept)
+    areas = _filled(arrays, levels)[frequent].sum() / levels.counts[frequent].sum()
+    return _between(float(ordered[parted[-1]]), least) if far <= 0.1 * rare and areas >= 0.2 else None
+
+
+def _fills_a_face(arrays: Sequence[np.ndarray], levels: Levels, place: int) -> bool:
+    """Whether nearly all of a side of an image has one value, as surroundings of a sample do, and phases do not."""
+    for array in arrays:
+        here = np.searchsorted(levels.bounds, array, side="right") == place
+        if any(here.take(end, axis).mean() > 0.8 for axis in range(array.ndim) for end in (0, -1)):
+            return True
+    return False
 
 
 def _between(low: float, high: float) -> float:
@@ -256,6 +297,14 @@ def _suspicions(arrays: Sequence[np.ndarray], levels: Levels, name: Name) -> lis
 
 def _thin(arrays: Sequence[np.ndarray], levels: Levels) -> Bool[np.ndarray, " p"]:
     """Values between two others that fill hardly any 2 x 2 (x 2) block, while the others do."""
+    filled = _filled(arrays, levels) / levels.counts
+    thin = filled < THIN
+    thin[[0, -1]] = False
+    return thin & (filled[~thin].min() > 4 * THIN)
+
+
+def _filled(arrays: Sequence[np.ndarray], levels: Levels) -> np.ndarray:
+    """Number of 2 x 2 (x 2) blocks of each value alone."""
     filled = np.zeros(levels.values.size)
     for array in arrays:
         if min(array.shape) < 2:
@@ -266,10 +315,7 @@ def _thin(arrays: Sequence[np.ndarray], levels: Levels) -> Bool[np.ndarray, " p"
             upper = tuple(slice(step, edge - 1 + step) for step, edge in zip(offset, array.shape, strict=True))
             same &= array[upper] == lower
         filled += np.bincount(np.searchsorted(levels.bounds, lower[same], side="right"), minlength=filled.size)
-    filled /= levels.counts
-    thin = filled < THIN
-    thin[[0, -1]] = False
-    return thin & (filled[~thin].min() > 4 * THIN)
+    return filled
 
 
 def _flat(arrays: Sequence[np.ndarray], background: float) -> bool:

@@ -1,11 +1,16 @@
 """Which values of an image are phases: strays, float noise and resampled edges are told apart, merged on request."""
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from jaxmicro.errors import UserError
 from jaxmicro.levels import RARE, label
+from jaxmicro.phases import segment
 
 
 def medium(edge: int = 96, ndim: int = 2, phases: int = 2, seed: int = 0) -> np.ndarray:
@@ -84,6 +89,39 @@ def test_a_stray_pixel_is_remarked_and_goes_to_its_neighbours():
     np.testing.assert_array_equal(found.labels[0], labels)
     assert found.values == (0.0, 127.0, 255.0)
     assert found.remarks == ("merged into neighbouring phases: 12 (0.0109%)",)
+
+
+@pytest.mark.parametrize("how", ["bilinear", "lanczos", "jpeg"])
+@pytest.mark.parametrize("phases", [2, 3])
+def test_a_resampled_or_jpeg_mask_is_named_by_its_values_and_parted_as_advised(phases, how):
+    """Of fine features much lies at edges; thresholds between the values give the mask back."""
+    values = np.array([0, 127, 255] if phases == 3 else [0, 255], np.uint8)
+    mask = np.asarray(Image.open(Path(__file__).parent / "data" / "sofc_electrode_3phase_256.png").convert("L"))
+    mask = mask if phases == 3 else np.where(mask > 100, 255, 0).astype(np.uint8)
+    if how == "jpeg":
+        Image.fromarray(mask).save(file := io.BytesIO(), "JPEG", quality=75)
+        image, wanted = np.asarray(Image.open(file)), mask
+    else:
+        kind = Image.Resampling.BILINEAR if how == "bilinear" else Image.Resampling.LANCZOS
+        image = np.asarray(Image.fromarray(mask).resize((180, 180), kind))
+        wanted = np.asarray(Image.fromarray(mask).resize((180, 180), Image.Resampling.NEAREST))
+    line = refusal([image])
+    assert f"--segment {phases} " in line and "--ignore" not in line
+    assert all(f"{value} ({100 * np.mean(image == value):.3g}%)" in line for value in values)
+    parted, _ = segment(image, phases)
+    assert np.mean(values[parted] != wanted) < (0.001 if how == "jpeg" else 0.06)  # of resampled ones edges of a pixel
+    if phases == 2:
+        advised = float(line.split("--merge-rare ")[1].split("%")[0]) / 100
+        merged = label([image], max_phases=8, merge_rare=advised)
+        assert merged.values == (0.0, 255.0)
+        assert np.mean(values[merged.labels[0]] != wanted) < 0.06
+
+
+def test_an_ordinary_phase_of_a_grey_image_is_not_taken_for_surroundings():
+    clipped = np.clip(100 * medium(seed=2) + np.random.default_rng(0).normal(0, 30, (96, 96)), 0, 255).astype(np.uint8)
+    assert np.mean(clipped == 0) > 0.2
+    line = refusal([clipped])
+    assert "a grey image" in line and "--ignore" not in line
 
 
 def test_a_ninth_value_does_not_make_labels_grey():

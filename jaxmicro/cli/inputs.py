@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxmicro.cli.console import Console
-from jaxmicro.cli.options import ImageOptions
+from jaxmicro.cli.options import ImageOptions, share
 from jaxmicro.errors import UserError
 from jaxmicro.io import FileLayout, read_images, read_rasters
 from jaxmicro.io.preparing import resemblance
@@ -63,7 +63,7 @@ def grey_levels(paths: Sequence[Path], options: ImageOptions, number: int = 0) -
 
 def _parts(options: ImageOptions) -> dict[str, Any]:
     return {
-        "merge_rare": 0.0 if options.merge_rare is None else _share(options.merge_rare),
+        "merge_rare": 0.0 if options.merge_rare is None else _rare(options.merge_rare),
         "ignore": () if options.ignore is None else tuple(map(_value, options.ignore.split(","))),
         "crop": options.crop,
         "stack": options.stack,
@@ -71,15 +71,15 @@ def _parts(options: ImageOptions) -> dict[str, Any]:
     }
 
 
-def _share(text: str) -> float:
+def _rare(text: str) -> float:
     """0.001 of 0.001 or 0.1%."""
     try:
-        share = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+        found = share(text)
     except ValueError:
-        share = math.nan
-    if not 0 < share < 0.5:
+        found = math.nan
+    if not 0 < found < 0.5:
         raise UserError(f"--merge-rare {text}: expected a share above 0 and below one half, such as 0.001 or 0.1%")
-    return share
+    return found
 
 
 def _value(text: str) -> float:

@@ -192,7 +192,7 @@ def _in_one_line(box: str, argv: Sequence[str]) -> str:
             parts.append([])
         elif text:
             parts[-1].append(text)
-    said = " ".join(parts[0]).removesuffix(".")
+    said = " ".join(parts[0]).removesuffix(".").replace(", 'None')", ")")
     options = _options(argv[0])
     if not options:
         return f"no verb {argv[0]!r}; there are {', '.join(map(_verb, VERBS))}: see 'jaxmicro --help'"
@@ -217,9 +217,12 @@ def _expected(option: str, kind: str) -> str:
     """What an option of this type takes."""
     if option == "--voxel-size":
         return "expected a number, and its unit as --unit"
-    if "tuple" in kind or not re.search(r"\b(int|float)\b", kind):
-        return "separate numbers by spaces"
-    return "expected a number" if "float" in kind else "expected a whole number"
+    numbers = "whole numbers" if re.search(r"\bint\b", kind) else "numbers"
+    if option == "--fractions":
+        numbers = "a number, such as 0.4 or 40%, for each phase"
+    if "tuple" in kind:
+        return f"expected {numbers}; separate numbers by spaces"
+    return "expected a whole number" if re.search(r"\bint\b", kind) else "expected a number"
 
 
 def _verb(kind: type) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
+from tyro.constructors import PrimitiveConstructorSpec
 
 from jaxmicro.errors import UserError
 
@@ -17,6 +18,23 @@ MaybeFloat = Annotated[float | None, arg(metavar="X", help_behavior_hint="")]
 MaybeStr = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
 MaybePath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 Switch = Annotated[bool, arg(help_behavior_hint="")]  # on by default: "--no-tune (default: True)" says the opposite
+
+
+def share(text: str) -> float:
+    """A part of a whole, as a number or in percent of it.
+
+    >>> share("0.4"), share("40%")
+    (0.4, 0.4)
+    """
+    return float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+
+
+Share = Annotated[
+    float,
+    PrimitiveConstructorSpec(
+        1, "F", lambda words: share(words[0]), lambda it: isinstance(it, float), lambda it: [str(it)]
+    ),
+]
 
 # Whole numbers that no later check bounds: JAX takes seeds modulo 2^32, so that other ones would not be what they say.
 BOUNDS = {"seed": (0, 2**31 - 3), "volumes": (1, 10_000), "together": (1, 10_000), "rounds": (1, 1000)}
@@ -174,8 +192,8 @@ class Reconstruct(RunOptions, Sampling):
     """Edge of a cube, or three edges z y x, in voxels."""
     volumes: int = 1
     """Number of volumes; number i is the same however many you ask for."""
-    fractions: Annotated[tuple[float, ...], arg(metavar="F F ...", help_behavior_hint="")] = ()
-    """Volume fraction of each phase to hold. Default: those of the micrograph."""
+    fractions: Annotated[tuple[Share, ...], arg(metavar="F F ...", help_behavior_hint="")] = ()
+    """Volume fraction of each phase to hold, 0.4 or 40%. Default: those of the micrograph."""
     no_calibrate: bool = False
     """Leave the volume fractions to the prior instead of holding them."""
     scatter: bool = False

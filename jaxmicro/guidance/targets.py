@@ -1,5 +1,6 @@
 """Targets of a design: what is asked for, in words, and what that is as a number."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -152,12 +153,17 @@ def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Wish:
     """
     found = re.fullmatch(r"\s*([^=<>]+?)\s*(>=|<=|=)\s*([^=<>]+)", text)
     if not found:
-        raise UserError(f"target {text!r} cannot be read; expected {_FORM}")
+        bound = (
+            "" if re.search("[=<>]", text) else f', in quotes, "{text.strip()}>=0.3", as the shell takes a bare > away'
+        )
+        raise UserError(f"target {text!r} cannot be read; expected {_FORM}{bound}")
     left, relation, right = found.groups()
     quantity, *rest = left.split(".")
     known = [*QUANTITIES, *CURVES]
     if quantity not in known:
-        raise UserError(f"target {text!r}: no quantity {quantity!r}; there are {', '.join(known)}")
+        close = difflib.get_close_matches(quantity, known, n=1)
+        meant = f" (perhaps you meant {close[0]})" if close else ""
+        raise UserError(f"target {text!r}: no quantity {quantity!r}{meant}; there are {', '.join(known)}")
     if not rest:
         raise UserError(f"target {text!r} names no phase; expected {_FORM}")
     phase = _phase(text, rest[0], phases, names)
@@ -200,6 +206,8 @@ def _value(text: str, quantity: str, word: str) -> tuple[str, float, str | None]
                 f"target {text!r}: {word} without a sign could be a number or a change; give +{word} for a change of "
                 f"what there is, or {value:g} for the number"
             )
+        if value > 1:
+            raise UserError(f"target {text!r}: a share is at most 100%; with a sign, +{word}, it is a change")
     elif found and found["signed"]:
         raise UserError(
             f"target {text!r}: {word!r} is no value, for a number has no sign and a change is in percent; give "

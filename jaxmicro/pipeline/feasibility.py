@@ -277,8 +277,10 @@ def _asked_fractions(targets: Sequence[Target], phases: int, scale: Scale) -> tu
         if target.relation in ("=", "<="):
             high[target.phase] = min(high[target.phase], target.value)
     if low.sum() > 1 + 1e-6 or high.sum() < 1 - 1e-6 or np.any(low >= 1) or np.any(low > high):
-        percent = next((target.value for target in asked if 5 <= target.value <= 100), None)
-        hint = "" if percent is None else f"; a share is at most 1: write {percent:g}% or {percent / 100:g}"
+        above = next((target.value for target in asked if target.value > 1), None)
+        hint = "" if above is None else "; a share is at most 1"
+        if above is not None and 5 <= above <= 100:
+            hint += f": write {above:g}% or {above / 100:g}"
         raise UserError(f"no volume fractions of {phases} phases that sum to 1 meet {_listed(asked, scale)}{hint}")
     return low, high
 

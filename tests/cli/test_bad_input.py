@@ -79,6 +79,8 @@ CASES = {
     "missing argument": ("train", "Missing"),
     "misspelt option": ("reconstruct x --sise 3", "perhaps you meant --size"),
     "misspelt requirement": ("evaluate x --refernce y", "perhaps you meant --reference"),
+    "no share": ("reconstruct x --fractions 0.4 much", "such as 0.4 or 40%"),
+    "another choice": ("measure x --stack x", "Expected one of ('"),
     "commas for spaces": ("reconstruct x --fractions 0.2,0.8", "separate numbers by spaces"),
     "voxel size without unit": ("measure WORK/image.png --voxel-size 3", "without a unit"),
     "too large": ("reconstruct WORK/prior.safetensors --size 80000", "too large"),

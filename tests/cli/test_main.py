@@ -79,6 +79,10 @@ def test_a_repeated_option_takes_all_its_values():
     assert (found.target, found.names, found.quiet) == (("a=1", "b=2", "c=3"), ("d", "e"), True)
 
 
+def test_fractions_may_be_in_percent():
+    assert main.parse(["reconstruct", "sofc", "--fractions", "40%", "0.35", "25%"]).fractions == (0.4, 0.35, 0.25)
+
+
 @pytest.mark.parametrize("words", [["--crop", "0:4,:", "--crop=:,0:4"], ["--voxel-size", "1", "--voxel_size", "2"]])
 def test_an_option_of_one_value_is_not_repeated(words: list[str], jaxmicro: Callable[..., Outcome]):
     outcome = jaxmicro("measure", "image.png", *words)

@@ -38,6 +38,9 @@ def test_a_target_is_read(text: str, expected: tuple):
     ("text", "said"),
     [
         ("diffusivity", "cannot be read"),
+        ("diffusivity.0.z", 'in quotes, "diffusivity.0.z>=0.3"'),  # all that the shell leaves of it without quotes
+        ("difusivity.0.z=0.1", "perhaps you meant diffusivity"),
+        ("volume_fraction.0=140%", "a share is at most 100%"),
         ("diffusivity=0.1", "names no phase"),
         ("diffusion.0=0.1", "no quantity 'diffusion'"),
         ("diffusivity.3=0.1", "no phase '3'"),
