@@ -77,5 +77,10 @@ def test_the_documented_excess_of_estimators_of_area_is_that_of_a_sphere():
     true = 4 * np.pi * radius**2
     assert float(specific_surface_area(ball, periodic=True)) * ball.size / true == pytest.approx(1.5, abs=0.01)
     assert float(crofton_surface_area(ball, periodic=True)) * ball.size / true == pytest.approx(1.0, abs=0.01)
+    edge = np.indices((32, 32))[0] < 16  # of directions 0, 45, 90 and 135 degrees one is parallel to it
+    assert float(crofton_surface_area(edge, periodic=True)) * 16 == pytest.approx(np.pi / 8 * (1 + 2**0.5), rel=1e-5)
+    y, x = np.indices((50, 50)) - 24.7
+    disc = y**2 + x**2 <= 20**2
+    assert float(crofton_surface_area(disc, periodic=True)) * disc.size / (40 * np.pi) == pytest.approx(1, abs=0.005)
     vertices, faces, *_ = marching_cubes(ball.astype(np.float32), 0.5)
     assert mesh_surface_area(vertices, faces) / true == pytest.approx(1.086, abs=0.01)

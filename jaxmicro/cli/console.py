@@ -38,7 +38,7 @@ class Console:
         self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic, stream: Stream | None = None
     ):
         self.quiet = quiet
-        self._clock = clock
+        self._clock, self._made = clock, clock()
         self._stream = stream or sys.stderr
         self._stage: str | None = None
         self._start = (0, 0.0)  # of the stage: what was done already, and when
@@ -72,6 +72,10 @@ class Console:
             return ""
         first, began = self._warm
         return f"{duration((now - began) * (total - done) / (done - first))} left"
+
+    def elapsed(self) -> str:
+        """Time since this run began."""
+        return duration(self._clock() - self._made)
 
     def end_line(self) -> None:
         """Close a line that is being overwritten, so that the next output starts on its own."""

@@ -1,12 +1,16 @@
 """`jaxmicro export`: the same data in another format."""
 
+from pathlib import Path
+
 from jaxmicro import pipeline
 from jaxmicro.cli.console import Console
-from jaxmicro.cli.inputs import read_image, volume_or_slices
+from jaxmicro.cli.inputs import read_image, volume_files, volume_or_slices
 from jaxmicro.cli.options import Export
+from jaxmicro.descriptors import crofton_surface_area
 from jaxmicro.errors import UserError
 from jaxmicro.io import write
-from jaxmicro.io.formats import WRITERS, ending
+from jaxmicro.io.formats import READERS, WRITERS, ending
+from jaxmicro.types import Microstructure
 
 
 def run(options: Export) -> None:
@@ -20,9 +24,30 @@ def run(options: Export) -> None:
     if suffix == ".safetensors":
         pipeline.save_prior(target, pipeline.load_prior(options.source))
     elif suffix in WRITERS:
-        structure = read_image(volume_or_slices(options.source), options, console, resample=options.resample)
+        source = volume_or_slices(options.source)
+        if source != options.source:
+            count = len(volume_files(options.source))
+            console.remark(f"{options.source} holds {count} volume{'s' * (count > 1)}: {source.name} is written")
+        structure = read_image(source, options, console, resample=options.resample)
+        if options.resample is not None:
+            console.remark(_areas_moved(source, options, structure))
         write(target, structure, phase=options.phase)
     else:
         endings = ", ".join((*WRITERS, ".safetensors"))
-        raise UserError(f"unknown ending {target.suffix!r} of {target}; expected one of {endings}")
+        known = f"{suffix} is read, but not written" if suffix in READERS else f"unknown ending {suffix!r}"
+        raise UserError(f"{target}: {known}; expected one of {endings}")
     console.remark(f"wrote {target}")
+
+
+def _areas_moved(source: Path, options: Export, after: Microstructure) -> str:
+    """By how much resampling changed the interface area per volume of the phases, where it was known before."""
+    try:
+        before = read_image(source, options, Console(quiet=True))
+    except UserError:  # voxels that are not cubic, for which there is no such area
+        return "interfaces are rounded off where they are finer than the new voxels: their area changes, too"
+    changes = []
+    for phase in range(after.phases):
+        areas = [crofton_surface_area(m.labels == phase, voxel_size=m.voxel_size or 1.0) for m in (before, after)]
+        was, now = map(float, areas)
+        changes.append(f"{100 * (now / was - 1):+.1f} % of phase {phase}" if was > 0 else f"0 of phase {phase}")
+    return f"interface per volume changed by {', '.join(changes)}"

@@ -141,7 +141,10 @@ def table(numbers: dict[str, Any]) -> str:
         "connected",
     ]
     lines.append(aligned([header, *(_row(phase, numbers["voxel_size"]) for phase in numbers["phases"])]))
-    lines.append(f"{per}: Crofton's formula (spheres within 1 %); what each number is: docs/numbers.md, --json")
+    bias = "spheres within 1 %, planes along the grid 7 % low"
+    if len(numbers["shape"]) == 2:
+        bias = "circles within 1 %, straight edges along the grid 5 % low"
+    lines.append(f"{per}: Crofton's formula ({bias}); what each number is: docs/numbers.md, --json")
     lines += ["", "along each axis, r in voxels (all distances: --json)", _directions(numbers)]
     if "transport" in numbers["phases"][0]:
         title = (
@@ -178,7 +181,7 @@ def _directions(numbers: dict[str, Any]) -> str:
     rows = [["phase", "axis", f"mean chord [{numbers['unit'] or 'unit'}]", *titles]]
     for phase in numbers["phases"]:
         for axis, chord in phase["mean_chord_length"].items():
-            values = [f"{phase[name][axis][r]:.4f}" for name in curves for r in distances]
+            values = [f"{phase[name][axis][r]:z.4f}" for name in curves for r in distances]
             rows.append([str(phase["label"]), axis, f"{chord:.4g}", *values])
     return aligned(rows)
 

@@ -59,6 +59,8 @@ def run(options: Reconstruct) -> None:
         prior=prior.config.to_dict(),
         held=statistics,
     )
+    if (left := _left_to_network(prior, statistics)) is not None:
+        console.remark(left)
     volumes = sample_into(
         folder,
         console,
@@ -80,6 +82,18 @@ def run(options: Reconstruct) -> None:
         if report is not None and not options.quiet:
             console.result(summary(report))
     console.remark(f"{len(volumes)} volume{'s' * (len(volumes) > 1)} in {folder.path}")
+
+
+def _left_to_network(prior: Prior, held: Sequence[str]) -> str | None:
+    """What to say of statistics of the micrograph that volumes are not held to; None if they are held to all."""
+    titles = {"two_point": "two-point correlation", "lineal_path": "lineal path", "surface_area": "interface"}
+    missing = [title for name, title in titles.items() if name not in held]
+    if not missing:
+        return None
+    material, why = prior.material, ""
+    if prior.config.space == "pixel" and material is not None and material.covariance and not material.held_covariance:
+        why = " (the prior was trained with --no-tune)"
+    return f"note: not held while sampling, but left to the network: {', '.join(missing)}{why}"
 
 
 def sampling_of(options: Sampling, prior: Prior) -> SamplingConfig:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxmicro.cli.console import Console
 from jaxmicro.errors import UserError
 from jaxmicro.io import files
 
@@ -117,6 +118,8 @@ def open_run_folder(
         _check_same(path, config)
         folder.log("resumed", **_versions())
     else:
+        if resume:
+            Console(quiet=options.quiet).remark(f"note: there is no run in {path} to go on with; it begins anew")
         folder.write_json("config.json", {**config, "versions": _versions()})
         folder.log("started", verb=verb, **_versions())
     return folder

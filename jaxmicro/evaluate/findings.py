@@ -107,8 +107,8 @@ def _copies(memory: dict) -> str:
         else "no copies of the micrograph were found"
     )
     return (
-        f"Memorisation: {verdict} (nearest crop at distance {memory['nearest']:.2f}; separate parts of the micrograph "
-        f"come as close as {memory['yardstick']:.2f}; 0 is a copy, 1 no likeness)."
+        f"Memorisation: {verdict} (nearest crop at distance {memory['nearest']:z.2f}; separate parts of the micrograph "
+        f"come as close as {memory['yardstick']:z.2f}; 0 is a copy, 1 no likeness)."
     )
 
 

@@ -236,7 +236,7 @@ def _read_tiff(path: Path) -> Raster:
                 indices = _one_stack(path, array, axes).array
             if values is None:  # else numbers of phases: a display that Fiji inverted does not renumber them
                 array, axes = _shown(array, axes, one.keyframe, colours_only_show=bool(tiff.is_imagej))
-            stacks.append(_one_stack(path, array, axes))
+            stacks.append(_one_stack(path, array, axes, in_planes=_in_colour_planes(one)))
         array, colours, *_ = stacks[0] if len(stacks) == 1 else _in_page_order(series, stacks)
         spacing, unit, remarks = tiff_calibration(tiff, array.ndim)
         white = any(one.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE for one in series)
@@ -330,10 +330,13 @@ def _inverted(array: np.ndarray, bits: int) -> np.ndarray:
     return array.max() - array.astype(np.result_type(array, np.int32))  # no overflow of small signed integers
 
 
-def _one_stack(path: Path, array: np.ndarray, axes: str) -> _Pixels:
-    """The image "h w" or volume "z y x" in a TIFF series of any axes."""
+def _one_stack(path: Path, array: np.ndarray, axes: str, *, in_planes: bool = False) -> _Pixels:
+    """The image "h w" or volume "z y x" in a TIFF series of any axes; `in_planes`: its colours are planes."""
     colours = False
     if "S" in axes and array.ndim == len(axes):
+        planes = np.moveaxis(array, axes.index("S"), 0)
+        if in_planes and len(planes) == 4 and planes[3].min() != planes[3].max():  # slices rather than an opacity
+            raise UserError(f"{path}: {_PLANES_AS_COLOURS}")
         array, colours, *_ = _one_channel(path, np.moveaxis(array, axes.index("S"), -1))
         axes = axes.replace("S", "")
     # more than four channels are slices: so tifffile's ImageJ mode labels a stack whose axes nobody named

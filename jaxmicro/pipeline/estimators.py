@@ -18,7 +18,8 @@ ESTIMATORS = {
     "volume_fraction": "share of the voxels",
     "specific_surface_area": "Crofton's formula: intersections of lines in the 13 (2D: 4) directions to neighbouring "
     "voxels, weighted by solid angle; the target quantity surface_area; within 1 % for voxelised spheres (radius of 5 "
-    "voxels and more), 7 % low for planes along the grid",
+    "voxels and more) and circles, 7 % low for planes along the grid (2D: straight edges along the grid or its "
+    "diagonals 5 % low, 3 % high between)",
     "specific_surface_area_faces": "voxel faces (2D: edges) between the phase and others; 50 % (2D: 27 %) above the "
     "area of spheres at any resolution, exact for planes along the grid",
     "relative_surface_area": "share of the phase in the sum over the phases of the total variation of their "

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -211,10 +212,15 @@ def _fit(
             save=checkpoints.save if checkpoints else None,
             restore=checkpoints.restore if checkpoints else None,
             log=log,
-            progress=progress and (lambda now: progress(stage, now.step, now.steps, f"loss {now.loss:.4f}")),
+            progress=progress and (lambda now: progress(stage, now.step, now.steps, _loss(now.loss))),
             on_sample=on_sample,
             validation=[next(held_out) for _ in range(VALIDATION_BATCHES)],
         )
+
+
+def _loss(value: float) -> str:
+    """What progress says of the loss, which is NaN before the first update."""
+    return "" if math.isnan(value) else f"loss {value:.4f}"
 
 
 def _with_autoencoder(

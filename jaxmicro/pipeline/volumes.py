@@ -87,7 +87,8 @@ def reconstruct(
     made = []
     for first in range(0, len(numbers), together):
         group = numbers[first : first + together]
-        report = stage_report(progress, f"sampling volume {group[0] + 1} of {volumes}")
+        rounds = f", {config.steps} steps of {config.harmonise + 1} rounds" if config.harmonise else ""
+        report = stage_report(progress, f"sampling volume {group[0] + 1} of {volumes}{rounds}")
         group_targets = [targets[number] for number in group]
         found = _sample(prior, config, shape, group_targets, seed, group, checkpoint, report)
         for number, labels in zip(group, found, strict=True):

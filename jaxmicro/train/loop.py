@@ -6,6 +6,7 @@ batches, so a restart goes on with batch `step + 1`. All effects (files, screen,
 """
 
 import collections
+import math
 import signal
 import threading
 import time
@@ -42,8 +43,8 @@ class Progress(NamedTuple):
 
     step: int  # updates done
     steps: int  # updates in all
-    loss: float  # of a recent update
-    seconds_left: float  # estimate, to the last update or to the time limit
+    loss: float  # of a recent update; NaN before the first
+    seconds_left: float  # estimate, to the last update or to the time limit; NaN before the first update
 
 
 def fit(
@@ -100,6 +101,8 @@ def fit(
     with _deferred_interrupt() as interrupted:
         try:
             upcoming = _take(batches, config, mesh) if step < config.steps else None
+            if upcoming is not None:
+                _lead_only(progress, Progress(step, config.steps, math.nan, math.nan))  # compilation comes first
             while upcoming is not None:
                 batch, position_after = upcoming
                 state, metrics = update(state, batch)

@@ -1,5 +1,6 @@
 """The command as a whole: help, version, and each verb on tiny data."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,9 +14,14 @@ import pytest
 from jaxmicro import pipeline
 from jaxmicro.cli import figures, main
 from jaxmicro.cli.evaluate import held_in
+from jaxmicro.cli.measure import _directions
+from jaxmicro.cli.reconstruct import _left_to_network
+from jaxmicro.descriptors import crofton_surface_area
+from jaxmicro.evaluate.findings import _copies
+from jaxmicro.pipeline import volumes
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
-from tests.cli.conftest import Outcome, blobs
+from tests.cli.conftest import Outcome, blobs, tiny_prior
 
 VERBS = ("train", "reconstruct", "design", "measure", "evaluate", "export", "demo")
 SAMPLE = ["--size", 16, "--steps", 2, "--harmonise", 0]
@@ -205,6 +211,20 @@ def test_a_plane_of_a_volume_is_measured_and_written_as_png(work: Path, here: Pa
     assert found["phases"][1]["volume_fraction"] == pytest.approx(volume.labels[:, 0].mean())
 
 
+def test_resampling_says_by_how_much_interfaces_changed(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    outcome = jaxmicro("export", work / "volume.tif", "coarse.npz", "--resample", "130nm")
+    areas = [
+        float(crofton_surface_area(m.labels, voxel_size=m.voxel_size))
+        for m in map(pipeline.read, (work / "volume.tif", "coarse.npz"))
+    ]
+    assert f"interface per volume changed by {100 * (areas[1] / areas[0] - 1):+.1f} % of phase 0" in outcome.err
+
+
+def test_an_ending_that_is_only_read_is_said_so(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    outcome = jaxmicro("export", work / "volume.tif", "a.nii.gz")
+    assert outcome.code == 2 and ".nii.gz is read, but not written" in outcome.err
+
+
 def test_export_replaces_only_when_told(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     (here / "out.npz").write_text("mine")
     assert jaxmicro("export", work / "volume.tif", "out.npz").code == 2
@@ -214,7 +234,8 @@ def test_export_replaces_only_when_told(work: Path, here: Path, jaxmicro: Callab
 
 def test_export_of_a_run_folder_takes_its_first_volume(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     pipeline.write(here / "volume_000.npz", Microstructure(blobs(12, ndim=3), (0.0, 1.0)))
-    assert jaxmicro("export", here, "first.vti").code == 0
+    outcome = jaxmicro("export", here, "first.vti")
+    assert outcome.code == 0 and "holds 1 volume: volume_000.npz is written" in outcome.err
     assert pipeline.read("first.vti").shape == (12, 12, 12)
 
 
@@ -225,9 +246,43 @@ def test_reconstruct_writes_volumes_and_a_report(work: Path, here: Path, jaxmicr
     assert outcome.code == 0, outcome.err
     names = {path.name for path in (here / "run").iterdir()}
     assert {"config.json", "log.jsonl", "volume_000.tif", "volume_000.vti", "evaluation.json", "report.html"} <= names
+    assert "left to the network: two-point correlation, lineal path, interface\n" in outcome.err
     volume = pipeline.read(here / "run" / "volume_000.tif")
     assert (volume.shape, volume.voxel_size, volume.unit) == ((16, 16, 16), 65.0, "nm")
     assert 'src="http' not in (here / "run" / "report.html").read_text()
+
+
+def test_statistics_that_an_untuned_prior_does_not_hold_are_named():
+    prior = tiny_prior()
+    assert prior.material is not None
+    curves = (((0.0,) * 4,) * 2,) * 2
+    untuned = dataclasses.replace(prior, material=dataclasses.replace(prior.material, covariance=curves))
+    told = _left_to_network(untuned, ("volume_fraction",))
+    assert told is not None and "two-point correlation, lineal path, interface" in told and "--no-tune" in told
+    assert _left_to_network(untuned, ("volume_fraction", "two_point", "lineal_path", "surface_area")) is None
+
+
+def test_progress_says_why_it_counts_more_than_the_steps(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(volumes, "_sample", lambda *given: given[-1](0, 6) or np.zeros((1, 16, 16, 16), np.uint8))
+    said = []
+    sampling = SamplingConfig(steps=3, harmonise=1)
+    pipeline.reconstruct(tiny_prior(), shape=(16,) * 3, sampling=sampling, progress=lambda *now: said.append(now))
+    assert said == [("sampling volume 1 of 1, 3 steps of 2 rounds", 0, 6, "")]
+
+
+def test_numbers_that_round_to_zero_have_no_sign():
+    along = {"mean_chord_length": {"x": 1.0}, "two_point_along": {"x": [0.5, -1e-6]}, "lineal_path": {"x": [0.5, 0.0]}}
+    assert "-0.0" not in _directions({"r_max": 1, "unit": None, "phases": [{"label": 0, **along}]})
+    copies = {"flagged": False, "nearest": -1e-9, "yardstick": 0.3}
+    assert "at distance 0.00;" in _copies(copies)
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "said"), [("train", "tune", "Leave two"), ("demo", "periodic", "Cut volumes")]
+)
+def test_the_help_of_a_switch_says_what_it_switches_off(verb, option, said, jaxmicro: Callable[..., Outcome]):
+    text = " ".join(jaxmicro(verb, "--help").out.replace("│", " ").split())
+    assert f"--no-{option} {said}" in text
 
 
 def test_reconstruct_is_quiet_when_told(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):

@@ -62,6 +62,14 @@ def test_the_config_holds_the_exact_options(tmp_path: Path):
     assert set(config["versions"]) >= {"jaxmicro", "jax", "python"}
 
 
+def test_a_run_that_was_never_begun_is_remarked_when_it_is_resumed(tmp_path: Path, capsys: pytest.CaptureFixture):
+    opened(tmp_path / "run", resume=True)
+    assert "no run in" in capsys.readouterr().err
+    opened(tmp_path / "run", resume=True)
+    opened(tmp_path / "other", Options(quiet=True), resume=True)
+    assert capsys.readouterr().err == ""
+
+
 def test_only_the_same_run_is_resumed(tmp_path: Path):
     opened(tmp_path / "run")
     assert opened(tmp_path / "run", Options(quiet=True, resume=True), resume=True).path == tmp_path / "run"

@@ -53,6 +53,9 @@ def test_a_loss_is_called_held_out_only_where_something_was(tmp_path: Path, capf
     assert whole == {"step": 3, "whole_image_loss": 0.5}
     folder, prior = RunFolder(tmp_path), tiny_prior()
     folder.log("training", **whole)
+    clock = iter((0.0, 65.0) * 2)
     for record, expected in ((entry, "held-out part 0.5"), (whole, "whole image (nothing was held out) 0.5")):
-        train._finish(folder, Console(), Prior(prior.config, prior.params, None, record))
-        assert expected in capfd.readouterr().err
+        console = Console(clock=lambda: next(clock))
+        train._finish(folder, console, Prior(prior.config, prior.params, None, record))
+        said = capfd.readouterr().err
+        assert expected in said and "1:05 in all, with preparation and compilation" in said

@@ -138,6 +138,9 @@ def test_a_stack_stored_as_a_colour_picture_is_remarked(tmp_path):
     assert "photometric='minisblack'" in first
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
     assert len(io.read_images([tmp_path / "stack.tif"], stack="images")) == 3
+    four = np.concatenate([stack, stack[:1, ::-1]])  # the fourth as if it were the opacity
+    tifffile.imwrite(tmp_path / "four.tif", four, photometric="rgb", planarconfig="separate")
+    assert "photometric='minisblack'" in refusal(tmp_path / "four.tif")
 
 
 @pytest.mark.parametrize("suffix, kind", [(".png", "RGB"), (".png", "RGBA"), (".tif", "RGB"), (".bmp", "RGB")])

@@ -64,6 +64,7 @@ def test_effects_happen_at_their_intervals_and_at_the_end():
     assert [r["step"] for r in records if "validation_loss" in r] == [15, 25]
     assert list(shelf.saved) == [10, 20, 25]
     assert samples == [20, 25]
+    assert shown[0].step == 0 and np.isnan(shown[0].loss)  # before the first update, which compiles
     assert shown[-1].step == shown[-1].steps == 25 and shown[-1].seconds_left == 0
     assert {"mean_error", "gradient_norm", "learning_rate", "steps_per_second", "seconds_left"} < records[0].keys()
     assert json.loads(json.dumps(records)) == records
