@@ -93,7 +93,7 @@ def _left_to_network(prior: Prior, held: Sequence[str]) -> str | None:
     material, why = prior.material, ""
     if prior.config.space == "pixel" and material is not None and material.covariance and not material.held_covariance:
         why = " (the prior was trained with --no-tune)"
-    return f"note: not held while sampling, but left to the network: {', '.join(missing)}{why}"
+    return f"not held while sampling, but left to the network: {', '.join(missing)}{why}"
 
 
 def sampling_of(options: Sampling, prior: Prior) -> SamplingConfig:
