@@ -16,6 +16,7 @@ def moved_to_lower(
     steps: int = 1,
     largest: float = 1.0,
     each: bool = False,
+    smoothed: Callable[[Float[Array, "*grid p"]], Float[Array, "*grid p"]] | None = None,
 ) -> Float[Array, "*grid p"]:
     """A predicted clean volume with its logits moved towards lower loss of its most probable phases.
 
@@ -29,6 +30,7 @@ def moved_to_lower(
         largest: change of any logit in one step.
         each: cut a longer change voxel by voxel, and do not shorten all of it; where a few voxels have most of the
             gradient, as the throats of a current do, the others would hardly move.
+        smoothed: symmetric positive linear filter of the gradient, its metric; None: steepest descent voxel by voxel.
     """
 
     def of_logits(logits: Float[Array, "*grid p"]) -> Float[Array, ""]:
@@ -36,7 +38,8 @@ def moved_to_lower(
 
     def step(_, logits: Float[Array, "*grid p"]) -> Float[Array, "*grid p"]:
         value, gradient = jax.value_and_grad(of_logits)(logits)
-        change = 2 * value / (jnp.sum(gradient**2) + 1e-20) * gradient
+        direction = gradient if smoothed is None else smoothed(gradient)
+        change = 2 * value / (jnp.sum(gradient * direction) + 1e-20) * direction
         if each:
             return logits - jnp.clip(change, -largest, largest)
         return logits - change * jnp.minimum(1.0, largest / (jnp.max(jnp.abs(change)) + 1e-20))

@@ -10,13 +10,16 @@ import numpy as np
 
 from jaxmicro.guidance import Target, measured, misfit
 from jaxmicro.phases import one_hot
-from jaxmicro.pipeline.targets import TRANSPORT, goals, worst
+from jaxmicro.pipeline.targets import MOVABLE, goals, worst
 from jaxmicro.reconstruct import Held, Weights, plane_covariance, polish, segment_lags, segments_inside
 
-WEIGHT = 16.0  # of the misfit of transport, among those of the statistics
+WEIGHT = 16.0  # of the misfit of the targets, among those of the statistics
 # of these: what conducts better along an axis has another lineal path, and is isotropic no longer
 GIVING = Weights(path=0.1, interface=0.01, two_point=32.0)
-STEPS = 40  # of a pass towards transport; more passes, with better aims, do more than longer ones
+STEPS = 40  # of a pass towards targets; more passes, with better aims, do more than longer ones
+# of their gradients, voxels. Of 3 volumes of 64^3 at 30 % more diffusivity of the pores: clusters of pores per 1000
+# voxels 0.22, 0.09, 0.05, 0.04 at 0, 0.5, 0.8, 1.1 (0.03 before), S2 errors 0.73, 0.66, 0.58, 0.59 %
+FILTER_WIDTH = 1.0
 PASSES, PUSH = 6, 1.05  # times that interfaces are moved and measured, at most; correction of an aim after each
 FARTHEST = 4.0  # factor between what is aimed at and what is wanted
 
@@ -48,7 +51,7 @@ def move_interfaces(
         own, reach = one_hot(jnp.asarray(labels), phases), min(labels.shape) // 2
         path = segments_inside(own, lags=len(segment_lags(reach)))
         held = held._replace(lineal_path=path, covariance=plane_covariance(own, r_max=reach))
-    moved = tuple(target for target in targets if target.quantity in TRANSPORT)
+    moved = tuple(target for target in targets if target.quantity in MOVABLE)
     wanted, push = goals(moved), np.ones(len(moved))
     best = worst(targets, achieved), labels, achieved
     for number in range(PASSES):
@@ -98,7 +101,9 @@ def _polish(labels, held: Held, aims, *, targets):
     if not targets:
         return polish(labels, *wanted)
     also = lambda fractions: WEIGHT * misfit(fractions, targets, aims)  # noqa: E731
-    return polish(labels, *wanted, weights=GIVING, steps=STEPS, also=also)
+    steered_area = any(target.quantity == "surface_area" for target in targets)
+    weights = GIVING._replace(interface=None) if steered_area else GIVING
+    return polish(labels, *wanted, weights=weights, steps=STEPS, filter_width=FILTER_WIDTH, also=also)
 
 
 @functools.partial(jax.jit, static_argnames=("targets", "phases"))

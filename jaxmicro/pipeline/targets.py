@@ -18,7 +18,7 @@ from jaxmicro.units import plain_unit, ratio
 CROP = 64  # edge of the crops of a micrograph whose largest and smallest numbers are known as max and min
 POLISHED, UNPOLISHED = 0.003, 0.01  # error rate of S2 that counts as met, by how the volume is finished
 ROUNDING = 0.002  # relative deviation from a bound that counts as none
-TRANSPORT = ("diffusivity", "tortuosity", "slice_diffusivity")  # what moving interfaces can change
+MOVABLE = ("diffusivity", "tortuosity", "slice_diffusivity", "surface_area")  # what moving interfaces can change
 
 
 def read_targets(
@@ -92,10 +92,10 @@ def scale_of(prior: Prior) -> Scale:
 
 def finishable(targets: Sequence[Target | Wish], prior: Prior, *, periodic: bool) -> bool:
     """Whether the interfaces of a volume can be moved to what is wanted: the prior knows all curves of its micrograph,
-    and no target is about how many interfaces there are, or about the fractions of single sections."""
+    and no target is about shares of the interface, or the fractions of single sections."""
     known = prior.material is not None and prior.material.wanted_segments is not None
     quantities = {t.quantity for t in targets if t.quantity != "volume_fraction" or (isinstance(t, Target) and t.each)}
-    return known and periodic and bool(quantities) and quantities <= {*CURVES, *TRANSPORT}
+    return known and periodic and bool(quantities) and quantities <= {*CURVES, *MOVABLE}
 
 
 def _of_each(wish: Target | Wish) -> Target | Wish:
