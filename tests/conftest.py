@@ -1,5 +1,6 @@
 """Settings of every test: strict broadcasting, and compiled programs shared between the tests of one session."""
 
+import functools
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -9,6 +10,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llv
 import jax
 import pytest
 
+from jaxmicro import viz
 from jaxmicro.pipeline import tuning
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -47,6 +49,16 @@ def short_tuning():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuning, "ALL_GAINS", tuning.GAINS, raising=False)
         patch.setattr(tuning, "GAINS", tuning.GAINS[:1])
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_pictures():
+    """Pictures of the command line at a third of their size: their arrangement is the same, and they take a few seconds
+    of every command that draws any."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(viz, "png", functools.partial(viz.png, dpi=50))
+        patch.setattr(viz, "volume_rendering", functools.partial(viz.volume_rendering, width=100))
         yield
 
 

@@ -22,6 +22,7 @@ from jaxmicro.guidance import exact
 from jaxmicro.reconstruct import SamplingConfig
 from tests.cli.conftest import blobs, tiny_prior
 
+pytestmark = pytest.mark.usefixtures("small_pictures")
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SMALL = {

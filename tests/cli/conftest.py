@@ -49,6 +49,11 @@ class Outcome(NamedTuple):
         return self.err.strip().splitlines()[-1] if self.err.strip() else ""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_pictures(small_pictures: None):
+    """All tests of the command line draw small ones."""
+
+
 @pytest.fixture
 def jaxmicro(capfd: pytest.CaptureFixture) -> Callable[..., Outcome]:
     """Run the command in this process."""

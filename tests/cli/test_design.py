@@ -448,7 +448,7 @@ EFFECT = ("surface_area", 0, None, 0.13, 0.195)
 def test_rounds_that_come_no_nearer_promise_nothing(knows: Prior, monkeypatch: pytest.MonkeyPatch):
     module = importlib.import_module("jaxmicro.pipeline.design")
     monkeypatch.setattr(module._Work, "_made", lambda self, start, reconstruction, *_: reconstruction)
-    missed = {rounds: made(knows, "surface_area.1=+9%", rounds=rounds) for rounds in (1, 3)}
+    missed = {rounds: made(knows, "volume_fraction.1=0.55", rounds=rounds, each_slice=True) for rounds in (1, 3)}
     assert [found.met for found in missed.values()] == [False, False]
     assert missed[1].more_may_help  # nobody knows yet
     assert not missed[3].more_may_help and missed[3].rounds == 3  # the same three times
@@ -464,8 +464,8 @@ def test_what_is_released_is_not_held_while_sampling(knows: Prior, monkeypatch: 
         return reconstruction
 
     monkeypatch.setattr(module._Work, "_made", watched)
-    made(knows, "surface_area.1=+9%", rounds=1)
-    made(knows, "surface_area.1=+90%", rounds=1, release=["two_point"])
+    made(knows, "volume_fraction.1=0.5", rounds=1, each_slice=True)
+    made(knows, "volume_fraction.1=0.5", rounds=1, each_slice=True, release=["two_point"])
     assert held[0].covariance is not None and held[0].roughness is not None
     assert held[1].covariance is None and held[1].roughness is None and held[1].fractions is not None
 
