@@ -69,7 +69,8 @@ def run(options: Design) -> None:
     held = pipeline.held_in_design(prior, resolved, targets, method=options.method, release=options.release)
     _warn(console, targets, reference)
     scale = pipeline.scale_of(prior)
-    console.remark(f"targets: {', '.join(scale.text(t) if isinstance(t, Target) else str(t) for t in targets)}")
+    asked = [scale.text(t, options.names) if isinstance(t, Target) else t.text(options.names) for t in targets]
+    console.remark(f"targets: {', '.join(asked)}")
     name = Path(options.source).name.removesuffix(".safetensors")
     folder = open_run_folder(
         "design", name, options, out=options.out, resume=options.resume, inputs=[pipeline.prior_path(options.source)],
@@ -256,6 +257,9 @@ def _title(records: list[dict[str, Any]]) -> str:
         part = f"{same[0]['name']} {_told(sum(_from_json(one['achieved']) for one in same) / len(same), unit)}"
         if same[0]["value"] is not None:  # NaN is null in JSON; a change is one of what each volume had
             part += f" (wanted {relation}{_told(sum(one['value'] for one in same) / len(same), unit)})"
+        missed = sum(not one["met"] for one in same)
+        if missed:
+            part += " MISSED" + (f" in {missed} of {len(same)} volumes" if len(same) > 1 else "")
         if "face_to_face" in same[0]:
             faces = [_from_json(one["face_to_face"]["achieved"]) for one in same]
             part += f"; between two faces {sum(faces) / len(faces):.4g}"
@@ -322,16 +326,36 @@ def _table(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _effects_table(records: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """The quantities of all targets, of all phases along all axes: means over the volumes, and how they changed."""
+    """The quantities of all targets, of all phases along all axes: means over the volumes, how they changed, and of
+    those that are targets whether they are met."""
     rows = [["number", "before", "after", "change", "target"]]
+    met: dict[str, list[bool]] = {}
+    for record in records:
+        for target in record["targets"]:
+            met.setdefault(target["name"], []).append(target["met"])
     for same in zip(*(record["effects"] for record in records), strict=True):
         before, after = (sum(_from_json(one[when]) for one in same) / len(same) for when in ("before", "after"))
-        unit, change = same[0]["unit"], "-"
+        unit, name, change = same[0]["unit"], same[0]["name"], "-"
         if 0 < before < math.inf and after < math.inf and same[0]["quantity"] not in CURVES:
             change = f"{100 * (after / before - 1):+.1f} %"
-        target = "yes" if same[0]["target"] else ""
-        rows.append([same[0]["name"], _told(before, unit), _told(after, unit), change, target])
+        stopped = sum(_conducts(one, "before") and not _conducts(one, "after") for one in same)
+        if stopped:
+            change += "; conducts no more" + (f" in {stopped} of {len(same)}" if len(same) > 1 else "")
+        state = ""
+        if same[0]["target"]:
+            missed = sum(not one for one in met[name])
+            of_them = f" in {missed} of {len(same)}" if len(same) > 1 else ""
+            state = f"missed{of_them}" if missed else "met"
+        rows.append([name, _told(before, unit), _told(after, unit), change, state])
     return rows
+
+
+def _conducts(effect: dict[str, Any], when: str) -> bool:
+    """Whether a phase conducts along an axis, where its diffusivity or tortuosity factor says so."""
+    value = _from_json(effect[when])
+    if "diffusivity" in effect["quantity"]:
+        return value > 0
+    return math.isfinite(value) if effect["quantity"] == "tortuosity" else True
 
 
 def _bound(target: dict[str, Any]) -> str:

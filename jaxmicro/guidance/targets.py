@@ -86,15 +86,22 @@ class Wish:
     @property
     def name(self) -> str:
         """As that of a target."""
-        return Target(self.quantity, self.phase, self.value, self.axis).name
+        return self._target.name
+
+    @property
+    def _target(self) -> Target:
+        return Target(self.quantity, self.phase, self.value, self.axis)
 
     def __str__(self) -> str:
-        """As it can be written."""
+        return self.text()
+
+    def text(self, names: Sequence[str] = ()) -> str:
+        """As it can be written, with the names of the phases if they have any."""
         value = {
             "number": f"{self.value:.4g}" + (f"/{self.per}" if self.per else ""),
             "change": f"{100 * (self.value - 1):+.4g}%",
         }.get(self.kind, (f"{self.value:g}*" if self.value != 1 else "") + self.kind)
-        return f"{self.name}{self.relation}{value}"
+        return f"{self._target.called(names)}{self.relation}{value}"
 
 
 @dataclass(frozen=True)
@@ -125,10 +132,10 @@ class Scale:
         voxels = f"{number:.4g}/voxel"
         return f"{number * self.factor(quantity):.4g}/{self.unit} ({voxels})" if self._known else voxels
 
-    def text(self, target: Target) -> str:
-        """A target as it could be written in this unit."""
+    def text(self, target: Target, names: Sequence[str] = ()) -> str:
+        """A target as it could be written in this unit, with the names of the phases if they have any."""
         value = "micrograph" if target.quantity in CURVES else self.told(target.quantity, target.value)
-        return f"{target.name}{target.relation}{value}"
+        return f"{target.called(names)}{target.relation}{value}"
 
     @property
     def _known(self) -> bool:

@@ -17,7 +17,7 @@ from jaxmicro.cli.design import _effects_table, _line, _record, _table, _title
 from jaxmicro.cli.run_folder import to_json
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate, phase_covariance
-from jaxmicro.guidance import Target, exact
+from jaxmicro.guidance import Scale, Target, exact, parse_target
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
 from jaxmicro.pipeline.design import _next
@@ -440,6 +440,28 @@ def test_areas_stand_in_records_and_tables_in_the_unit_of_the_voxel_size_and_per
     assert "more rounds may help" in _line(0, record)
     assert "more rounds" not in _line(0, {**record, "more_may_help": False})
     assert _effects_table([record])[1] == ["surface_area.0", "0.002/nm", "0.003/nm", "+50.0 %", ""]
+
+
+def test_a_missed_target_and_a_phase_that_stopped_conducting_are_called_so():
+    volume = Microstructure(blobs(16, ndim=3), (0.0, 255.0), 65.0, "nm")
+    target = Target("diffusivity", 1, 0.2, 0)
+    effects = (pipeline.Effect("diffusivity", 0, 0, 0.1, 0.0), pipeline.Effect("diffusivity", 1, 0, 0.1, 0.15))
+    names = ("pore", "solid")
+    missed, met = (
+        json.loads(to_json(_record(pipeline.Design(volume, volume, (target,), (0.1,), (d,), 1, effects), names)))
+        for d in (0.15, 0.2)
+    )
+    assert _effects_table([missed])[1:] == [
+        ["diffusivity.pore.z", "0.1", "0", "-100.0 %; conducts no more", ""],
+        ["diffusivity.solid.z", "0.1", "0.15", "+50.0 %", "missed"],
+    ]
+    assert [row[-1] for row in _effects_table([missed, met])[1:]] == ["", "missed in 1 of 2"]
+    assert [row[-1] for row in _effects_table([met, met])[1:]] == ["", "met"]
+    assert _title([missed]).endswith("(wanted 0.2) MISSED") and "MISSED" not in _title([met])
+    assert "MISSED in 1 of 2 volumes" in _title([met, missed])
+    wish = parse_target("diffusivity.solid.z=+20%", phases=2, names=names)
+    assert wish.text(names) == "diffusivity.solid.z=+20%" and str(wish) == "diffusivity.1.z=+20%"
+    assert Scale().text(target, names) == "diffusivity.solid.z=0.2"
 
 
 EFFECT = ("surface_area", 0, None, 0.13, 0.195)
