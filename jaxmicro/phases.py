@@ -1,5 +1,6 @@
 """Phases as labels, as fractions, and as the grey levels they had in a file: the only place that knows grey levels."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import jax
@@ -173,3 +174,12 @@ def _check_two_phases(distinct: np.ndarray) -> None:
             f"every pixel has the value {distinct[0]:g}: one phase only; at least two phases are needed, "
             "check that the right image was given"
         )
+
+
+def phase_names(phases: int, names: Sequence[str] | None = None) -> list[str]:
+    """Names for legends and tables: "phase 0", "phase 1", ..., with the names that were given after them.
+
+    >>> phase_names(2), phase_names(2, ["pore", "solid"])
+    (['phase 0', 'phase 1'], ['phase 0 (pore)', 'phase 1 (solid)'])
+    """
+    return [f"phase {p}" + (f" ({names[p]})" if names else "") for p in range(phases)]

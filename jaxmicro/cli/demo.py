@@ -58,10 +58,10 @@ def run(options: Demo) -> None:
     console.remark("4. evaluation: sections of the reconstructed volume against the micrograph")
     report = write_report(
         folder, console, volumes, micrograph, title="jaxmicro demo: fuel-cell electrode", more=more,
-        held=pipeline.held_statistics(prior, resolved),
+        held=pipeline.held_statistics(prior, resolved), names=NAMES,
     )  # fmt: skip
     if report is not None and not options.quiet:
-        console.result(summary(report))
+        console.result(summary(report, names=NAMES))
     console.remark(f"done in {duration(time.monotonic() - began)}; open {folder.path / 'report.html'}")
 
 

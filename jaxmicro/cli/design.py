@@ -185,10 +185,10 @@ def _report(
     asked = [Target(t["quantity"], t["phase"], 0.0, t["axis"]).name for t in next(iter(made.values()))["targets"]]
     report = write_report(
         folder, console, volumes, reference, title=title, more=pictures, tables={heading: effects}, held=held,
-        diffusivity=not options.no_diffusivity, targets=asked,
+        diffusivity=not options.no_diffusivity, targets=asked, names=options.names,
     )  # fmt: skip
     if report is not None and not options.quiet:
-        console.result(summary(report))
+        console.result(summary(report, names=options.names))
     console.remark(f"{len(made)} design{'s' * (len(made) > 1)} in {folder.path}")
     return records
 

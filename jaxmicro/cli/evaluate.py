@@ -14,6 +14,7 @@ from jaxmicro.cli.options import Evaluate, ImageOptions
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import check_comparable, held_table, independent_table, report_html, warnings
+from jaxmicro.phases import phase_names
 from jaxmicro.types import Microstructure
 
 
@@ -78,16 +79,18 @@ def write_report(
     more: Mapping[str, bytes] | None = None,
     tables: Mapping[str, Sequence[Sequence[str]]] | None = None,
     targets: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """evaluation.json, figures (and `more`) and report.html (with `tables`); without a reference pictures of the
     volumes only.
 
     Args:
         held, diffusivity: as in `pipeline.evaluate`.
+        names: of the phases, for figures and the heads of tables; none: "phase 0", "phase 1", ...
     """
     if reference is None:
         console.remark("no micrograph to compare with: give one with --reference for a report")
-        folder.write_figures(figures.of_volumes(volumes))
+        folder.write_figures(figures.of_volumes(volumes, names=names))
         return None
     console.remark(f"comparing with {reference.source or 'the micrograph'} ...")
     largest = max(volume.labels.size for volume in volumes)
@@ -102,9 +105,10 @@ def write_report(
         diffusivity=diffusivity, progress=console.progress,
     )  # fmt: skip
     folder.write_json("evaluation.json", report)
-    pictures = {**figures.of_volumes(volumes, reference), **figures.of_evaluation(report), **(more or {})}
+    drawn = figures.of_volumes(volumes, reference, names=names) | figures.of_evaluation(report, names=names)
+    pictures = {**drawn, **(more or {})}
     folder.write_figures({name: png for name, png in pictures.items() if name not in (more or {})})
-    html = report_html(report, pictures, title=title, tables=tables, config=folder.config())
+    html = report_html(report, pictures, title=title, names=names, tables=tables, config=folder.config())
     page = folder.write("report.html", html)
     folder.log("evaluated", report=str(page))
     for warning in warnings(report):
@@ -128,14 +132,14 @@ def held_in(paths: Sequence[Path]) -> tuple[str, ...] | None:
     return tuple(name for name in found[0] if all(name in other for other in found))
 
 
-def summary(report: dict[str, Any]) -> str:
+def summary(report: dict[str, Any], *, names: Sequence[str] = ()) -> str:
     """What was held and what nothing held, as two tables with a column for each phase; `*` marks what differs."""
     phases = len(report["phases"])
     tables = held_table(report), independent_table(report)
     width = max(len(name) for table in tables for name, _ in table.rows)
     lines = []
     for table in tables:
-        rows = [["", *(f"phase {p}" for p in range(phases))]]
+        rows = [["", *phase_names(phases, names)]]
         rows += [
             [name.ljust(width), *(cell.text + ("*" if cell.outside else " ") for cell in cells)]
             + [""] * (phases - len(cells))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxmicro import viz
-from jaxmicro.guidance import CURVES, Scale, Target
+from jaxmicro.guidance import CURVES, QUANTITIES, Scale, Target
 from jaxmicro.io import files
 from jaxmicro.phases import in_phases_of
 from jaxmicro.pipeline import Design
@@ -28,7 +28,16 @@ def phases(structure: Microstructure) -> bytes:
     if structure.labels.ndim == 3:
         return viz.png(_planes(structure))
     image = structure.labels[None]
-    return viz.png(viz.sample_grid(image, structure.phases, width=6.0, title=structure.source or None))
+    return viz.png(
+        viz.sample_grid(
+            image,
+            structure.phases,
+            width=6.0,
+            title=structure.source or None,
+            voxel_size=structure.voxel_size,
+            unit=structure.unit,
+        )
+    )
 
 
 def segmentation(grey: np.ndarray, structure: Microstructure) -> bytes:
@@ -50,9 +59,9 @@ def concentration(structure: Microstructure, label: int, fields: Mapping[str, np
     return viz.png(figure)
 
 
-def samples(images: np.ndarray, phases: int) -> bytes:
+def samples(images: np.ndarray, phases: int, *, voxel_size: float | None = None, unit: str | None = None) -> bytes:
     """Images "n h w" drawn from a prior."""
-    return viz.png(viz.sample_grid(images, phases))
+    return viz.png(viz.sample_grid(images, phases, voxel_size=voxel_size, unit=unit))
 
 
 def training(log: Path) -> bytes:
@@ -67,11 +76,15 @@ def _is_of_training(record: dict[str, Any]) -> bool:
     return record.get("event") == "training" and all(plain)
 
 
-def of_volumes(volumes: Sequence[Microstructure], reference: Microstructure | None = None) -> dict[str, bytes]:
+def of_volumes(
+    volumes: Sequence[Microstructure], reference: Microstructure | None = None, *, names: Sequence[str] = ()
+) -> dict[str, bytes]:
     """Planes and a 3D rendering of the first volume."""
     first = volumes[0] if reference is None else in_phases_of(reference, volumes[0])
-    rendering = viz.volume_rendering(first.labels, phases=first.phases, voxel_size=first.voxel_size, unit=first.unit)
-    return {"slices": viz.png(_planes(first, reference)), "rendering": viz.png(rendering)}
+    rendering = viz.volume_rendering(
+        first.labels, phases=first.phases, voxel_size=first.voxel_size, unit=first.unit, names=names
+    )
+    return {"slices": viz.png(_planes(first, reference, names)), "rendering": viz.png(rendering)}
 
 
 def design(found: Design, names: Sequence[str] = ()) -> bytes:
@@ -80,9 +93,10 @@ def design(found: Design, names: Sequence[str] = ()) -> bytes:
     scale = Scale(found.volume.voxel_size, found.volume.unit)
 
     def row(target: Target, *values: float) -> tuple[str, float, float, float]:
-        unit = "error (%)" if target.quantity in CURVES else scale.unit_of(target.quantity)
+        curve = target.quantity in CURVES
+        unit = "error (%)" if curve else scale.unit_of(target.quantity) or QUANTITIES[target.quantity].unit
         before, wanted, achieved = (value * scale.factor(target.quantity) for value in values)
-        return target.called(names) + (f", {unit}" if unit else ""), before, wanted, achieved
+        return f"{target.called(names)}\n({unit})", before, wanted, achieved
 
     figure = viz.design_panel(
         found.reconstruction.labels,
@@ -96,22 +110,27 @@ def design(found: Design, names: Sequence[str] = ()) -> bytes:
     return viz.png(figure)
 
 
-def of_evaluation(report: dict[str, Any]) -> dict[str, bytes]:
+def of_evaluation(report: dict[str, Any], *, names: Sequence[str] = ()) -> dict[str, bytes]:
     """Every figure that the report has the numbers for."""
     figures = {
-        "correlations": viz.correlation_curves(report),
-        "directions": viz.direction_curves(report),
-        "errors": viz.error_summary(report),
+        "correlations": viz.correlation_curves(report, names=names),
+        "directions": viz.direction_curves(report, names=names),
+        "errors": viz.error_summary(report, names=names),
     }
     if report["true_volume"] is not None:
-        figures["true_volume"] = viz.true_volume_curves(report)
+        figures["true_volume"] = viz.true_volume_curves(report, names=names)
     if report["memorisation"] is not None:
         figures["memorisation"] = viz.memorisation_figure(report)
     return {name: viz.png(figure) for name, figure in figures.items()}
 
 
-def _planes(volume: Microstructure, reference: Microstructure | None = None):
+def _planes(volume: Microstructure, reference: Microstructure | None = None, names: Sequence[str] = ()):
     beside = reference.labels if reference is not None and reference.labels.ndim == 2 else None
     return viz.slice_panel(
-        volume.labels, micrograph=beside, phases=volume.phases, voxel_size=volume.voxel_size, unit=volume.unit
+        volume.labels,
+        micrograph=beside,
+        phases=volume.phases,
+        voxel_size=volume.voxel_size,
+        unit=volume.unit,
+        names=names,
     )

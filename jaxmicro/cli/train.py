@@ -154,8 +154,9 @@ def _describe(
 
 
 def _draw_samples(folder: RunFolder, step: int, prior: Prior) -> None:
-    images = pipeline.sample_images(prior, count=8)
-    folder.write(f"figures/samples_{step:06d}.png", figures.samples(images, prior.config.phases))
+    images, material = pipeline.sample_images(prior, count=8), prior.material
+    picture = figures.samples(images, prior.config.phases, voxel_size=material.voxel_size, unit=material.unit)
+    folder.write(f"figures/samples_{step:06d}.png", picture)
 
 
 def _finish(folder: RunFolder, console: Console, prior: Prior) -> None:

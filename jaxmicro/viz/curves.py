@@ -1,6 +1,6 @@
 """Figures of an evaluation report: correlation functions, directions, errors, memorisation.
 
-All take the dictionary that `evaluate.compare` returns.
+All take the dictionary that `evaluate.compare` or `pipeline.evaluate` returns; the latter's has the lags of S2.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxmicro.viz.style import INK, STYLE, length_unit, new_figure, phase_colours, phase_names
+from jaxmicro.phases import phase_names
+from jaxmicro.viz.style import INK, STYLE, length_unit, new_figure, phase_colours
 
 _FUNCTIONS = (("two_point", "two-point correlation $S_2(r)$"), ("lineal_path", "lineal path $L(r)$"))
 _DASHES = {"z": "-", "y": "--", "x": ":"}
@@ -29,20 +30,20 @@ def correlation_curves(report: dict, *, names: Sequence[str] | None = None) -> F
     Shaded in colour: one standard deviation over the volumes. Shaded grey: the scatter over crops of the micrograph,
     which is what any one field of view of that size would show.
     """
-    return _curve_grid(report, report["phases"], report["reference"]["shape"], names, "volumes", None)
+    return _curve_grid(report, report["phases"], report["reference"]["shape"], names, "volumes", None, "two_point")
 
 
 @rc_context(STYLE)
 def true_volume_curves(report: dict, *, names: Sequence[str] | None = None) -> Figure:
     """S2 and lineal path in 3D against the true volume; grey: the range of sub-volumes of the true volume."""
     truth = report["true_volume"]
-    return _curve_grid(report, truth["phases"], truth["shape"], names, "volumes, 3D", "yardstick")
+    return _curve_grid(report, truth["phases"], truth["shape"], names, "volumes, 3D", "yardstick", "two_point_3d")
 
 
 @rc_context(STYLE)
 def direction_curves(report: dict, *, names: Sequence[str] | None = None) -> Figure:
     """S2 and lineal path along z, y and x of the volumes, and along y and x of the micrograph (isotropy)."""
-    r, unit = _distances(report)
+    r, unit = _distances(report, "two_point_along")
     phases = report["phases"]
     figure, grid = _grid(len(phases), unit)
     for p, (column, colour) in enumerate(zip(grid.T, phase_colours(len(phases)), strict=True)):
@@ -88,7 +89,7 @@ def error_summary(report: dict, *, names: Sequence[str] | None = None) -> Figure
 def memorisation_figure(report: dict) -> Figure:
     """Distance of generated patches to their nearest crop of the micrograph, beside that within the micrograph."""
     found = report["memorisation"]
-    figure = new_figure(8, 2.6)
+    figure = new_figure(8, 3.0)
     ax = figure.subplots()
     groups = (
         ("generated planes", found["generated"], "#BB5566"),
@@ -97,25 +98,36 @@ def memorisation_figure(report: dict) -> Figure:
     for row, (_, distances, colour) in enumerate(groups):
         wobble = 0.12 * np.sin(2.4 * np.arange(len(distances)))  # so that equal distances do not hide each other
         ax.scatter(distances, row + wobble, s=26, color=colour, alpha=0.8, linewidth=0)
-    ax.axvline(found["limit"], color=INK, linestyle="--", linewidth=1)
-    ax.text(found["limit"] - 0.01, 0.5, "copies lie left\nof this line", ha="right", va="center", fontsize=9)
-    ax.set(yticks=[0, 1], ylim=(1.65, -0.5), xlim=(0, max(1.0, *found["generated"], *found["micrograph"])))
+    ax.axvline(found["limit"], color=INK, linestyle="--", linewidth=1,
+               label=f"limit {found['limit']:.2g}: closer patches count as copies; of 100 volumes that copy nothing, "
+               "one has a patch below it")  # fmt: skip
+    largest = max(1.0, *found["generated"], *found["micrograph"])
+    ax.set(yticks=[0, 1], ylim=(1.5, -0.5), xlim=(-0.02 * largest, 1.02 * largest))  # marks at 0 and 1 are whole
+    figure.legend(loc="outside lower center")
     ax.set_yticklabels([name for name, _, _ in groups])
-    ax.set_xlabel("distance to the nearest crop of the micrograph (0 copy, 1 no likeness)")
+    ax.set_xlabel("distance to the nearest crop of the micrograph (0: copy, 1: no likeness)")
     return figure
 
 
 def _curve_grid(
-    report: dict, phases: list[dict], shape: list[int], names: Sequence[str] | None, made: str, band: str | None
+    report: dict,
+    phases: list[dict],
+    shape: list[int],
+    names: Sequence[str] | None,
+    made: str,
+    band: str | None,
+    lags: str,
 ) -> Figure:
-    r, unit = _distances(report)
+    """`lags`: name in report["lags"] of the distances of S2."""
+    distances = {"two_point": _distances(report, lags)[0], "lineal_path": _distances(report, "lineal_path")[0]}
+    unit = _distances(report, lags)[1]
     count = report["volumes"]
     original = ("micrograph " if len(shape) == 2 else "true volume ") + " x ".join(map(str, shape))
     figure, grid = _grid(len(phases), unit)
     for p, (column, colour) in enumerate(zip(grid.T, phase_colours(len(phases)), strict=True)):
         column[0].set_title(phase_names(len(phases), names)[p])
         for ax, (name, _) in zip(column, _FUNCTIONS, strict=True):
-            curve = phases[p][name]
+            r, curve = distances[name], phases[p][name]
             _reference_band(ax, r, curve, phases[p], name, band, report["reference"].get("crop"))
             mean, spread = np.array(curve["mean"]), np.array(curve["std"])
             ax.fill_between(r, mean - spread, mean + spread, color=colour, alpha=0.3, linewidth=0)
@@ -169,9 +181,10 @@ def _finish(figure: Figure, grid: np.ndarray) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
-def _distances(report: dict) -> tuple[np.ndarray, str]:
+def _distances(report: dict, lags: str) -> tuple[np.ndarray, str]:
+    """Distances of a curve and their unit: of radial S2 the mean distance in each shell (1.21 voxels at r = 1)."""
     edge, unit = length_unit(report["voxel_size"], report["unit"])
-    return np.array(report["r"]) * edge, unit
+    return np.array(report.get("lags", {}).get(lags, report["r"])) * edge, unit
 
 
 def _errors(measure: dict) -> tuple[float, list[float]]:

@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from jaxmicro.viz.style import INK, STYLE, length_text, length_unit, new_figure, paint, phase_legend, phase_names
+from jaxmicro.phases import phase_names
+from jaxmicro.viz.style import INK, STYLE, length_text, length_unit, new_figure, paint, phase_legend
 
 # The page: z points down as in a stack of images, y to the lower left, x to the lower right (isometric). Rows:
 # where one voxel along z, y, x goes on the page, as (right, down).

@@ -9,13 +9,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from jaxmicro.phases import phase_names
 from jaxmicro.viz.style import (
     INK,
     STYLE,
     new_figure,
     phase_colours,
     phase_legend,
-    phase_names,
     scale_bar,
     show_labels,
 )
@@ -85,7 +85,7 @@ def design_panel(
 
     Args:
         before, after: labels of the reconstruction and of the design.
-        targets: name, number before, wanted number (NaN: none), number achieved.
+        targets: name with unit, number before, wanted number (NaN: none), number achieved.
         phases, voxel_size, unit, names: as in `slice_panel`.
     Returns:
         a figure with two rows of planes, and one bar chart for each target on the right.
@@ -96,7 +96,7 @@ def design_panel(
         for axis in range(3):
             ax = figure.add_subplot(grid[row, axis])
             _plane(ax, volume, axis, 0.5, phases)
-            ax.set_title(f"{title}, normal to {'zyx'[axis]}")
+            ax.set_title(f"{title}, normal to {'zyx'[axis]}", fontsize=9.5)
             if axis == 0:
                 scale_bar(ax, volume.shape[2], voxel_size, unit)
     for column, (name, first, wanted, achieved) in enumerate(targets):
@@ -107,7 +107,7 @@ def design_panel(
         if np.isfinite(wanted):
             ax.axhline(wanted, color="crimson", linewidth=1.2, label=f"target {wanted:.3g}")
             ax.legend(loc="upper left", frameon=False)
-        ax.set_title(name)
+        ax.set_ylabel(name)
         ax.set_ylim(0, 1.25 * np.nanmax([*heights, wanted]) or None)
     phase_legend(figure, phases, _with_fractions(after, phases, names))
     return figure
@@ -171,7 +171,7 @@ def concentration_panel(
             middle = planes.shape[2] // 2
             shown = middle if 2 * conducting[middle] >= conducting.mean() else int(conducting.argmax())
             planes, solid = planes[..., shown], solid[..., shown]
-            title += f" (down), plane {'zyx'[({0, 1, 2} - {axis, across}).pop()]} = {shown}"
+            title += f" (down),\nplane {'zyx'[({0, 1, 2} - {axis, across}).pop()]} = {shown}"
         ax.imshow(np.where(solid, 0.85, 0.6), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         ax.imshow(planes, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
         ax.set(xticks=[], yticks=[], title=title)
@@ -183,17 +183,35 @@ def concentration_panel(
 
 @rc_context(STYLE)
 def sample_grid(
-    images: Integer[np.ndarray, "n h w"], phases: int, *, columns: int = 8, width: float = 1.3, title: str | None = None
+    images: Integer[np.ndarray, "n h w"],
+    phases: int,
+    *,
+    columns: int = 8,
+    width: float = 1.3,
+    title: str | None = None,
+    voxel_size: float | int | None = None,
+    unit: str | None = None,
 ) -> Figure:
-    """Many small images of phases side by side, such as samples during training; `width` of each in inches."""
+    """Many small images of phases side by side, such as samples during training, with scale bar and legend.
+
+    Args:
+        images: phase labels.
+        phases: number of phases.
+        columns: images in a row.
+        width: of each in inches.
+        title: of the figure.
+        voxel_size, unit: as in `slice_panel`.
+    """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = new_figure(width * columns, width * rows * images.shape[1] / images.shape[2] + (0.4 if title else 0.1))
+    figure = new_figure(width * columns, width * rows * images.shape[1] / images.shape[2] + (0.8 if title else 0.5))
     grid = figure.subplots(rows, columns, squeeze=False)
     for ax in grid.ravel()[len(images) :]:
         ax.set_axis_off()
     for ax, image in zip(grid.ravel(), images, strict=False):
         show_labels(ax, image, phases)
+    scale_bar(grid[0, 0], images.shape[2], voxel_size, unit, inches=width)
+    phase_legend(figure, phases, _with_fractions(images, phases, None))
     if title:
         figure.suptitle(title)
     return figure
@@ -223,7 +241,7 @@ def segmentation_check(
     left.imshow(grey, cmap="gray", interpolation="nearest", extent=(0, grey.shape[1], grey.shape[0], 0))
     left.set(title="grey image", xticks=[], yticks=[])
     scale_bar(left, grey.shape[1], voxel_size, unit)
-    counts, edges = np.histogram(grey, bins=min(256, len(np.unique(grey))))
+    counts, edges = np.histogram(grey, bins=_grey_bins(grey))
     centres = (edges[1:] + edges[:-1]) / 2
     phase_of_bin = np.searchsorted(thresholds, centres)
     for p, colour in enumerate(phase_colours(phases)):
@@ -237,6 +255,20 @@ def segmentation_check(
     right.set_title("phases")
     phase_legend(figure, phases, _with_fractions(labels, phases, None))
     return figure
+
+
+def _grey_bins(grey: Shaped[np.ndarray, "h w"]) -> np.ndarray:
+    """Edges of at most 257 bins that hold equally many of the grey levels that are possible.
+
+    Bins of another width than a whole number of levels hold now one level more, now one less: spikes and gaps.
+    """
+    levels = np.unique(grey)
+    if len(levels) == 1 or np.any(levels != np.round(levels)):
+        return np.histogram_bin_edges(grey, bins=min(256, len(levels)))
+    levels = levels.astype(np.int64)
+    step = int(np.gcd.reduce(np.diff(levels)))  # 257 where 8 bits were stored in 16
+    width = step * -(-(int(levels[-1] - levels[0]) // step + 1) // 256)
+    return np.arange(levels[0] - step / 2, levels[-1] + width, width)
 
 
 def _plane(ax, volume: np.ndarray, axis: int, depth: float, phases: int) -> None:

@@ -54,11 +54,6 @@ def paint(labels: Integer[np.ndarray, "*grid"], phases: int) -> Float[np.ndarray
     return np.array([to_rgb(c) for c in phase_colours(phases)])[labels]
 
 
-def phase_names(phases: int, names: Sequence[str] | None = None) -> list[str]:
-    """Names for a legend: those given, else "phase 0", "phase 1", ..."""
-    return list(names) if names else [f"phase {p}" for p in range(phases)]
-
-
 def new_figure(width: float | int, height: float | int) -> Figure:
     """Empty figure of a size in inches that arranges its own margins."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -109,17 +104,19 @@ def round_length(length: float | int) -> float:
     return max(step * decade for step in (1, 2, 5) if step * decade <= length * (1 + 1e-9))
 
 
-def scale_bar(ax: Axes, width: int, voxel_size: float | int | None, unit: str | None) -> None:
-    """Scale bar in the lower left corner of an image that is `width` pixels wide and drawn by `show_labels`."""
+def scale_bar(ax: Axes, width: int, voxel_size: float | int | None, unit: str | None, *, inches: float = 2.5) -> None:
+    """Scale bar in the lower left corner of an image that is `width` pixels wide and drawn by `show_labels`; `inches`
+    is the width of the image on the page."""
+    share = width * min(1.0, 2.5 / inches)  # large images need no larger bar
     edge, name = length_unit(voxel_size, unit)
-    length = round_length(width * edge / 3)
-    bar, height, margin = length / edge, ax.get_ylim()[0], width * 0.04
-    box = (margin, height - margin - width * 0.14)
-    ax.add_patch(Rectangle(box, bar + 2 * margin, width * 0.14, facecolor="white", alpha=0.85, linewidth=0))
-    ax.add_patch(Rectangle((box[0] + margin, box[1] + width * 0.105), bar, width * 0.018, facecolor=INK, linewidth=0))
+    length = round_length(share * edge / 3)
+    bar, height, margin = length / edge, ax.get_ylim()[0], share * 0.04
+    box = (margin, height - margin - share * 0.14)
+    ax.add_patch(Rectangle(box, bar + 2 * margin, share * 0.14, facecolor="white", alpha=0.85, linewidth=0))
+    ax.add_patch(Rectangle((box[0] + margin, box[1] + share * 0.105), bar, share * 0.018, facecolor=INK, linewidth=0))
     ax.text(
         box[0] + margin + bar / 2,
-        box[1] + width * 0.09,
+        box[1] + share * 0.09,
         length_text(length, name),
         ha="center",
         va="bottom",

@@ -10,6 +10,10 @@ from jaxmicro.viz.style import INK, STYLE, new_figure
 
 _COLOURS = {"loss": "#004488", "validation_loss": "#BB5566", "whole_image_loss": "#DDAA33"}
 _LABELS = {"validation_loss": "held-out part", "whole_image_loss": "averaged weights, whole image (nothing held out)"}
+_UNITS = {
+    "cross_entropy": "loss: cross-entropy, nats per pixel\n(mean over all noise levels)",
+    "squared_error": "loss: mean squared error of the prediction\n(mean over all noise levels)",
+}
 _WINDOW = 0.02  # share of the records that the running mean takes
 
 
@@ -19,7 +23,7 @@ def training_curves(records: Sequence[dict]) -> Figure:
 
     Args:
         records: rows of a training log; those with "step" and "loss", "validation_loss" or "whole_image_loss" are
-            drawn, others passed over.
+            drawn, others passed over. "cross_entropy" or "squared_error" beside them say what the loss is.
     Returns:
         a figure; the thin line is the loss of each record, the thick one a running mean.
     """
@@ -45,7 +49,8 @@ def training_curves(records: Sequence[dict]) -> Figure:
         ax.text(0.5, 0.5, "no loss recorded yet", transform=ax.transAxes, ha="center", color=INK)
     if 0 < lowest < largest / 5:
         ax.set_yscale("log")
-    ax.set(xlabel="step", ylabel="loss")
+    what = next((text for name, text in _UNITS.items() if any(name in record for record in records)), "loss")
+    ax.set(xlabel="step", ylabel=what)
     return figure
 
 

@@ -139,3 +139,9 @@ def test_the_yardstick_is_told_of_each_phase(report: dict):
     line = next(line for line in summarise(report) if line.startswith("How well the micrograph knows"))
     for p, part in enumerate(report["representativity"]):
         assert f"phase {p}: {part['error_90']['two_point']:.2g} %" in line
+
+
+def test_names_of_phases_stand_in_the_heads_of_tables(report: dict):
+    names = [f"name{p}" for p in range(len(report["phases"]))]
+    page = report_html(report, names=names)
+    assert page.count("<th>phase 0 (name0)</th>") == 2 and "<td>phase 0 (name0)</td>" in page

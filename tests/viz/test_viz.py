@@ -1,6 +1,7 @@
 """Figures show the right colours in the right places, are made without windows, and come out as readable PNG files."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -44,7 +45,8 @@ def report(phases: int = 2, *, voxel_size: float | None = 65.0) -> dict:
     known = {"volume_fraction": 0.01, "two_point": 2.0, "lineal_path": 3.0, "surface_area": 1.0}
     parts = [{**p, "yardstick": p} for p in per_phase]
     return {
-        "r": list(range(5)), "voxel_size": voxel_size, "unit": None if voxel_size is None else "nm", "volumes": 2,
+        "r": list(range(5)), "lags": LAGS,
+        "voxel_size": voxel_size, "unit": None if voxel_size is None else "nm", "volumes": 2,
         "reference": {"shape": [128, 128], "crop": 64}, "phases": per_phase,
         "representativity": [{"error_90": known}] * phases,
         "memorisation": {"generated": [0.6, 0.7], "micrograph": [0.6, 0.65], "limit": 0.3},
@@ -52,6 +54,10 @@ def report(phases: int = 2, *, voxel_size: float | None = 65.0) -> dict:
     }  # fmt: skip
 
 
+LAGS = {
+    "two_point": [0.0, 1.2, 2.15, 3.04, 4.08], "two_point_3d": [0.0, 1.28, 2.23, 3.13, 4.1],
+    "two_point_along": [0, 1, 2, 3, 4], "lineal_path": [0, 1, 2, 3, 4],
+}  # fmt: skip
 VOLUME = random_field((16, 20, 24), 3)
 FIGURES = {
     "slices": lambda: viz.slice_panel(VOLUME, micrograph=random_field((64, 48), 3), voxel_size=65.0, unit="nm"),
@@ -163,3 +169,57 @@ def test_large_lengths_move_to_the_next_unit():
 def test_a_figure_is_the_same_each_time():
     first, second = (viz.png(viz.memorisation_figure(report()), dpi=40) for _ in range(2))
     assert first == second
+
+
+def test_correlations_are_drawn_at_the_mean_distance_of_their_shells_and_paths_at_their_length():
+    for figure, name in ((viz.correlation_curves(report(2)), "two_point"),
+                         (viz.true_volume_curves(report(2)), "two_point_3d")):  # fmt: skip
+        s2, paths = figure.axes[:2], figure.axes[2:4]
+        for axes, expected in ((s2, LAGS[name]), (paths, LAGS["lineal_path"])):
+            for line in (line for ax in axes for line in ax.lines):
+                np.testing.assert_allclose(line.get_xdata(), 65.0 * np.array(expected))
+
+
+@pytest.mark.parametrize(("step", "levels"), [(1, 190), (257, 190), (1, 1000)])
+def test_bins_of_a_histogram_hold_equally_many_grey_levels(step: int, levels: int):
+    """All levels are equally frequent: bins of other than a whole number of levels would differ."""
+    grey = 40 + step * np.repeat(np.delete(np.arange(levels), [5, 7, 60]), 4)[None]  # some levels do not occur
+    middle = viz.segmentation_check(grey, (grey > 5000).astype(np.uint8), (5000,)).axes[1]
+    heights = [bar.get_height() for bar in middle.patches if bar.get_height()]
+    full = 4 * -(-levels // 256)
+    assert (
+        len(heights) <= 256 and max(heights) == full and sum(height != full for height in heights) <= 3
+    )  # bins that miss a level
+
+
+def test_marks_at_the_ends_of_the_scale_of_distances_are_whole_and_the_limit_is_explained():
+    found = {"generated": [0.0, 1.0], "micrograph": [0.6, 1.0], "limit": 0.3}
+    figure = viz.memorisation_figure(report() | {"memorisation": found})
+    left, right = figure.axes[0].get_xlim()
+    assert left < 0 and right > 1
+    assert "copies" in figure.legends[0].get_texts()[0].get_text()
+
+
+def test_titles_of_neighbouring_concentrations_do_not_overlap():
+    figure = viz.concentration_panel({axis: np.ones((8, 8, 8)) for axis in "zyx"}, np.ones((8, 8, 8), bool))
+    viz.png(figure)
+    boxes = [ax.title.get_window_extent() for ax in figure.axes[:3]]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_samples_have_a_scale_bar_and_a_legend_and_the_loss_is_named():
+    figure = viz.sample_grid(random_field((3, 16, 16), 2), 2, voxel_size=65.0, unit="nm")
+    assert figure.axes[0].texts[0].get_text() == "200 nm"
+    assert len(figure.legends[0].get_texts()) == 2
+    losses = viz.training_curves([{"step": s, "loss": 1.0, "cross_entropy": 1.0} for s in range(3)])
+    assert "cross-entropy, nats per pixel" in losses.axes[0].get_ylabel()
+
+
+def test_bars_of_a_design_have_a_labelled_axis():
+    figure = viz.design_panel(VOLUME, VOLUME, [("diffusivity.0.z\n(D_eff / D_0)", 0.1, 0.12, 0.12)], phases=3)
+    assert figure.axes[6].get_ylabel().startswith("diffusivity.0.z")
+
+
+def test_names_stand_beside_the_numbers_of_phases_in_figures():
+    titles = [ax.get_title() for ax in viz.correlation_curves(report(2), names=["pore", "solid"]).axes]
+    assert titles[0].startswith("phase 0 (pore)")
