@@ -259,7 +259,7 @@ def _title(records: list[dict[str, Any]]) -> str:
             part += f" (wanted {relation}{_told(sum(one['value'] for one in same) / len(same), unit)})"
         missed = sum(not one["met"] for one in same)
         if missed:
-            part += " MISSED" + (f" in {missed} of {len(same)} volumes" if len(same) > 1 else "")
+            part += " MISSED" + (f" in {missed} of {len(records)} volumes" if len(records) > 1 else "")
         if "face_to_face" in same[0]:
             faces = [_from_json(one["face_to_face"]["achieved"]) for one in same]
             part += f"; between two faces {sum(faces) / len(faces):.4g}"
@@ -340,11 +340,11 @@ def _effects_table(records: Sequence[dict[str, Any]]) -> list[list[str]]:
             change = f"{100 * (after / before - 1):+.1f} %"
         stopped = sum(_conducts(one, "before") and not _conducts(one, "after") for one in same)
         if stopped:
-            change += "; conducts no more" + (f" in {stopped} of {len(same)}" if len(same) > 1 else "")
+            change += "; conducts no more" + (f" in {stopped} of {len(records)}" if len(records) > 1 else "")
         state = ""
         if same[0]["target"]:
             missed = sum(not one for one in met[name])
-            of_them = f" in {missed} of {len(same)}" if len(same) > 1 else ""
+            of_them = f" in {missed} of {len(records)}" if len(records) > 1 else ""
             state = f"missed{of_them}" if missed else "met"
         rows.append([name, _told(before, unit), _told(after, unit), change, state])
     return rows

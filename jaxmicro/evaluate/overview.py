@@ -30,6 +30,7 @@ _IN_WORDS = {
     "contacts": "contact",
 }
 _DENSITIES = ("euler_density", "clusters", "specks", "triple_points", "contacts")
+OTHER_FRACTION = 0.02  # relative difference of a volume fraction from the micrograph's that is not rounding or scatter
 _AREA = 1e4  # pixels for which densities are given
 
 
@@ -143,6 +144,7 @@ def evidence(report: dict) -> list[str]:
     elif held:
         names = ", ".join(_HELD_IN_WORDS.get(name, f"{name} (a target)") for name in held)
         lines.append(f"Held while the volumes were made, and so no evidence that they are the material: {names}.")
+        lines += _at_other_fractions(report)
     if found["crops"] < 2:
         lines.append(
             f"The micrograph holds only one crop of {found['window']} x {found['window']} pixels: its scatter cannot "
@@ -158,6 +160,23 @@ def evidence(report: dict) -> list[str]:
         f"{found['crops']} crops of {size} pixels of the micrograph explains."
     )
     return lines
+
+
+def _at_other_fractions(report: dict) -> list[str]:
+    """A sentence where volumes are held to other volume fractions than the micrograph's: their correlation and lineal
+    path then cannot be its own."""
+    fractions = [phase["volume_fraction"] for phase in report["phases"]]
+    moved = [
+        p for p, of in enumerate(fractions) if abs(of["mean"] - of["reference"]) > OTHER_FRACTION * of["reference"]
+    ]
+    others = [_HELD_IN_WORDS[name] for name in ("two_point", "lineal_path", "surface_area") if name in report["held"]]
+    if not moved or not others or "volume_fraction" not in report["held"]:
+        return []
+    changes = ", ".join(f"phase {p} {fractions[p]['reference']:.3g} -> {fractions[p]['mean']:.3g}" for p in moved)
+    return [
+        f"The volumes have other volume fractions than the micrograph ({changes}): what is held of "
+        f"{' and '.join(others)} is scaled to these fractions, and errors relative to the micrograph's own curves contain that difference."
+    ]
 
 
 def doubts(report: dict) -> list[str]:

@@ -201,3 +201,17 @@ def test_the_distance_of_chord_length_distributions_is_wassersteins():
     one, other = np.random.default_rng(0).random((2, 9))
     lengths = np.arange(9)
     assert chord_distance(one, other) == pytest.approx(wasserstein_distance(lengths, lengths, one, other))
+
+
+def test_what_is_held_at_other_fractions_is_said_to_be_scaled():
+    """A design to 40 % of a phase beside a micrograph with 36 % cannot have its two-point correlation."""
+    report = {
+        "held": ("volume_fraction", "two_point", "lineal_path"),
+        "independent": {"crops": 1, "window": 16},
+        "phases": [{"volume_fraction": {"mean": m, "reference": r}} for m, r in ((0.4, 0.36), (0.6, 0.64))],
+    }
+    told = " ".join(evidence(report))
+    assert "phase 0 0.36 -> 0.4, phase 1 0.64 -> 0.6" in told and "two-point correlation and lineal path" in told
+    same = [{"volume_fraction": {"mean": m, "reference": r}} for m, r in ((0.362, 0.36), (0.638, 0.64))]
+    for other in ({"phases": same}, {"held": ("volume_fraction",)}, {"held": ("two_point",)}):
+        assert "other volume fractions" not in " ".join(evidence(report | other))
