@@ -87,7 +87,15 @@ def _several(options: Measure, structures: Sequence[Microstructure], console: Co
         }
         for structure in structures
     ]
-    return {"schema": SCHEMA, "images": measured, "pooled": pipeline.pooled(measured)}
+    for label in range(structures[0].phases):
+        lack = [one["file"] for one in measured if one["phases"][label]["volume_fraction"] == 0]
+        if lack:
+            console.remark(
+                f"note: phase {label} is absent in {', '.join(map(str, lack))}; the images are measured together as of "
+                "one material, so check that they are"
+            )
+    same = {key: measured[0][key] for key in ("units", "estimators")}
+    return {"schema": SCHEMA, **same, "images": measured, "pooled": pipeline.pooled(measured)}
 
 
 def table_of_several(numbers: dict[str, Any]) -> str:
@@ -112,7 +120,10 @@ def table_of_several(numbers: dict[str, Any]) -> str:
             if phase is together:
                 fraction += f" +- {phase['volume_fraction_error']:.4f}"
             rows.append([str(label), name, fraction, f"{phase['specific_surface_area']:.4g}", *chords])
-    title = f"{len(numbers['images'])} images of one material; all: their mean by size, with its standard error"
+    title = (
+        f"{len(numbers['images'])} images of one material; all: their mean by size, with its standard error (mean "
+        "chords: all of the length over all chords)"
+    )
     return "\n".join([title, aligned(rows)])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxmicro.evaluate.overview import doubts, evidence
 from jaxmicro.evaluate.representativity import differences
+from jaxmicro.evaluate.rounding import plain
 
 # What is off by more is warned of, if also a true piece of the material would hardly be as far off: see "volumes_99".
 _FAR = {"volume_fraction": 0.005, "two_point_shape": 0.02, "lineal_path": 5.0, "surface_area": 5.0}
@@ -40,6 +41,13 @@ def warnings(report: dict) -> list[str]:
             "the micrograph. The volumes show less variety than the material; train for fewer steps or on a larger "
             "image."
         )
+    absent = [p["phase"] for p in report["phases"] if p["volume_fraction"]["mean"] == 0]
+    if absent:
+        found.append(
+            f"The micrograph has {len(report['phases'])} phases; phase{'s' * (len(absent) > 1)} "
+            f"{' and '.join(map(str, absent))} {'is' if len(absent) == 1 else 'are'} absent in all volumes, which may "
+            "be of another material."
+        )
     found += doubts(report)
     for p in range(len(report["phases"])):
         found += _phase_warnings(report, p)
@@ -73,11 +81,11 @@ def _how_close(report: dict) -> str:
     s2, path = (_span([p[name]["error_rate"] for p in phases]) for name in _TITLES)
     fractions = max(abs(p["volume_fraction"]["mean"] - p["volume_fraction"]["reference"]) for p in phases)
     areas = [p["surface_area"]["error_percent"] for p in phases if p["surface_area"]["error_percent"] is not None]
-    area = f" The amount of interface per phase is off by at most {max(areas):.2g} %." if areas else ""
+    area = f" The amount of interface per phase is off by at most {plain(max(areas))} %." if areas else ""
     return (
         f"Averaged over the volumes, the two-point correlations are {s2} off and the lineal paths {path} "
         f"(area between the curves over the area under the reference), distances up to {report['r_max']} voxels. "
-        f"Volume fractions agree within {fractions:.2g}.{area}"
+        f"Volume fractions agree within {plain(fractions)}.{area}"
     )
 
 
@@ -86,8 +94,9 @@ def _yardstick(report: dict) -> str:
     for p, part in enumerate(report["representativity"]):
         known = part["error_90"]
         parts.append(
-            f"phase {p}: {known['two_point']:.2g} % (two-point correlation), {known['lineal_path']:.2g} % (lineal "
-            f"path), {known['surface_area']:.2g} % (interface), {known['volume_fraction']:.2g} (volume fraction)"
+            f"phase {p}: {plain(known['two_point'])} % (two-point correlation), {plain(known['lineal_path'])} % "
+            f"(lineal path), {plain(known['surface_area'])} % (interface), {plain(known['volume_fraction'])} "
+            "(volume fraction)"
         )
     return (
         "How well the micrograph knows its material: nine micrographs of this size in ten are within "
@@ -96,7 +105,7 @@ def _yardstick(report: dict) -> str:
 
 
 def _connected(report: dict) -> str:
-    shares = [f"phase {p['phase']} {100 * p['percolating_fraction']['mean']:.3g} %" for p in report["phases"]]
+    shares = [f"phase {p['phase']} {plain(100 * p['percolating_fraction']['mean'], 3)} %" for p in report["phases"]]
     return f"Share of each phase that connects opposite faces (mean of three directions): {', '.join(shares)}."
 
 
@@ -118,7 +127,7 @@ def _against_truth(truth: dict) -> str:
     line = f"Against the true volume, in 3D, the two-point correlations are {s2} off and the lineal paths {path}."
     if phases[0]["yardstick"]:
         own = [max(max(p["yardstick"][name]["error_rate_volumes"]) for p in phases) for name in _TITLES]
-        line += f" Its own parts of the same size differ from it by up to {own[0]:.2g} % and {own[1]:.2g} %."
+        line += f" Its own parts of the same size differ from it by up to {plain(own[0])} % and {plain(own[1])} %."
     return line
 
 
@@ -129,24 +138,24 @@ def _phase_warnings(report: dict, p: int) -> list[str]:
     off, limit = abs(fraction["mean"] - fraction["reference"]), limits["volume_fraction"]
     if off > limit and not _asked(report, "volume_fraction"):
         found.append(
-            f"Phase {p}: volume fraction {fraction['mean']:.3g} instead of {fraction['reference']:.3g}; "
-            f"{_beyond(report, f'{limit:.2g}')}"
+            f"Phase {p}: volume fraction {plain(fraction['mean'], 3)} instead of {plain(fraction['reference'], 3)}; "
+            f"{_beyond(report, plain(limit))}"
         )
     off, limit = phase["two_point"]["shape_error"], limits["two_point_shape"]
     if off > limit:
         found.append(
-            f"Phase {p}: the shape of the two-point correlation, (S2 - phi^2) / (phi - phi^2), is {off:.2g} off on "
-            f"average over the distances (1 would be all of it); {_beyond(report, f'{limit:.2g}')}"
+            f"Phase {p}: the shape of the two-point correlation, (S2 - phi^2) / (phi - phi^2), is {plain(off)} off on "
+            f"average over the distances (1 would be all of it); {_beyond(report, plain(limit))}"
         )
     off, limit = phase["lineal_path"]["error_rate"], limits["lineal_path"]
     if off > limit:
-        found.append(f"Phase {p}: the lineal path is {off:.2g} % off; {_beyond(report, f'{limit:.2g} %')}")
+        found.append(f"Phase {p}: the lineal path is {plain(off)} % off; {_beyond(report, f'{plain(limit)} %')}")
     limit = limits["surface_area"]
     if ratio is not None and abs(ratio - 1) * 100 > limit and not _asked(report, "surface_area", p):
         word = "rougher or finer" if ratio > 1 else "smoother or coarser"
         found.append(
             f"Phase {p}: {ratio:.2f} times the interface of the micrograph; the volumes are {word}; "
-            f"{_beyond(report, f'{limit:.2g} %')}"
+            f"{_beyond(report, f'{plain(limit)} %')}"
         )
     if min(phase["volume_fraction"]["volumes"]) == 0:
         found.append(f"Phase {p} is missing from at least one volume.")
@@ -183,13 +192,13 @@ def _strange_slices(report: dict) -> list[str]:
         less = min(phases, key=lambda steps: steps["axes"][axis] / steps["expected_99"][axis][0])
         if more["axes"][axis] > max(_STRANGERS, more["expected_99"][axis][1]):
             found.append(
-                f"Neighbouring slices along {axis} differ up to {more['axes'][axis]:.2g} times as much in a volume "
+                f"Neighbouring slices along {axis} differ up to {plain(more['axes'][axis])} times as much in a volume "
                 f"fraction as their S2 foretells ({_range(more, axis)}): they may be shuffled, badly aligned, or lack "
                 "slices in between."
             )
         elif less["axes"][axis] < min(1 / _STRANGERS, less["expected_99"][axis][0]):
             found.append(
-                f"Neighbouring slices along {axis} differ only {less['axes'][axis]:.2g} times as much in a volume "
+                f"Neighbouring slices along {axis} differ only {plain(less['axes'][axis])} times as much in a volume "
                 f"fraction as their S2 foretells ({_range(less, axis)}): the volume may be stretched along it, or "
                 "repeat its slices."
             )
@@ -219,8 +228,8 @@ def micrograph_directions(parts: Sequence[dict]) -> tuple[str, bool]:
     along = parts[p]["correlation_length"]
     return (
         f"The micrograph is anisotropic: between its two directions {difference}; its correlation length is "
-        f"{along['y']:.2g} pixels along y and {along['x']:.2g} along x. A volume made from one image looks alike along "
-        "all three axes: it is not of this material."
+        f"{plain(along['y'])} pixels along y and {plain(along['x'])} along x. A volume made from one image looks alike "
+        "along all three axes: it is not of this material."
     ), True
 
 
@@ -248,8 +257,8 @@ def _anisotropy(report: dict) -> list[str]:
 def _difference(name: str, p: int, found: float, expected: dict) -> str:
     unit = " %" if name == "lineal_path" else " of its range"
     return (
-        f"the {_TITLES[name]} of phase {p} differs by {found:.2g}{unit} (of 100 isotropic ones of this size 99 differ "
-        f"by less than {expected[name]:.2g}{unit})"
+        f"the {_TITLES[name]} of phase {p} differs by {plain(found)}{unit} (of 100 isotropic ones of this size 99 "
+        f"differ by less than {plain(expected[name])}{unit})"
     )
 
 
@@ -261,10 +270,10 @@ def _uncertain(report: dict) -> list[str]:
     edge = worst["edge_for_5_percent"]
     return [
         f"The micrograph is small for this material: it fixes the volume fraction of phase {p} only to within "
-        f"{worst['relative_error_percent']:.2g} % of its value; 5 % would need about {edge} x {edge} pixels."
+        f"{plain(worst['relative_error_percent'])} % of its value; 5 % would need about {edge} x {edge} pixels."
     ]
 
 
 def _span(values: Sequence[float]) -> str:
-    low, high = f"{min(values):.2g}", f"{max(values):.2g}"
+    low, high = plain(min(values)), plain(max(values))
     return f"{low} %" if low == high else f"{low} to {high} %"

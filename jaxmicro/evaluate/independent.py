@@ -91,7 +91,9 @@ def independent(
     for p in range(phases):
         speck = speck_pixels(crops == p)
         of_phase = {
-            "euler_density": comparison.density(lambda stack, p=p: np.asarray(euler_densities(stack == p)), p),
+            "euler_density": comparison.density(
+                lambda stack, p=p: np.asarray(euler_densities(stack == p)), p, signed=True
+            ),
             "clusters": comparison.density(lambda stack, p=p: cluster_counts(stack == p)[0] / edge**2, p),
             "specks": comparison.density(
                 lambda stack, p=p, speck=speck: cluster_counts(stack == p, below=speck)[1] / edge**2, p
@@ -171,8 +173,10 @@ class _Comparison:
     worth: Float[np.ndarray, " p"]  # independent windows that all volumes together are worth, as for their fractions
     confidence: float  # of each number
 
-    def density(self, measure: Callable[[Windows], np.ndarray], phase: int | None = None) -> dict:
-        """A number of things per pixel, from that in each of several windows.
+    def density(
+        self, measure: Callable[[Windows], np.ndarray], phase: int | None = None, *, signed: bool = False
+    ) -> dict:
+        """A number of things per pixel, from that in each of several windows; `signed`: it may be negative.
 
         What crops show none of could be there once in all of them: their deviation is never taken for less.
         """
@@ -183,6 +187,7 @@ class _Comparison:
         ]
         along = np.array([[values.mean() for values in volume] for volume in found])  # v a
         expected, deviation, error, freedom = self._expected(crops)
+        expected = expected if signed else max(expected, 0.0)  # far from the crops' fractions a line goes below zero
         once = 1 / (self.crops[0].size * np.sqrt(len(crops)))
         worth = max(self._worth(phase), _independent_windows(found))
         chance = self._quantile(freedom) * max(deviation, once) * np.sqrt(error**2 + 1 / worth) if freedom else None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxmicro.evaluate.rounding import AXES
+from jaxmicro.evaluate.rounding import AXES, plain
 
 HELD = {
     "volume_fraction": "volume fraction",
@@ -117,7 +117,7 @@ def independent_table(report: dict) -> Table:
 
 def _rows_3d(report: dict) -> list[tuple[str, list[Cell]]]:
     """In 3D, of which the micrograph says nothing."""
-    euler = [f"{_AREA * phase['euler_density']['mean']:.3g}" for phase in report["independent"]["in_3d"]]
+    euler = [f"{plain(_AREA * phase['euler_density']['mean'], 3)}" for phase in report["independent"]["in_3d"]]
     percolating = [phase["percolating_fraction"]["axes"] for phase in report["phases"]]
     rows = [
         (f"in 3D: Euler density, per {_AREA:,.0f} voxels", [Cell(text) for text in euler]),
@@ -172,10 +172,12 @@ def _at_other_fractions(report: dict) -> list[str]:
     others = [_HELD_IN_WORDS[name] for name in ("two_point", "lineal_path", "surface_area") if name in report["held"]]
     if not moved or not others or "volume_fraction" not in report["held"]:
         return []
-    changes = ", ".join(f"phase {p} {fractions[p]['reference']:.3g} -> {fractions[p]['mean']:.3g}" for p in moved)
+    pairs = [(p, fractions[p]["reference"], fractions[p]["mean"]) for p in moved]
+    changes = ", ".join(f"phase {p} {plain(before, 3)} -> {plain(after, 3)}" for p, before, after in pairs)
     return [
         f"The volumes have other volume fractions than the micrograph ({changes}): what is held of "
-        f"{' and '.join(others)} is scaled to these fractions, and errors relative to the micrograph's own curves contain that difference."
+        f"{' and '.join(others)} is scaled to these fractions, and errors relative to the micrograph's own curves "
+        "contain that difference."
     ]
 
 
@@ -203,9 +205,9 @@ def _difference(found: dict, name: str) -> str:
     if "expected" in part:
         scale, unit = (_AREA, f"per {_AREA:,.0f} pixels") if kind in _DENSITIES else (1.0, "pixels")
         volumes, expected, chance = (scale * part[key] for key in ("mean", "expected", "chance"))
-        return f"{_IN_WORDS[kind]}{of} {volumes:.3g} instead of {expected:.3g} ± {chance:.2g} {unit}"
+        return f"{_IN_WORDS[kind]}{of} {plain(volumes, 3)} instead of {plain(expected, 3)} ± {plain(chance)} {unit}"
     unit = "%" if kind == "cross_correlation" else "pixels"
-    return f"{_IN_WORDS[kind]}{of} {part['difference']:.2g} {unit} off, {part['chance']:.2g} are explained"
+    return f"{_IN_WORDS[kind]}{of} {plain(part['difference'])} {unit} off, {plain(part['chance'])} are explained"
 
 
 def _value(name: str, phase: dict):
@@ -242,13 +244,13 @@ def _density(part: dict) -> Cell:
 
 def _compared(part: dict, scale: float | int) -> Cell:
     """Volumes (micrograph at their fractions ± what scatter explains)."""
-    chance = "" if part["chance"] is None else f" ± {scale * part['chance']:.2g}"
-    return Cell(f"{scale * part['mean']:.3g} ({scale * part['expected']:.3g}{chance})", part["outside"])
+    chance = "" if part["chance"] is None else f" ± {plain(scale * part['chance'])}"
+    return Cell(f"{plain(scale * part['mean'], 3)} ({plain(scale * part['expected'], 3)}{chance})", part["outside"])
 
 
 def _distance(part: dict, unit: str) -> Cell:
-    chance = "" if part["chance"] is None else f" (up to {part['chance']:.2g})"
-    return Cell(f"{part['difference']:.2g} {unit}{chance}", part["outside"])
+    chance = "" if part["chance"] is None else f" (up to {plain(part['chance'])})"
+    return Cell(f"{plain(part['difference'])} {unit}{chance}", part["outside"])
 
 
 def _along(axes: dict, text: Callable[[Any], str]) -> str:

@@ -12,6 +12,15 @@ def number(value) -> float:
     return float(f"{float(value):.6g}")
 
 
+def plain(value: float | int, digits: int = 2) -> str:
+    """Significant digits as a person writes them: without an exponent up to 16 digits before the point.
+
+    >>> plain(318.2), plain(0.0318), plain(12), plain(float("inf"))
+    ('320', '0.032', '12', 'inf')
+    """
+    return f"{float(f'{float(value):.{digits}g}'):.16g}"
+
+
 def numbers(values) -> list[float]:
     """The same of each."""
     return [number(v) for v in values]

@@ -103,6 +103,8 @@ def read_images(
         size, unit = _one_size([each[:2] for each in sizes])
         remarks = tuple(dict.fromkeys(line for *_, lines in sizes for line in lines))
         labels, values, thresholds, said = _phases(rasters, segment, merge_rare, max_phases)
+        if len(rasters) > 1:  # values are shares of all pixels
+            said = tuple(f"of all images together: {line}" for line in said)
         if grids:
             labels, moved = _resampled(labels, len(values), [grid[0] for grid in grids])
             rasters, said = [replace(raster, periodic=False) for raster in rasters], (*said, moved)

@@ -84,6 +84,21 @@ def test_several_images_are_measured_one_by_one_and_together(
         np.testing.assert_allclose(phase["two_point"], np.mean(s2, axis=0), rtol=1e-12)  # of one size: a plain mean
 
 
+def test_images_that_lack_a_phase_and_values_merged_in_all_images_are_remarked_on(
+    here: Path, jaxmicro: Callable[..., Outcome]
+):
+    three, two = blobs(phases=3) * np.uint8(100), blobs() * np.uint8(100)
+    three[0, 0] = 7  # a stray pixel of one of them
+    for name, image in (("three", three), ("two", two)):
+        Image.fromarray(image).save(here / f"{name}.png")
+    table = jaxmicro("measure", here / "two.png", here / "three.png", "--merge-rare", "0.1%", "--r-max", 4)
+    assert table.code == 0 and "mean chords: all of the length over all chords" in table.out
+    assert "phase 2 is absent in two.png" in table.err
+    assert "of all images together: merged into neighbouring phases" in table.err
+    found = json.loads(jaxmicro("measure", here / "two.png", here / "two.png", "--json", "--r-max", 4).out)
+    assert found["units"] == found["images"][0]["units"] and found["estimators"] == found["images"][0]["estimators"]
+
+
 def test_images_of_other_sizes_are_pooled_by_their_area():
     """Two images of 10 and 30 pixels: 5 in the phase in one chord, and 6 in three chords."""
 

@@ -54,6 +54,14 @@ def test_interface_is_warned_of_in_the_phases_that_were_not_designed_for_it():
     assert warned("relative_surface_area.0") == [False, True, True]
 
 
+def test_volumes_that_lack_a_phase_of_the_micrograph_are_warned_of():
+    volume, image = medium((24, 24, 24), 0, 0.4), medium((48, 48), 1, 0.4)
+    image[:8, :8] = 2
+    volume = Microstructure(volume, (0.0, 1.0, 2.0))
+    report = compare([volume], Microstructure(image, (0.0, 1.0, 2.0)), r_max=8, patches=0)
+    assert "phase 2 is absent in all volumes" in " ".join(warnings(report))
+
+
 def test_slices_that_are_too_alike_are_warned_of_beyond_their_scatter():
     """Every slice twice: half of the steps are zero, and the root of their mean square falls to 0.71."""
     thick = np.stack([np.repeat(medium((16, 32, 32), seed, 0.5), 2, axis=0) for seed in range(8)])

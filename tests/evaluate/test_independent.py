@@ -215,3 +215,16 @@ def test_what_is_held_at_other_fractions_is_said_to_be_scaled():
     same = [{"volume_fraction": {"mean": m, "reference": r}} for m, r in ((0.362, 0.36), (0.638, 0.64))]
     for other in ({"phases": same}, {"held": ("volume_fraction",)}, {"held": ("two_point",)}):
         assert "other volume fractions" not in " ".join(evidence(report | other))
+
+
+def test_no_number_of_things_is_expected_to_be_negative():
+    """Clusters that become fewer with the fraction, extrapolated to one at which a straight line is below zero."""
+    rng = np.random.default_rng(0)
+    image = np.zeros((96, 96), np.uint8)
+    for place in rng.integers(0, 90, (60, 2)):
+        image[place[0] : place[0] + 4, place[1] : place[1] + rng.integers(1, 5)] = 1
+    image[48:] = 1 - image[48:]
+    volume = level_cut((24, 24, 24), fraction=0.98, sigma=2.0)
+    found = independent([structure(volume)], structure(image), r_max=8)
+    names = ("clusters", "specks")
+    assert min(phase[name]["expected"] for phase in found["phases"] for name in names) >= 0
