@@ -85,11 +85,16 @@ def _without_noise(distinct: np.ndarray, counts: np.ndarray) -> Levels | None:
 
 
 class Labelled(NamedTuple):
-    """Labels of each array, the value of each label, and what the user should know of how they were found."""
+    """Labels of each array, the value of each label, and what the user should know of how they were found.
+
+    Attributes:
+        where: numbers of the arrays that hold the rare or merged values of the last remark; empty if it names none.
+    """
 
     labels: list[np.ndarray]
     values: tuple[float, ...]
     remarks: tuple[str, ...]
+    where: tuple[int, ...] = ()
 
 
 def label(
@@ -132,12 +137,18 @@ def label(
     codes = np.full(levels.values.size, _STRAY, np.uint8)
     codes[kept] = np.arange(kept.sum())
     if kept.all():
-        remarks += _suspicions(arrays, levels, name)
+        suspicion, odd = _suspicions(arrays, levels, name)
         labels = [codes[np.searchsorted(levels.bounds, array, side="right")] for array in arrays]
-        return Labelled(labels, _plain_values(levels.values), tuple(remarks))
+        return Labelled(labels, _plain_values(levels.values), (*remarks, *suspicion), _holding(labels, odd))
     remarks.append(f"merged into neighbouring phases: {_shares(levels, name, ~kept)}")
-    labels = [_merged(np.searchsorted(levels.bounds, array, side="right"), codes, levels) for array in arrays]
-    return Labelled(labels, _plain_values(levels.values[kept]), tuple(remarks))
+    places = [np.searchsorted(levels.bounds, array, side="right") for array in arrays]
+    labels = [_merged(place, codes, levels) for place in places]
+    return Labelled(labels, _plain_values(levels.values[kept]), tuple(remarks), _holding(places, ~kept))
+
+
+def _holding(places: Sequence[np.ndarray], odd: Bool[np.ndarray, " p"]) -> tuple[int, ...]:
+    """Numbers of the arrays, given as places among the levels, that hold one of the odd levels."""
+    return tuple(number for number, place in enumerate(places) if odd.any() and odd[place].any())
 
 
 def _closeness(value: np.ndarray, phases: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -275,14 +286,15 @@ def _between(low: float, high: float) -> float:
     return next((number for number in short if low < number <= high), middle)
 
 
-def _suspicions(arrays: Sequence[np.ndarray], levels: Levels, name: Name) -> list[str]:
-    """What looks like strays or like edges of a resampled mask among values that are read as phases."""
+def _suspicions(arrays: Sequence[np.ndarray], levels: Levels, name: Name) -> tuple[list[str], Bool[np.ndarray, " p"]]:
+    """What looks like strays or like edges of a resampled mask among values that are read as phases, and which they
+    are."""
     if levels.values.size < 3:
-        return []
+        return [], np.zeros(levels.values.size, bool)
     rare = levels.shares < RARE
     thin = _thin(arrays, levels) & ~rare
     if not (rare | thin).any():
-        return []
+        return [], rare
     largest, rest = float(levels.shares[rare | thin].max()), levels.shares[~(rare | thin)]
     how = ""
     if rest.size >= 2 and rest.min() > largest:
@@ -292,7 +304,7 @@ def _suspicions(arrays: Sequence[np.ndarray], levels: Levels, name: Name) -> lis
         parts.append(f"{_shares(levels, name, rare)} rare")
     if thin.any():
         parts.append(f"{_shares(levels, name, thin)} in thin lines between others only, as edges of a resampled mask")
-    return [f"{levels.values.size} values are read as phases, of them {' and '.join(parts)}{how}"]
+    return [f"{levels.values.size} values are read as phases, of them {' and '.join(parts)}{how}"], rare | thin
 
 
 def _thin(arrays: Sequence[np.ndarray], levels: Levels) -> Bool[np.ndarray, " p"]:

@@ -87,15 +87,13 @@ def _several(options: Measure, structures: Sequence[Microstructure], console: Co
         }
         for structure in structures
     ]
-    for label in range(structures[0].phases):
-        lack = [one["file"] for one in measured if one["phases"][label]["volume_fraction"] == 0]
-        if lack:
-            console.remark(
-                f"note: phase {label} is absent in {', '.join(map(str, lack))}; the images are measured together as of "
-                "one material, so check that they are"
-            )
-    same = {key: measured[0][key] for key in ("units", "estimators")}
-    return {"schema": SCHEMA, **same, "images": measured, "pooled": pipeline.pooled(measured)}
+    numbers = {"schema": SCHEMA, **pipeline.pooled_numbers(measured)}
+    if numbers["remarks"]:
+        console.remark(
+            f"note: {'; '.join(numbers['remarks'])}. Are these images of one material, segmented alike? If not, "
+            "measure them one by one: numbers of all of them together are of neither"
+        )
+    return numbers
 
 
 def table_of_several(numbers: dict[str, Any]) -> str:
@@ -120,8 +118,9 @@ def table_of_several(numbers: dict[str, Any]) -> str:
             if phase is together:
                 fraction += f" +- {phase['volume_fraction_error']:.4f}"
             rows.append([str(label), name, fraction, f"{phase['specific_surface_area']:.4g}", *chords])
+    kind = "that differ in their phases (see the note)" if numbers["remarks"] else "of one material"
     title = (
-        f"{len(numbers['images'])} images of one material; all: their mean by size, with its standard error (mean "
+        f"{len(numbers['images'])} images {kind}; all: their mean by size, with its standard error (mean "
         "chords: all of the length over all chords)"
     )
     return "\n".join([title, aligned(rows)])

@@ -104,14 +104,14 @@ def read_images(
         remarks = tuple(dict.fromkeys(line for *_, lines in sizes for line in lines))
         labels, values, thresholds, said = _phases(rasters, segment, merge_rare, max_phases)
         if len(rasters) > 1:  # values are shares of all pixels
-            said = tuple(f"of all images together: {line}" for line in said)
+            said = [tuple(f"of all images together: {line}" for line in lines) for lines in said]
         if grids:
             labels, moved = _resampled(labels, len(values), [grid[0] for grid in grids])
-            rasters, said = [replace(raster, periodic=False) for raster in rasters], (*said, moved)
+            rasters, said[0] = [replace(raster, periodic=False) for raster in rasters], (*said[0], moved)
         return tuple(
             Microstructure(
                 each, values, size, unit, raster.source, thresholds, raster.periodic,
-                (*raster.remarks, *(remarks + said if number == 0 else ())),
+                (*raster.remarks, *(remarks if number == 0 else ()), *said[number]),
             )
             for number, (each, raster) in enumerate(zip(labels, rasters, strict=True))
         )  # fmt: skip
@@ -260,16 +260,17 @@ def _ours(raster: Raster) -> bool:
 
 def _phases(
     rasters: Sequence[Raster], segment: int | None, merge_rare: float, max_phases: int
-) -> tuple[list[np.ndarray], tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
-    """Labels of each raster, the value of each label, thresholds if segmented, and what is to be said."""
+) -> tuple[list[np.ndarray], tuple[float, ...], tuple[float, ...], list[tuple[str, ...]]]:
+    """Labels of each raster, the value of each label, thresholds if segmented, and remarks on each raster."""
+    silent: list[tuple[str, ...]] = [()] * len(rasters)
     colours = {raster.colours for raster in rasters}
     greys_of_colours = any(raster.indices is not None for raster in rasters)
     if len(colours) > 1 or (greys_of_colours and any(raster.indexed for raster in rasters)):
         raise _of_two_kinds()
     if segment is not None:
-        return _segmented(rasters, segment, merge_rare)
+        return *_segmented(rasters, segment, merge_rare), silent
     if all(map(_ours, rasters)) and len({raster.values for raster in rasters}) == 1 and not merge_rare:
-        return [raster.array.astype(np.uint8) for raster in rasters], rasters[0].values or (), (), ()
+        return [raster.array.astype(np.uint8) for raster in rasters], rasters[0].values or (), (), silent
     arrays = [raster.array for raster in _as_values(rasters)]
     try:
         found = label(arrays, max_phases=max_phases, merge_rare=merge_rare, colours=True in colours)
@@ -279,11 +280,24 @@ def _phases(
         raise UserError(f"{error}{said}") from None
     if True in colours:
         found = _by_brightness(found)
-    return found.labels, found.values, (), found.remarks
+    return found.labels, found.values, (), _by_raster(found)
 
 
-def _segmented(rasters: Sequence[Raster], segment: int, merge_rare: float) -> tuple:
-    """The same, of grey images by common thresholds."""
+def _by_raster(found: Labelled) -> list[tuple[str, ...]]:
+    """The remarks on labels, those on rare or merged values with the first raster that holds such values."""
+    said: list[tuple[str, ...]] = [()] * len(found.labels)
+    if len(said) == 1 or not found.where:
+        return [found.remarks, *said[1:]]
+    said[0] = found.remarks[:-1]
+    count = f"; {len(found.where)} of {len(said)} images {'has' if len(found.where) == 1 else 'have'} such values"
+    said[found.where[0]] += (found.remarks[-1] + count,)
+    return said
+
+
+def _segmented(
+    rasters: Sequence[Raster], segment: int, merge_rare: float
+) -> tuple[list[np.ndarray], tuple[float, ...], tuple[float, ...]]:
+    """Labels, values and thresholds of grey images by common thresholds."""
     if merge_rare:
         raise UserError("--merge-rare is for images with one value a phase, --segment for grey ones; leave one out")
     if any(raster.colours for raster in rasters):
@@ -292,7 +306,7 @@ def _segmented(rasters: Sequence[Raster], segment: int, merge_rare: float) -> tu
     labels, thresholds = phases.segment(grey, segment)
     ends = np.cumsum([raster.array.size for raster in rasters])[:-1]
     each = [part.reshape(r.array.shape) for part, r in zip(np.split(labels, ends), rasters, strict=True)]
-    return each, phases.mean_levels(grey, labels, segment), thresholds, ()
+    return each, phases.mean_levels(grey, labels, segment), thresholds
 
 
 def _by_brightness(found: Labelled) -> Labelled:
@@ -306,7 +320,7 @@ def _by_brightness(found: Labelled) -> Labelled:
     named = ", ".join(f"{place} = {colour(found.values[number])}" for place, number in enumerate(order))
     remark = f"colours are read as phases from the darkest: {named}"
     values = tuple(float(brightness[number]) for number in order)
-    return Labelled([rank[labels] for labels in found.labels], values, (remark, *found.remarks))
+    return Labelled([rank[labels] for labels in found.labels], values, (remark, *found.remarks), found.where)
 
 
 def _one_size(sizes: Sequence[tuple[float | None, str | None]]) -> tuple[float | None, str | None]:

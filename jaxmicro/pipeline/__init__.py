@@ -14,7 +14,7 @@ from jaxmicro.io import read, read_images, write
 from jaxmicro.pipeline.design import Design, Effect, design, held_in_design
 from jaxmicro.pipeline.feasibility import check_feasible
 from jaxmicro.pipeline.numbers import check_r_max, evaluate, measure
-from jaxmicro.pipeline.pooling import pooled
+from jaxmicro.pipeline.pooling import pooled, pooled_numbers
 from jaxmicro.pipeline.prior import (
     Material,
     Prior,
@@ -81,6 +81,7 @@ __all__ = [
     "measure",
     "miss",
     "pooled",
+    "pooled_numbers",
     "prior_path",
     "read",
     "read_images",

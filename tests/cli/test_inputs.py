@@ -99,6 +99,36 @@ def test_images_that_lack_a_phase_and_values_merged_in_all_images_are_remarked_o
     assert found["units"] == found["images"][0]["units"] and found["estimators"] == found["images"][0]["estimators"]
 
 
+def test_images_that_can_hardly_be_of_one_material_are_pointed_out(
+    three_images: list[Path], here: Path, jaxmicro: Callable[..., Outcome]
+):
+    same = jaxmicro("measure", *three_images, "--r-max", 4, "--json")
+    assert same.code == 0 and same.err == ""
+    found = json.loads(same.out)
+    assert found["remarks"] == [] and len(found["lags"]["two_point"]) == 5
+    assert set(found["pooling"]) == set(found["pooled"][0]) - {"label", "value"}
+    Image.fromarray(np.where(blobs(seed=3) & blobs(seed=4), 255, 0).astype(np.uint8)).save(here / "fewer.png")
+    fewer = jaxmicro("measure", *three_images, here / "fewer.png", "--r-max", 4)
+    assert fewer.err.count("note:") == 1 and "of fewer.png and" in fewer.err and "of one material" not in fewer.out
+    half = blobs(seed=5) * np.uint8(255)
+    half[:, ::2] = 127
+    Image.fromarray(half).save(here / "more.png")
+    more = jaxmicro("measure", three_images[0], here / "more.png")
+    assert "phase 1 is absent in seq_0.png" in more.err and "inf" in more.out  # no stripe ends along y
+
+
+def test_remarks_on_stray_values_name_the_image_that_holds_them(
+    three_images: list[Path], here: Path, jaxmicro: Callable[..., Outcome]
+):
+    strayed = blobs(seed=3) * np.uint8(255)
+    strayed[5, 5] = 12
+    Image.fromarray(strayed).save(here / "strayed.png")
+    paths = (*three_images, here / "strayed.png")
+    for options, says in (((), "12 ("), (("--merge-rare", "0.1%"), "merged into neighbouring phases: 12 (")):
+        (line,) = (line for line in jaxmicro("measure", *paths, *options).err.splitlines() if "note" not in line)
+        assert line.startswith(f"{here / 'strayed.png'}: ") and says in line and "1 of 4 images" in line
+
+
 def test_images_of_other_sizes_are_pooled_by_their_area():
     """Two images of 10 and 30 pixels: 5 in the phase in one chord, and 6 in three chords."""
 
