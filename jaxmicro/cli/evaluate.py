@@ -13,7 +13,15 @@ from jaxmicro.cli.measure import BYTES_PER_VOXEL, LARGE
 from jaxmicro.cli.options import Evaluate, ImageOptions
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import check_comparable, held_table, independent_table, report_html, warnings
+from jaxmicro.evaluate import (
+    check_comparable,
+    held_table,
+    independent_table,
+    report_html,
+    truth_table,
+    warnings,
+    yardstick,
+)
 from jaxmicro.phases import phase_names
 from jaxmicro.types import Microstructure
 
@@ -133,9 +141,10 @@ def held_in(paths: Sequence[Path]) -> tuple[str, ...] | None:
 
 
 def summary(report: dict[str, Any], *, names: Sequence[str] = ()) -> str:
-    """What was held and what nothing held, as two tables with a column for each phase; `*` marks what differs."""
+    """What was held, what nothing held and the true volume, as tables with a column for each phase; `*` marks what
+    differs."""
     phases = len(report["phases"])
-    tables = held_table(report), independent_table(report)
+    tables = [table for table in (held_table(report), independent_table(report), truth_table(report)) if table]
     width = max(len(name) for table in tables for name, _ in table.rows)
     lines = []
     for table in tables:
@@ -152,4 +161,6 @@ def summary(report: dict[str, Any], *, names: Sequence[str] = ()) -> str:
             f"( ) micrograph ± what the scatter of its {found['crops']} crops of {found['window']} x {found['window']} "
             f"explains; * differs by more: {len(found['outside'])} of {found['compared']}"
         )
+    if limits := yardstick(report):
+        lines.append(f"( ) {limits}; * differs by more")
     return "\n".join(lines)

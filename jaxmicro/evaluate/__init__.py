@@ -6,7 +6,7 @@ from jaxmicro.evaluate.findings import micrograph_directions, summarise, warning
 from jaxmicro.evaluate.independent import HOLDABLE, chord_distance, independent
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
-from jaxmicro.evaluate.overview import held_table, independent_table, overview
+from jaxmicro.evaluate.overview import held_table, independent_table, overview, truth_table, yardstick
 from jaxmicro.evaluate.report import report_html
 from jaxmicro.evaluate.representativity import integral_range, representativity, standard_error
 from jaxmicro.evaluate.scatter import fraction_covariance, phase_covariance
@@ -45,5 +45,7 @@ __all__ = [
     "structural_similarity",
     "sub_volumes",
     "summarise",
+    "truth_table",
     "warnings",
+    "yardstick",
 ]

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmicro.evaluate.overview import doubts, evidence
+from jaxmicro.evaluate.overview import asked, doubts, evidence, limits
 from jaxmicro.evaluate.representativity import differences
 from jaxmicro.evaluate.rounding import plain
 
-# What is off by more is warned of, if also a true piece of the material would hardly be as far off: see "volumes_99".
-_FAR = {"volume_fraction": 0.005, "two_point_shape": 0.02, "lineal_path": 5.0, "surface_area": 5.0}
 _UNEQUAL = {"two_point": 0.03, "lineal_path": 10.0}  # differences between directions, as "directions_99"
 _STRANGERS = 1.15  # ratio: steps from slice to slice along an axis that are further off, either way, are pointed out
 _SLICES = 32  # where there are as many slices at least
@@ -99,8 +97,8 @@ def _yardstick(report: dict) -> str:
             "(volume fraction)"
         )
     return (
-        "How well the micrograph knows its material: nine micrographs of this size in ten are within "
-        f"{'; '.join(parts)} of it. Smaller errors of the volumes say nothing about the material."
+        "How well the micrograph knows its material: of ten micrographs of this size, nine differ from the material by "
+        f"no more than this: {'; '.join(parts)}. Smaller errors of the volumes say nothing about the material."
     )
 
 
@@ -133,25 +131,25 @@ def _against_truth(truth: dict) -> str:
 
 def _phase_warnings(report: dict, p: int) -> list[str]:
     found, phase = [], report["phases"][p]
-    limits = _limits(report, p)
+    allowed = limits(report, p)
     fraction, ratio = phase["volume_fraction"], phase["surface_area"]["ratio"]
-    off, limit = abs(fraction["mean"] - fraction["reference"]), limits["volume_fraction"]
-    if off > limit and not _asked(report, "volume_fraction"):
+    off, limit = abs(fraction["mean"] - fraction["reference"]), allowed["volume_fraction"]
+    if off > limit and not asked(report, "volume_fraction"):
         found.append(
             f"Phase {p}: volume fraction {plain(fraction['mean'], 3)} instead of {plain(fraction['reference'], 3)}; "
             f"{_beyond(report, plain(limit))}"
         )
-    off, limit = phase["two_point"]["shape_error"], limits["two_point_shape"]
+    off, limit = phase["two_point"]["shape_error"], allowed["two_point_shape"]
     if off > limit:
         found.append(
             f"Phase {p}: the shape of the two-point correlation, (S2 - phi^2) / (phi - phi^2), is {plain(off)} off on "
             f"average over the distances (1 would be all of it); {_beyond(report, plain(limit))}"
         )
-    off, limit = phase["lineal_path"]["error_rate"], limits["lineal_path"]
+    off, limit = phase["lineal_path"]["error_rate"], allowed["lineal_path"]
     if off > limit:
         found.append(f"Phase {p}: the lineal path is {plain(off)} % off; {_beyond(report, f'{plain(limit)} %')}")
-    limit = limits["surface_area"]
-    if ratio is not None and abs(ratio - 1) * 100 > limit and not _asked(report, "surface_area", p):
+    limit = allowed["surface_area"]
+    if ratio is not None and abs(ratio - 1) * 100 > limit and not asked(report, "surface_area", p):
         word = "rougher or finer" if ratio > 1 else "smoother or coarser"
         found.append(
             f"Phase {p}: {ratio:.2f} times the interface of the micrograph; the volumes are {word}; "
@@ -162,52 +160,54 @@ def _phase_warnings(report: dict, p: int) -> list[str]:
     return found
 
 
-def _limits(report: dict, p: int) -> dict[str, float]:
-    """Errors of a phase that a true piece of the material would hardly have, and which matter."""
-    expected = report["representativity"][p]["volumes_99"] if report["representativity"] else {}
-    return {name: max(far, expected.get(name, 0.0)) for name, far in _FAR.items()}
-
-
 def _beyond(report: dict, limit: str) -> str:
     if not report["representativity"]:
         return f"the limit is {limit}."
     return f"99 of 100 true pieces of the material of this size would be within {limit}."
 
 
-def _asked(report: dict, quantity: str, phase: int | None = None) -> bool:
-    """Whether the volumes were designed to differ from the micrograph in this, of one phase or of any; two phases share
-    their interface."""
-    asked = [target.split(".") for target in report["targets"]]
-    phases = [int(words[1]) for words in asked if words[0].removeprefix("relative_") == quantity]
-    return bool(phases) and (phase is None or len(report["phases"]) == 2 or phase in phases)
-
-
 def _strange_slices(report: dict) -> list[str]:
-    if min(min(shape) for shape in report["shapes"]) < _SLICES:
+    """Axes along which neighbouring slices differ by more or less than in an isotropic volume: a line for each kind."""
+    phases = [phase["slice_steps"] for phase in report["phases"] if phase["slice_steps"]]
+    if not phases or min(min(shape) for shape in report["shapes"]) < _SLICES:
         return []
-    found, phases = [], [phase["slice_steps"] for phase in report["phases"] if phase["slice_steps"]]
-    for axis in phases[0]["axes"] if phases else ():
+    more, less = {}, {}
+    for axis in phases[0]["axes"]:
         # how far beyond the range of isotropic volumes, either way
-        more = max(phases, key=lambda steps: steps["axes"][axis] / steps["expected_99"][axis][1])
-        less = min(phases, key=lambda steps: steps["axes"][axis] / steps["expected_99"][axis][0])
-        if more["axes"][axis] > max(_STRANGERS, more["expected_99"][axis][1]):
-            found.append(
-                f"Neighbouring slices along {axis} differ up to {plain(more['axes'][axis])} times as much in a volume "
-                f"fraction as their S2 foretells ({_range(more, axis)}): they may be shuffled, badly aligned, or lack "
-                "slices in between."
-            )
-        elif less["axes"][axis] < min(1 / _STRANGERS, less["expected_99"][axis][0]):
-            found.append(
-                f"Neighbouring slices along {axis} differ only {plain(less['axes'][axis])} times as much in a volume "
-                f"fraction as their S2 foretells ({_range(less, axis)}): the volume may be stretched along it, or "
-                "repeat its slices."
-            )
+        most = max(phases, key=lambda steps: steps["axes"][axis] / steps["expected_99"][axis][1])
+        least = min(phases, key=lambda steps: steps["axes"][axis] / steps["expected_99"][axis][0])
+        if most["axes"][axis] > max(_STRANGERS, most["expected_99"][axis][1]):
+            more[axis] = most
+        elif least["axes"][axis] < min(1 / _STRANGERS, least["expected_99"][axis][0]):
+            less[axis] = least
+    made_here = report["held"] is not None  # by a run of this program, which shuffles and repeats nothing
+    found = []
+    if more:
+        cause = (
+            "its planes fit together less well than those of the material"
+            if made_here
+            else "they may be shuffled, badly aligned, or lack slices in between"
+        )
+        found.append(f"{_of_slices(more, 'up to')}: {cause}.")
+    if less:
+        cause = (
+            "structures are longer along it than in the planes"
+            if made_here
+            else "the volume may be stretched along it, or repeat its slices"
+        )
+        found.append(f"{_of_slices(less, 'only')}: {cause}.")
     return found
 
 
-def _range(steps: dict, axis: str) -> str:
-    low, high = steps["expected_99"][axis]
-    return f"{low:.2f} to {high:.2f} in 99 of 100 isotropic volumes of this size"
+def _of_slices(axes: dict[str, dict], word: str) -> str:
+    """By how much slices along some axes differ, in words."""
+    each = [f"along {axis} differ {word} {plain(steps['axes'][axis])} times" for axis, steps in axes.items()]
+    ranges = [steps["expected_99"][axis] for axis, steps in axes.items()]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    return (
+        f"Neighbouring slices {', '.join(each)} as much in a volume fraction as expected of an isotropic medium with "
+        f"their S2 ({low:.2f} to {high:.2f} in 99 of 100 volumes of this size)"
+    )
 
 
 def micrograph_directions(parts: Sequence[dict]) -> tuple[str, bool]:

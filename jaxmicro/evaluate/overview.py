@@ -1,6 +1,6 @@
 """What was held while volumes were made beside what nothing held: the first lines of a report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from jaxmicro.evaluate.rounding import AXES, plain
@@ -29,6 +29,8 @@ _IN_WORDS = {
     "cross_correlation": "cross-correlation",
     "contacts": "contact",
 }
+# What is off by more is pointed out, if also a true piece of the material would hardly be as far off ("volumes_99").
+_FAR = {"volume_fraction": 0.005, "two_point": 5.0, "two_point_shape": 0.02, "lineal_path": 5.0, "surface_area": 5.0}
 _DENSITIES = ("euler_density", "clusters", "specks", "triple_points", "contacts")
 OTHER_FRACTION = 0.02  # relative difference of a volume fraction from the micrograph's that is not rounding or scatter
 _AREA = 1e4  # pixels for which densities are given
@@ -81,6 +83,28 @@ def overview(report: dict) -> dict:
         "compared": report["independent"]["compared"],
         "outside": report["independent"]["outside"],
     }
+
+
+def limits(report: dict, p: int) -> dict[str, float]:
+    """Errors of a phase that a true piece of the material would hardly have, and which matter.
+
+    Args:
+        report: of `compare`.
+        p: the phase.
+    Returns:
+        of "volume_fraction" the absolute difference, of "two_point", "lineal_path" and "surface_area" percent, of
+        "two_point_shape" the shape error.
+    """
+    expected = report["representativity"][p]["volumes_99"] if report["representativity"] else {}
+    return {name: max(far, expected.get(name, 0.0)) for name, far in _FAR.items()}
+
+
+def asked(report: dict, quantity: str, phase: int | None = None) -> bool:
+    """Whether the volumes were designed to differ from the micrograph in this, of one phase or of any; two phases share
+    their interface."""
+    wanted = [target.split(".") for target in report["targets"]]
+    phases = [int(words[1]) for words in wanted if words[0].removeprefix("relative_") == quantity]
+    return bool(phases) and (phase is None or len(report["phases"]) == 2 or phase in phases)
 
 
 def held_table(report: dict) -> Table:
@@ -225,17 +249,91 @@ def _held_rows(report: dict, *, held: bool) -> list[tuple[str, list[Cell]]]:
         # what is neither held nor can tell one material from another by chance, as slices, stands in its own table
         if not known or (known[0]["held"] is not False) != held or (name == "slice_steps" and not known[0]["held"]):
             continue
-        rows.append((title, [Cell("-" if part is None else _held_text(name, part)) for part in parts]))
+        rows.append((title, [_held_cell(report, p, name) for p in range(len(parts))]))
     return rows
 
 
-def _held_text(name: str, part: dict) -> str:
+def _held_cell(report: dict, p: int, name: str) -> Cell:
+    """A number that can be held; where it was not, beside what a true piece of the material may differ by."""
+    part = report["phases"][p][name]
+    if part is None:
+        return Cell("-")
+    limit = None if part["held"] or asked(report, name, p) else limits(report, p).get(name)
     if name == "volume_fraction":
-        return f"{part['mean']:.4f} ({part['reference']:.4f})"
+        within = "" if limit is None else f" ± {plain(limit)}"
+        off = abs(part["mean"] - part["reference"])
+        return Cell(f"{part['mean']:.4f} ({part['reference']:.4f}{within})", limit is not None and off > limit)
     if "error_rate" in part:
-        return f"{part['error_rate']:.2f} %"
+        within = "" if limit is None else f" (up to {plain(limit)})"
+        return Cell(f"{part['error_rate']:.2f} %{within}", limit is not None and part["error_rate"] > limit)
     ratio = part.get("ratio", part["mean"])
-    return "-" if ratio is None else f"{ratio:.3f}"
+    if ratio is None:
+        return Cell("-")
+    within = "" if limit is None else f" (1 ± {plain(limit / 100)})"
+    return Cell(f"{ratio:.3f}{within}", limit is not None and 100 * abs(ratio - 1) > limit)
+
+
+def yardstick(report: dict) -> str:
+    """What the brackets beside numbers that can be held, but are not known to have been, mean; "" without any."""
+    if all(phase[name]["held"] for phase in report["phases"] for name in _FAR if name in phase):
+        return ""
+    true = "what 99 of 100 true pieces of the material of this size would be within (at least "
+    far = f"{100 * _FAR['volume_fraction']:g} percentage points, {_FAR['lineal_path']:g} %"
+    within = f"{true}{far})" if report["representativity"] else f"limits of {far}"
+    return f"of fraction, S2, lineal path and interface {within}"
+
+
+def truth_table(report: dict) -> Table | None:
+    """The volumes against the true volume in 3D, beside the range of its parts of the same size; None without one."""
+    truth = report["true_volume"]
+    if truth is None:
+        return None
+    phases = truth["phases"]
+    rows = [("volume fraction", [_of_truth(each, "volume_fraction", 4) for each in phases])]
+    for name in ("two_point", "lineal_path"):
+        rows.append((HELD[name], [_rate_of_truth(each, name) for each in phases]))
+    rows.append((HELD["surface_area"], [_area_of_truth(each) for each in phases]))
+    rows.append(("percolating, %", [_of_truth(each, "percolating_fraction", 1, 100) for each in phases]))
+    rows.append((f"Euler density, per {_AREA:,.0f} voxels", [_of_truth(e, "euler_density", 1, _AREA) for e in phases]))
+    if report["transport"]:
+        for axis in AXES:
+            found = [each["axes"][axis]["diffusivity"] for each in report["transport"]["phases"]]
+            rows.append((f"D_eff / D_0 along {axis}", [_beside(each, each["parts"], 3) for each in found]))
+    count = truth["sub_volumes"]
+    brackets = f"in brackets: its number; range of {count} parts of it, of the size of the volumes; * is beyond"
+    return Table(f"In 3D, against the true volume ({brackets if count else 'in brackets: its number'})", rows)
+
+
+def _of_truth(phase: dict, name: str, digits: int, scale: float | int = 1) -> Cell:
+    return _beside(phase[name], phase["yardstick"] and phase["yardstick"][name]["volumes"], digits, scale)
+
+
+def _area_of_truth(phase: dict) -> Cell:
+    """Interface over that of the true volume (range of its parts)."""
+    area, parts = phase["surface_area"], phase["yardstick"]
+    if area["ratio"] is None or not parts:
+        return Cell("-" if area["ratio"] is None else f"{area['ratio']:.3f}")
+    low, high = (bound(parts["surface_area"]["volumes"]) / area["reference"] for bound in (min, max))
+    return Cell(f"{area['ratio']:.3f} ({low:.3f} to {high:.3f})", not low <= area["ratio"] <= high)
+
+
+def _beside(part: dict, parts: Sequence[float] | None, digits: int, scale: float | int = 1) -> Cell:
+    """Mean of the volumes (true volume; range of its parts)."""
+    mean, true = (f"{scale * part[key]:z.{digits}f}" for key in ("mean", "reference"))
+    if not parts:
+        return Cell(f"{mean} ({true})")
+    low, high = min(parts), max(parts)
+    text = f"{mean} ({true}; {scale * low:z.{digits}f} to {scale * high:z.{digits}f})"
+    return Cell(text, not low <= part["mean"] <= high)
+
+
+def _rate_of_truth(phase: dict, name: str) -> Cell:
+    """Error rate against the true volume (largest of its parts)."""
+    rate = phase[name]["error_rate"]
+    if not phase["yardstick"]:
+        return Cell(f"{rate:.2f} %")
+    largest = max(phase["yardstick"][name]["error_rate_volumes"])
+    return Cell(f"{rate:.2f} % (up to {plain(largest)})", rate > largest)
 
 
 def _density(part: dict) -> Cell:

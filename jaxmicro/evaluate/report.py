@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from jaxmicro.evaluate.findings import summarise, warnings
-from jaxmicro.evaluate.overview import Cell, Table, held_table, independent_table
+from jaxmicro.evaluate.overview import Cell, Table, held_table, independent_table, yardstick
 from jaxmicro.phases import phase_names
 
 _CAPTIONS = {
@@ -192,6 +192,7 @@ def _side_by_side(report: dict, names: Sequence[str]) -> str:
         if report["independent"]["crops"] > 1
         else "In brackets: the micrograph, of which there is too little to tell its scatter."
     )
+    note += f" In brackets {within}." if (within := yardstick(report)) else ""
     heads = phase_names(len(report["phases"]), names)
     tables = "".join(_overview(table, heads) for table in (held_table(report), independent_table(report)))
     return f'<div class="pair">{tables}</div><p class="lead">{escape(note)}</p>'

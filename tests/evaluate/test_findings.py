@@ -1,10 +1,12 @@
 """Warnings are given of what is wrong, and seldom of what is not."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from jaxmicro.data.synthetic import gaussian_field
-from jaxmicro.evaluate import compare, warnings
+from jaxmicro.evaluate import compare, held_table, independent_table, truth_table, warnings
 from jaxmicro.types import Microstructure
 
 ALWAYS = ("One volume only", "The micrograph is small")
@@ -78,3 +80,48 @@ def test_true_pieces_are_seldom_warned_of():
 def test_true_pieces_are_warned_of_in_one_case_of_twenty():
     # at that rate a hundred pieces have more than 12 alarms in one case of 700 (binomial)
     assert len(false_alarms(range(100))) <= 12
+
+
+def test_what_was_not_held_and_is_far_off_is_marked_with_its_limit_and_what_was_held_or_asked_for_is_not():
+    image = structure(medium((128, 128), 0, 0.5))
+    noise = structure(np.random.default_rng(0).random((16,) * 3) < 0.5)
+
+    def marks(held: Sequence[str] | None, *targets: str) -> dict[str, list[bool]]:
+        report = compare([noise], image, r_max=8, patches=0, held=held, targets=targets)
+        rows = (held_table(report) if held is None else independent_table(report)).rows
+        return {name: [cell.outside for cell in cells] for name, cells in rows}
+
+    for held in ([], None):
+        found = marks(held)
+        assert found["interface, ratio"] == [True, True]  # 3.2 times the interface; true pieces: up to 1.2
+        assert found["volume fraction"] == [False, False]
+    assert marks([], "surface_area.0")["interface, ratio"] == [False, False]
+    held = compare([noise], image, r_max=8, patches=0, held=["surface_area"])
+    assert not any(cell.outside for _, cells in held_table(held).rows for cell in cells)
+
+
+def test_axes_of_unlike_slices_share_a_line_and_runs_of_this_program_are_not_suspected_of_shuffling():
+    media = [medium((32,) * 3, seed, 0.5) for seed in range(32)]
+    strangers = structure(np.stack([each[0] for each in media]))
+    image = structure(medium((128, 128), 0, 0.5))
+    report = compare([strangers], image, r_max=8, patches=0)
+    for phase in report["phases"]:
+        steps = phase["slice_steps"]
+        steps["axes"] |= {"y": steps["axes"]["z"]}
+    assert [line for line in warnings(report) if "shuffled" in line and "along z" in line and "along y" in line]
+    assert sum("Neighbouring slices" in line for line in warnings(report)) == 1
+    lines = [line for line in warnings(report | {"held": []}) if "Neighbouring slices" in line]
+    assert len(lines) == 1 and "shuffled" not in lines[0]
+
+
+def test_the_true_volume_has_a_table_and_what_is_beyond_its_parts_is_marked():
+    truth = structure(medium((32, 32, 32), 1, 0.5))
+    image = structure(truth.labels[0])
+    noise = structure(np.random.default_rng(0).random((16,) * 3) < 0.5)
+    table = truth_table(compare([noise], image, true_volume=truth, r_max=8, patches=0))
+    assert table is not None and "8 parts of it" in table.title
+    rows = dict(table.rows)
+    assert rows["interface, ratio"][0].outside and not rows["volume fraction"][0].outside
+    assert "(up to" in rows["lineal path error rate"][0].text
+    assert f"({truth.volume_fractions[0]:.4f};" in rows["volume fraction"][0].text
+    assert truth_table(compare([noise], image, r_max=8, patches=0)) is None
