@@ -2,13 +2,17 @@
 
 import base64
 import copy
+import math
 import re
 
 import numpy as np
 import pytest
+import scipy.stats
 from scipy.ndimage import gaussian_filter
 
 from jaxmicro.evaluate import compare, report_html, summarise, warnings
+from jaxmicro.evaluate.rounding import mean_and_spread
+from jaxmicro.evaluate.uncertainty import CONTRASTS
 from jaxmicro.types import Microstructure
 
 PICTURE = b"\x89PNG\r\n\x1a\n a picture"
@@ -145,3 +149,26 @@ def test_names_of_phases_stand_in_the_heads_of_tables(report: dict):
     names = [f"name{p}" for p in range(len(report["phases"]))]
     page = report_html(report, names=names)
     assert page.count("<th>phase 0 (name0)</th>") == 2 and "<td>phase 0 (name0)</td>" in page
+
+
+def test_an_infinite_mean_says_of_how_many_volumes_and_what_the_others_have(report: dict):
+    def along(*tau: float) -> dict:
+        diffusivity = mean_and_spread([0.5 / value for value in tau])
+        return {"diffusivity": diffusivity, "tortuosity_factor": mean_and_spread(tau), "target": False} | {
+            "diffusivity_periodic": None, "tortuosity_factor_periodic": None
+        }  # fmt: skip
+
+    def page(*tau: float) -> str:
+        axes = {axis: along(*tau) for axis in "zyx"}
+        transport = {"sub_volumes": 0, "phases": [{"phase": p, "axes": axes} for p in range(len(report["phases"]))]}
+        return report_html(report | {"transport": transport})
+
+    assert "<td>inf (1 of 2 volumes; mean of the others 2.50)</td>" in page(2.5, math.inf)
+    assert "<td>inf</td>" in page(math.inf, math.inf)
+    assert "± nan" not in page(2.5, math.inf)
+
+
+def test_the_two_ranges_of_the_volume_fraction_are_told_apart(report: dict):
+    page = report_html(report)
+    assert "95 % range (integral range)" in page and "known within (90 %): fraction" in page
+    assert "0.93 of the range" in page and scipy.stats.t.ppf(0.95, CONTRASTS) / 2 == pytest.approx(0.93, abs=0.001)
