@@ -265,18 +265,15 @@ def _peaks(arrays: Sequence[np.ndarray], levels: Levels, most: int) -> float | N
     frequent = np.asarray(levels.shares >= least)
     kept = [np.take(frequent, np.searchsorted(levels.bounds, array, side="right")) for array in arrays]
     rare = sum(np.count_nonzero(each == 0) for each in kept)
-    far = sum(np.count_nonzero(ndimage.maximum_filter(each, 5) == 0) for each in kept)  # two voxels or more away
+    far = sum(np.count_nonzero(ndimage.maximum_filter(each, 5) == 0) for each in kept)  # more than two voxels away
     areas = _filled(arrays, levels)[frequent].sum() / levels.counts[frequent].sum()
     return _between(float(ordered[parted[-1]]), least) if far <= 0.1 * rare and areas >= 0.2 else None
 
 
 def _fills_a_face(arrays: Sequence[np.ndarray], levels: Levels, place: int) -> bool:
     """Whether nearly all of a side of an image has one value, as surroundings of a sample do, and phases do not."""
-    for array in arrays:
-        here = np.searchsorted(levels.bounds, array, side="right") == place
-        if any(here.take(end, axis).mean() > 0.8 for axis in range(array.ndim) for end in (0, -1)):
-            return True
-    return False
+    faces = (array.take(end, axis) for array in arrays for axis in range(array.ndim) for end in (0, -1))
+    return any(np.mean(np.searchsorted(levels.bounds, face, side="right") == place) > 0.8 for face in faces)
 
 
 def _between(low: float, high: float) -> float:

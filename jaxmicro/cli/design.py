@@ -329,10 +329,7 @@ def _effects_table(records: Sequence[dict[str, Any]]) -> list[list[str]]:
     """The quantities of all targets, of all phases along all axes: means over the volumes, how they changed, and of
     those that are targets whether they are met."""
     rows = [["number", "before", "after", "change", "target"]]
-    met: dict[str, list[bool]] = {}
-    for record in records:
-        for target in record["targets"]:
-            met.setdefault(target["name"], []).append(target["met"])
+    missed_in = [{target["name"] for target in record["targets"] if not target["met"]} for record in records]
     for same in zip(*(record["effects"] for record in records), strict=True):
         before, after = (sum(_from_json(one[when]) for one in same) / len(same) for when in ("before", "after"))
         unit, name, change = same[0]["unit"], same[0]["name"], "-"
@@ -343,7 +340,7 @@ def _effects_table(records: Sequence[dict[str, Any]]) -> list[list[str]]:
             change += "; conducts no more" + (f" in {stopped} of {len(records)}" if len(records) > 1 else "")
         state = ""
         if same[0]["target"]:
-            missed = sum(not one for one in met[name])
+            missed = sum(name in names for names in missed_in)
             of_them = f" in {missed} of {len(records)}" if len(records) > 1 else ""
             state = f"missed{of_them}" if missed else "met"
         rows.append([name, _told(before, unit), _told(after, unit), change, state])

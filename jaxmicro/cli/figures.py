@@ -94,7 +94,7 @@ def design(found: Design, names: Sequence[str] = ()) -> bytes:
 
     def row(target: Target, *values: float) -> tuple[str, float, float, float]:
         curve = target.quantity in CURVES
-        unit = "error (%)" if curve else scale.unit_of(target.quantity) or QUANTITIES[target.quantity].unit
+        unit = "error, %" if curve else scale.unit_of(target.quantity) or QUANTITIES[target.quantity].unit
         before, wanted, achieved = (value * scale.factor(target.quantity) for value in values)
         return f"{target.called(names)}\n({unit})", before, wanted, achieved
 

@@ -154,8 +154,8 @@ def _describe(
 
 
 def _draw_samples(folder: RunFolder, step: int, prior: Prior) -> None:
-    images, material = pipeline.sample_images(prior, count=8), prior.material
-    picture = figures.samples(images, prior.config.phases, voxel_size=material.voxel_size, unit=material.unit)
+    images, scale = pipeline.sample_images(prior, count=8), pipeline.scale_of(prior)
+    picture = figures.samples(images, prior.config.phases, voxel_size=scale.voxel_size, unit=scale.unit)
     folder.write(f"figures/samples_{step:06d}.png", picture)
 
 

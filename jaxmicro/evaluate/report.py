@@ -38,7 +38,7 @@ _CAPTIONS = {
         "Distance of generated planes to the most similar part of the micrograph, over all shifts, turns and "
         "reflections, "
         "beside the same for the micrograph's own separate parts. Patches with hardly any structure count as 1. The "
-        "dashed limit is a quantile: of 100 volumes that copy nothing, one has a patch closer than that.",
+        "dashed limit is a quantile: of 100 volumes that copy nothing, at most one has a patch closer than that.",
     ),
     "design": (
         "A volume designed from the first",

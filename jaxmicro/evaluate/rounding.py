@@ -13,12 +13,12 @@ def number(value) -> float:
 
 
 def plain(value: float | int, digits: int = 2) -> str:
-    """Significant digits as a person writes them: without an exponent up to 16 digits before the point.
+    """Significant digits as a person writes them: without an exponent.
 
-    >>> plain(318.2), plain(0.0318), plain(12), plain(float("inf"))
-    ('320', '0.032', '12', 'inf')
+    >>> plain(318.2), plain(0.0318), plain(12), plain(3.14e-6), plain(float("inf"))
+    ('320', '0.032', '12', '0.0000031', 'inf')
     """
-    return f"{float(f'{float(value):.{digits}g}'):.16g}"
+    return np.format_float_positional(float(f"{float(value):.{digits}g}"), trim="-")
 
 
 def numbers(values) -> list[float]:

@@ -160,9 +160,8 @@ def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Wish:
     """
     found = re.fullmatch(r"\s*([^=<>]+?)\s*(>=|<=|=)\s*([^=<>]+)", text)
     if not found:
-        bound = (
-            "" if re.search("[=<>]", text) else f', in quotes, "{text.strip()}>=0.3", as the shell takes a bare > away'
-        )
+        of_number = text.split(".")[0].strip() in QUANTITIES and not re.search(r"[=<>\s]", text.strip())
+        bound = f', in quotes, "{text.strip()}>=VALUE", as the shell takes a bare > away' if of_number else ""
         raise UserError(f"target {text!r} cannot be read; expected {_FORM}{bound}")
     left, relation, right = found.groups()
     quantity, *rest = left.split(".")

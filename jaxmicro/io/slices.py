@@ -40,6 +40,20 @@ def slice_files(path: Path) -> list[Path]:
     return sorted(found, key=_natural)
 
 
+def in_order(files: Sequence[str | Path]) -> list[int]:
+    """The places of files in the order of the numbers in their names, if they are in that of the alphabet, in which a
+    shell puts them; else as they are.
+
+    >>> in_order(["s_1.png", "s_10.png", "s_2.png"])
+    [0, 2, 1]
+    >>> in_order(["s_10.png", "s_2.png", "s_1.png"])
+    [0, 1, 2]
+    """
+    names = [str(file) for file in files]
+    places = range(len(names))
+    return sorted(places, key=lambda i: _natural(Path(names[i]))) if names == sorted(names) else list(places)
+
+
 def uneven(files: Sequence[str | Path]) -> str | None:
     """What to say of slices whose numbers are not evenly spaced, as when a file is missing; None if they are, or if
     not exactly one number tells the names apart.
@@ -47,6 +61,8 @@ def uneven(files: Sequence[str | Path]) -> str | None:
     >>> uneven(["s_0.png", "s_1.png", "s_3.png"]).split(":")[0]
     'the numbers of the slices go from s_1.png to s_3.png where others differ by 1'
     >>> uneven(["s_0.png", "s_2.png", "s_4.png"])
+    >>> uneven(["s_1.png", "s_3.png", "s_2.png"]).split(",")[0]
+    'the slices are not in the order of their numbers'
     """
     names = [re.split(r"(\d+)", Path(file).name) for file in files]  # texts and numbers by turns
     if len({len(name) for name in names}) > 1:
@@ -55,6 +71,8 @@ def uneven(files: Sequence[str | Path]) -> str | None:
     if len(vary) != 1 or vary[0] % 2 == 0:
         return None
     steps = [int(after[vary[0]]) - int(before[vary[0]]) for before, after in itertools.pairwise(names)]
+    if min(steps) < 0 < max(steps):
+        return "the slices are not in the order of their numbers, and are read as they were given"
     usual = max(sorted(set(steps)), key=steps.count)
     other = [f"{Path(files[i]).name} to {Path(files[i + 1]).name}" for i, step in enumerate(steps) if step != usual]
     if not other:

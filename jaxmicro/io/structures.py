@@ -13,7 +13,7 @@ from jaxmicro.io.images import NO_LAYOUT, read_raster
 from jaxmicro.io.preparing import cropped, data_bar, unrelated, without
 from jaxmicro.io.raster import FileLayout, Raster, check_size
 from jaxmicro.io.resample import resampled
-from jaxmicro.io.slices import slice_files, uneven
+from jaxmicro.io.slices import in_order, slice_files, uneven
 from jaxmicro.levels import Labelled, colour, label
 from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit, quantity, ratio, same_length
@@ -130,6 +130,8 @@ def read_rasters(
     """The parts of files that are read, before they are phases; arguments as `read_images`."""
     if not paths:
         raise UserError("no image given; name at least one file")
+    if stack == "volume":
+        paths = [paths[place] for place in in_order(paths)]
     rasters = [_read(Path(path), layout) for path in paths]
     if stack == "volume" and len(rasters) > 1:
         rasters = [_joined(paths, rasters)]

@@ -24,7 +24,7 @@ from jaxmicro.phases import one_hot
 from jaxmicro.pipeline.feasibility import Method, check_feasible, wanted_fractions
 from jaxmicro.pipeline.interfaces import FARTHEST, move_interfaces, sides, some_of, valueless
 from jaxmicro.pipeline.prior import Prior, Progress, fingerprint, untuned
-from jaxmicro.pipeline.targets import finishable, goals, miss, read_targets, scale_of, worst
+from jaxmicro.pipeline.targets import MOVABLE, finishable, goals, miss, read_targets, scale_of, worst
 from jaxmicro.pipeline.volumes import (
     as_microstructure,
     default_sampling,
@@ -132,11 +132,11 @@ def design(
 
     "guided" does what is needed and no more. Where the volume fractions stay, the volume is periodic and the prior
     knows the curves of its micrograph, the interfaces of the reconstruction are moved (`reconstruct.polish`) along the
-    gradient of the misfits of diffusivities, S2 and lineal path. What that does not reach, and other quantities, steer
-    the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits, while two-point
+    gradient of the misfits of diffusivity or surface area, S2 and lineal path. What that does not reach, and other
+    quantities, steer the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits, while two-point
     correlation and volume fractions are held, unless they are themselves targets; the lineal path is given up there,
     unless it is one, for what conducts better or has more interface has another one. Interfaces of what was sampled are
-    moved, too, if no target is about how many of them there are.
+    moved, too, if no target is about shares of the interface or fractions of sections.
 
     "sds" distils a reconstructed volume (P-MicroLad section 3.4). What comes out is measured exactly, and what was
     missed is added to what is aimed at in the next round, until all targets are met or the rounds are over; the best
@@ -221,8 +221,11 @@ def held_in_design(
         return (*wanted, *aims)
     held = held_statistics(prior, sampling)
     finished = finishable(targets, prior, periodic=sampling.periodic)
-    if finished:
+    if finished:  # as `interfaces` weighs them
         held = (*held, "two_point", "lineal_path", "surface_area", "slice_steps")
+        steered = {"surface_area"} if "surface_area" in quantities else set()
+        steered |= {"slice_steps"} if quantities & set(MOVABLE) else set()
+        held = tuple(name for name in held if name not in steered)
     if "two_point" in release:
         held = tuple(name for name in held if name == "volume_fraction")
     elif not finished and quantities - {*CURVES, "volume_fraction"}:  # then the lineal path is given up

@@ -162,6 +162,7 @@ def check_held(
     method: Method,
     release: Sequence[str] = (),
     scale: Scale = Scale(),  # noqa: B008  # frozen
+    periodic: bool = True,
 ) -> None:
     """Refuses targets for the interface that contradict the S2 or lineal path that a design holds or is asked for.
 
@@ -169,6 +170,7 @@ def check_held(
         wishes: of which a change is one of what a reconstruction has, whose S2 is the micrograph's.
         fractions: volume fractions that will be held; None: free.
         release: what is not held.
+        periodic: whether the volumes are.
     Raises:
         UserError: with what to release, or the value that goes with it.
     """
@@ -182,7 +184,9 @@ def check_held(
     area, growth = interface_of_curves(prior, fractions)
     if area is None:
         return
-    held = method == "guided" and "two_point" not in release and prior.material and prior.material.held_covariance
+    held = False  # S2: while sampling, or of periodic volumes while their interfaces are moved
+    if method == "guided" and "two_point" not in release and prior.material is not None:
+        held = bool(prior.material.held_covariance) or (periodic and prior.material.wanted_segments is not None)
     for wish in (w for w in wishes if w.quantity in INTERFACE):
         # a share of the interface is fixed where that of all phases is
         kept = next((c for c in curves if c.phase == wish.phase), None)

@@ -80,7 +80,7 @@ def read_targets(
             raise UserError(f"--method sds needs edges that are multiples of {prior.config.factor}")
         fractions = None  # not held
     check_feasible(found, fractions, phases=prior.config.phases, scale=scale)
-    check_held(found, prior, wanted, method=method, release=release, scale=scale)
+    check_held(found, prior, wanted, method=method, release=release, scale=scale, periodic=periodic)
     return found
 
 

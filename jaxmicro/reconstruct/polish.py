@@ -8,6 +8,7 @@ the misfit, too.
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -78,9 +79,11 @@ def _softened(phases: Float[Array, "z y x p"]) -> Float[Array, "z y x p"]:
 
 
 def _blurred(field: Float[Array, "z y x p"], *, deviation: float) -> Float[Array, "z y x p"]:
-    """The field convolved with a Gaussian (standard deviation in voxels) around the periodic grid."""
-    reach = np.arange(-3, 4)
+    """The field convolved with a Gaussian (standard deviation in voxels, cut at three of them), around the grid."""
+    farthest = math.ceil(3 * deviation)
+    reach = np.arange(-farthest, farthest + 1)
     weights = np.exp(-0.5 * (reach / deviation) ** 2)
     for axis in range(3):
-        field = sum(w * jnp.roll(field, r, axis) for r, w in zip(reach, weights / weights.sum(), strict=True))
+        shifted = [w * jnp.roll(field, r, axis) for r, w in zip(reach, weights / weights.sum(), strict=True)]
+        field = functools.reduce(jnp.add, shifted)
     return field

@@ -100,7 +100,7 @@ def memorisation_figure(report: dict) -> Figure:
         ax.scatter(distances, row + wobble, s=26, color=colour, alpha=0.8, linewidth=0)
     ax.axvline(found["limit"], color=INK, linestyle="--", linewidth=1,
                label=f"limit {found['limit']:.2g}: closer patches count as copies; of 100 volumes that copy nothing, "
-               "one has a patch below it")  # fmt: skip
+               "at most one has a patch below it")  # fmt: skip
     largest = max(1.0, *found["generated"], *found["micrograph"])
     ax.set(yticks=[0, 1], ylim=(1.5, -0.5), xlim=(-0.02 * largest, 1.02 * largest))  # marks at 0 and 1 are whole
     figure.legend(loc="outside lower center")

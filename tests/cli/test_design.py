@@ -457,6 +457,8 @@ def test_a_missed_target_and_a_phase_that_stopped_conducting_are_called_so():
     ]
     assert [row[-1] for row in _effects_table([missed, met])[1:]] == ["", "missed in 1 of 2"]
     assert [row[-1] for row in _effects_table([met, met])[1:]] == ["", "met"]
+    bounds = json.loads(to_json(missed | {"targets": missed["targets"] * 2}))  # two bounds of one number, one volume
+    assert [row[-1] for row in _effects_table([bounds, met])[1:]] == ["", "missed in 1 of 2"]
     assert _title([missed]).endswith("(wanted 0.2) MISSED") and "MISSED" not in _title([met])
     assert "MISSED in 1 of 2 volumes" in _title([met, missed])
     wish = parse_target("diffusivity.solid.z=+20%", phases=2, names=names)

@@ -38,7 +38,7 @@ def test_a_target_is_read(text: str, expected: tuple):
     ("text", "said"),
     [
         ("diffusivity", "cannot be read"),
-        ("diffusivity.0.z", 'in quotes, "diffusivity.0.z>=0.3"'),  # all that the shell leaves of it without quotes
+        ("diffusivity.0.z", 'in quotes, "diffusivity.0.z>=VALUE"'),  # all that the shell leaves of it without quotes
         ("difusivity.0.z=0.1", "perhaps you meant diffusivity"),
         ("volume_fraction.0=140%", "a share is at most 100%"),
         ("diffusivity=0.1", "names no phase"),
@@ -82,3 +82,10 @@ def test_areas_are_told_in_the_unit_of_the_voxel_size_and_in_voxels():
     assert Scale().text(target) == Scale(65.0).text(target) == "surface_area.0=0.13/voxel"
     assert Scale(65.0, "nm").unit_of("surface_area") == "1/nm"
     assert Scale(65.0, "nm").text(Target("diffusivity", 1, 0.1, axis=0)) == "diffusivity.1.z=0.1"
+
+
+@pytest.mark.parametrize("text", ["diffusivity.0.z 0.3", "foo"])
+def test_only_what_could_have_been_a_bound_is_answered_with_quotes(text: str):
+    with pytest.raises(UserError) as refused:
+        parse_target(text, phases=2)
+    assert "quotes" not in str(refused.value)

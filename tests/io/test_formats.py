@@ -328,6 +328,20 @@ def test_a_missing_slice_is_remarked(tmp_path, left_out, said):
     assert any(said in remark for remark in io.read(tmp_path, stack="volume").remarks)
 
 
+def test_slices_named_by_a_shell_are_stacked_by_their_numbers_and_others_as_given(tmp_path):
+    """A shell lists s_10 before s_2; read in that order the volume would be shuffled."""
+    for number in range(12):
+        Image.fromarray(np.eye(20, k=number, dtype=np.uint8)).save(tmp_path / f"s_{number}.png")
+    folder = io.read(tmp_path, stack="volume")
+    (shell,) = io.read_images(sorted(tmp_path.glob("*.png")), stack="volume")
+    np.testing.assert_array_equal(shell.labels, folder.labels)
+    assert not any("missing" in remark or "order" in remark for remark in shell.remarks)
+    chosen = [tmp_path / f"s_{number}.png" for number in (3, 0, 7)]
+    (given,) = io.read_images(chosen, stack="volume")
+    np.testing.assert_array_equal(given.labels, folder.labels[[3, 0, 7]])
+    assert any("not in the order of their numbers" in remark for remark in given.remarks)
+
+
 @pytest.mark.parametrize("names", ["s_{:03d}.png", "t7_z{:d}_8bit.png"])
 def test_slices_of_every_second_number_are_not_remarked(tmp_path, names):
     for number in range(0, 14, 2):
