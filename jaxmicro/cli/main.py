@@ -160,20 +160,20 @@ def _each_option_once(argv: Sequence[str]) -> list[str]:
         SystemExit: an option of one value was repeated (code 2).
     """
     starts = [number for number, word in enumerate(argv) if number == 0 or word.startswith("--")]
-    options, gathered = _options(argv[0]) if argv else {}, {}
+    kinds, parts, first = _options(argv[0]) if argv else {}, [], {}
     for start, end in itertools.pairwise([*starts, len(argv)]):
         name, equals, value = argv[start].partition("=")
         name, values = name.replace("_", "-"), list(argv[start + 1 : end])
-        if name not in gathered:
-            gathered[name] = [argv[start], *values]
-        elif "tuple" in options.get(name, "bool"):
-            gathered[name] += [value, *values] if equals else values
-        elif "bool" in options.get(name, "bool"):  # a switch: the second changes nothing
-            gathered[name] += values
-        else:
+        kind = kinds.get(name, "bool")
+        if name in first and "tuple" in kind:
+            first[name] += [value, *values] if equals else values
+        elif name in first and "bool" not in kind:
             _fail(f"{name} is given more than once and takes one value; leave out all but one", 2)
             raise SystemExit(2)
-    return [word for words in gathered.values() for word in words]
+        else:  # a repeated switch, too: files may follow it, and stay where they are
+            parts.append([argv[start], *values])
+            first.setdefault(name, parts[-1])
+    return [word for part in parts for word in part]
 
 
 def _options(verb: str) -> dict[str, str]:

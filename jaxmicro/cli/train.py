@@ -168,6 +168,6 @@ def _finish(folder: RunFolder, console: Console, prior: Prior) -> None:
     remark = "".join(
         f", loss on {what} {prior.record[name]:.4f}" for name, what in measured.items() if name in prior.record
     )
-    took = f"{console.elapsed()} in all, with preparation and compilation"
+    took = f"{console.elapsed()} in this run, with preparation and compilation"
     console.remark(f"trained prior in {folder.path}{remark}; {took}")
     console.remark(f"next: jaxmicro reconstruct {folder.path}")

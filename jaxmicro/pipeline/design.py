@@ -133,9 +133,9 @@ def design(
     "guided" does what is needed and no more. Where the volume fractions stay, the volume is periodic and the prior
     knows the curves of its micrograph, the interfaces of the reconstruction are moved (`reconstruct.polish`) along the
     gradient of the misfits of diffusivity or surface area, S2 and lineal path. What that does not reach, and other
-    quantities, steer the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits, while two-point
-    correlation and volume fractions are held, unless they are themselves targets; the lineal path is given up there,
-    unless it is one, for what conducts better or has more interface has another one. Interfaces of what was sampled are
+    quantities, steer the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits,
+    while two-point correlation and volume fractions are held, unless they are themselves targets; the lineal path is
+    given up there, unless it is one, for what conducts better or has more interface has another one. Interfaces of what was sampled are
     moved, too, if no target is about shares of the interface or fractions of sections.
 
     "sds" distils a reconstructed volume (P-MicroLad section 3.4). What comes out is measured exactly, and what was

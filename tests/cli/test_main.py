@@ -85,6 +85,12 @@ def test_a_repeated_option_takes_all_its_values():
     assert (found.target, found.names, found.quiet) == (("a=1", "b=2", "c=3"), ("d", "e"), True)
 
 
+def test_files_after_a_repeated_switch_stay_in_their_order():
+    """They were moved to its first place, so that the target of an export was read and its source overwritten."""
+    found = main.parse(["export", "--overwrite", "--quiet", "source.tif", "--overwrite", "target.tif"])
+    assert (found.source.name, found.target.name) == ("source.tif", "target.tif")
+
+
 def test_fractions_may_be_in_percent():
     assert main.parse(["reconstruct", "sofc", "--fractions", "40%", "0.35", "25%"]).fractions == (0.4, 0.35, 0.25)
 

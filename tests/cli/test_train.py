@@ -58,4 +58,4 @@ def test_a_loss_is_called_held_out_only_where_something_was(tmp_path: Path, capf
         console = Console(clock=lambda: next(clock))
         train._finish(folder, console, Prior(prior.config, prior.params, None, record))
         said = capfd.readouterr().err
-        assert expected in said and "1:05 in all, with preparation and compilation" in said
+        assert expected in said and "1:05 in this run, with preparation and compilation" in said
