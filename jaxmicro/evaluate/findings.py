@@ -155,7 +155,7 @@ def _phase_warnings(report: dict, p: int) -> list[str]:
             f"Phase {p}: {ratio:.2f} times the interface of the micrograph; the volumes are {word}; "
             f"{_beyond(report, f'{plain(limit)} %')}"
         )
-    if min(phase["volume_fraction"]["volumes"]) == 0:
+    if min(phase["volume_fraction"]["volumes"]) == 0 < fraction["mean"]:  # in all of them: `warnings` says so first
         found.append(f"Phase {p} is missing from at least one volume.")
     return found
 

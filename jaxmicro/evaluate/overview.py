@@ -113,7 +113,7 @@ def held_table(report: dict) -> Table:
     if held is None:
         title = "Can be held while sampling (here it is not known what was)"
     else:
-        title = "Held while the volumes were made: no evidence" if held else "Held while the volumes were made: nothing"
+        title = f"Held while the volumes were made: {'agreement is no evidence' if held else 'nothing'}"
     return Table(title, _held_rows(report, held=True))
 
 
@@ -167,7 +167,9 @@ def evidence(report: dict) -> list[str]:
         )
     elif held:
         names = ", ".join(_HELD_IN_WORDS.get(name, f"{name} (a target)") for name in held)
-        lines.append(f"Held while the volumes were made, and so no evidence that they are the material: {names}.")
+        lines.append(
+            f"Held while the volumes were made, so that agreement is no evidence that they are the material: {names}."
+        )
         lines += _at_other_fractions(report)
     if found["crops"] < 2:
         lines.append(
@@ -198,10 +200,10 @@ def _at_other_fractions(report: dict) -> list[str]:
         return []
     pairs = [(p, fractions[p]["reference"], fractions[p]["mean"]) for p in moved]
     changes = ", ".join(f"phase {p} {plain(before, 3)} -> {plain(after, 3)}" for p, before, after in pairs)
+    names = " and ".join([", ".join(others[:-1])] * (len(others) > 1) + others[-1:])
     return [
-        f"The volumes have other volume fractions than the micrograph ({changes}): what is held of "
-        f"{' and '.join(others)} is scaled to these fractions, and errors relative to the micrograph's own curves "
-        "contain that difference."
+        f"The volumes have other volume fractions than the micrograph ({changes}): what is held of {names} is scaled "
+        "to these fractions, and errors relative to the micrograph's own curves contain that difference."
     ]
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from jaxmicro.data.synthetic import gaussian_field
 from jaxmicro.evaluate import compare, held_table, independent_table, truth_table, warnings
+from jaxmicro.evaluate.overview import evidence
+from jaxmicro.evaluate.rounding import plain
 from jaxmicro.types import Microstructure
 
 ALWAYS = ("One volume only", "The micrograph is small")
@@ -61,7 +63,19 @@ def test_volumes_that_lack_a_phase_of_the_micrograph_are_warned_of():
     image[:8, :8] = 2
     volume = Microstructure(volume, (0.0, 1.0, 2.0))
     report = compare([volume], Microstructure(image, (0.0, 1.0, 2.0)), r_max=8, patches=0)
-    assert "phase 2 is absent in all volumes" in " ".join(warnings(report))
+    told = " ".join(warnings(report | {"held": ["volume_fraction"]}))
+    assert "phase 2 is absent in all volumes" in told and "missing from at least one" not in told
+    titled = (held_table(report | {"held": ["volume_fraction"]}).title, *evidence(report | {"held": ["two_point"]}))
+    assert "agreement is no evidence" in titled[0] and "agreement is no evidence" in titled[1]
+
+
+def test_numbers_in_words_have_no_more_digits_than_asked_for_and_no_exponent():
+    numbers = np.round(np.geomspace(0.01, 9e6, 3000), 4)
+    for digits in (2, 3):
+        told = [plain(value, digits) for value in numbers]
+        assert max(len(text.replace(".", "").strip("0")) for text in told) <= digits
+        assert [float(text) for text in told] == [float(f"{value:.{digits}g}") for value in numbers]
+        assert not any("e" in text for text in told)
 
 
 def test_slices_that_are_too_alike_are_warned_of_beyond_their_scatter():
