@@ -135,8 +135,8 @@ def design(
     gradient of the misfits of diffusivity or surface area, S2 and lineal path. What that does not reach, and other
     quantities, steer the multi-plane sampling: the predicted clean volume is moved along the gradient of the misfits,
     while two-point correlation and volume fractions are held, unless they are themselves targets; the lineal path is
-    given up there, unless it is one, for what conducts better or has more interface has another one. Interfaces of what was sampled are
-    moved, too, if no target is about shares of the interface or fractions of sections.
+    given up there, unless it is one, for what conducts better or has more interface has another one. Interfaces of what
+    was sampled are moved, too, if no target is about shares of the interface or fractions of sections.
 
     "sds" distils a reconstructed volume (P-MicroLad section 3.4). What comes out is measured exactly, and what was
     missed is added to what is aimed at in the next round, until all targets are met or the rounds are over; the best
