@@ -168,6 +168,7 @@ def test_each_section_gets_the_number_not_only_their_mean(knows: Prior):
         pipeline.read_targets(["diffusivity.1.z=0.1"], knows, shape=SHAPE, each_slice=True)
 
 
+@pytest.mark.slow  # compiles a distillation with curves
 def test_distillation_brings_the_correlation_nearer(knows: Prior):
     found = made(knows, "two_point.1=micrograph", method="sds", rounds=2)
     without = made(knows, "volume_fraction.1=micrograph", method="sds", rounds=1)
@@ -307,6 +308,7 @@ def test_the_aim_of_a_bound_stays_on_its_side():
     assert _next(bound, [(np.log([0.05]), np.log([0.04]))]) > 0.05
 
 
+@pytest.mark.slow  # compiles programs of two more shapes
 def test_volumes_that_are_not_periodic_or_no_cubes_are_designed_on_what_is_kept_of_them(prior: Prior):
     options = dict(sampling=dataclasses.replace(QUICK, periodic=False, steps=3), rounds=1)
     (found,) = pipeline.design(

@@ -10,6 +10,7 @@ from benchmarks.reconstruction import HARMONISE_COLUMNS, SIZE_COLUMNS, Case, mea
 from jaxmicro.models import PriorConfig, UNetConfig
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_a_case_is_checked_and_reported_with_the_columns_of_the_tables():
     tiny = PriorConfig(phases=3, patch=32, unet=UNetConfig(widths=(8, 8), embedding=16))
     row = measure(Case(edge=16, harmonise=1, steps=1), prior=tiny)

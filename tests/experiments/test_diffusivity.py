@@ -1,10 +1,12 @@
 """The diffusivity study runs and counts what does not conduct."""
 
+import pytest
 from experiments.diffusivity.config import smoke
 from experiments.diffusivity.run import COLUMNS, pm, run_smoke
 from experiments.materials import cubes, whole_volume
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_each_phase_and_axis_has_a_row_with_all_columns_of_the_table(tmp_path):
     rows = run_smoke(tmp_path)
     assert [(row["phase"], row["axis"]) for row in rows] == [(p, a) for p in "01" for a in "zyx"]

@@ -20,6 +20,7 @@ def test_each_phase_and_variant_has_a_row_with_all_columns_of_the_table(tmp_path
     assert len(list((tmp_path / "figures").glob("*.png"))) == 6
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_a_volume_that_is_there_is_not_made_again_and_more_can_be_asked_for(tmp_path):
     prior = untrained_prior(micrograph("carbonate"))
     options = {"shape": (16, 16, 16), "seed": 3, "sampling": SamplingConfig(steps=2, harmonise=0)}

@@ -27,6 +27,7 @@ def test_a_recipe_trains_what_it_starts_from_and_is_not_trained_twice(tmp_path):
     assert (tmp_path / "grains" / "weights.safetensors").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow  # an experiment as a whole
 def test_a_micrograph_is_trained_by_the_pipeline_and_its_fractions_are_remembered(tmp_path):
     prior = trained("carbonate", CONFIG, TINY, tmp_path, tmp_path / "results.csv")
     expected = materials.micrograph("carbonate").volume_fractions

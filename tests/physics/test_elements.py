@@ -66,7 +66,7 @@ def test_fixed_values_sit_on_jax_fems_dirichlet_nodes(shape: tuple[int, ...], ax
     np.testing.assert_array_equal(np.flatnonzero(field == 0), last)
 
 
-@pytest.mark.parametrize("sides", ["insulated", "periodic"])
+@pytest.mark.parametrize("sides", [pytest.param("insulated", marks=pytest.mark.slow), "periodic"])
 def test_solution_equals_a_solve_with_jax_fems_residual_as_operator(sides, float64: None):
     kappa = medium((10, 9), 1e-3)
 

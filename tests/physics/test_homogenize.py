@@ -130,7 +130,7 @@ def test_diffusivity_of_phases_is_linear_and_an_absent_phase_does_not_matter():
         physics.diffusivity_of_phases(fractions, np.ones(2, np.float32))
 
 
-@pytest.mark.parametrize("scheme", ["finite_volume", "q1"])
+@pytest.mark.parametrize("scheme", ["finite_volume", pytest.param("q1", marks=pytest.mark.slow)])
 def test_tensor_in_single_precision_is_that_in_double(scheme: str):
     """Nothing fixes a periodic field: rounding of the forces has a mean, which must not grow into the field."""
     kappa = np.random.default_rng(0).uniform(0.5, 1.5, (8, 8, 8))

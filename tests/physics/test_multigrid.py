@@ -54,7 +54,7 @@ def test_thin_boxes_of_finite_volumes_have_coarser_grids(cells, float64: None):
 
 @schemes
 @pytest.mark.parametrize("cells", [(24, 22), (10, 8, 8)], ids=["2d", "3d"])
-@pytest.mark.parametrize("contrast", [1e-2, 1e-6, 0.0])
+@pytest.mark.parametrize("contrast", [pytest.param(1e-2, marks=pytest.mark.slow), 1e-6, 0.0])
 def test_the_cycle_is_symmetric_and_positive_and_enlarges_no_error(scheme, contrast: float, cells, float64: None):
     """B K has its eigenvalues in (0, 2): then I - B K contracts, and B is a preconditioner. In dense algebra, on
     grids deep enough for repeated visits in 3D, with clusters that hang on nothing where the contrast is 0."""

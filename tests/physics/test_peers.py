@@ -50,7 +50,7 @@ def test_elements_agree_with_jax_fems_residual_as_operator(edge: int):
 
 
 @pytest.mark.parametrize("shape, axis", [((12, 9), 1), ((5, 6, 4), 0)], ids=["2d", "3d"])
-@pytest.mark.parametrize("contrast", [1e-3, 1e-6])
+@pytest.mark.parametrize("contrast", [pytest.param(1e-3, marks=pytest.mark.slow), 1e-6])
 def test_elements_agree_with_jax_fems_own_solver(shape: tuple[int, ...], axis: int, contrast: float, tmp_path: Path):
     """Its assembly, its elimination of the boundary rows, SciPy's direct solver."""
     kappa = contrast ** np.random.default_rng(0).random(shape)

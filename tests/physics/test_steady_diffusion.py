@@ -16,6 +16,8 @@ from jaxmicro.physics.steady_diffusion import problem
 TIGHT = SolverConfig(tolerance=1e-7)  # relative error of D_eff 1e-14: below every tolerance here
 SCHEMES = ["finite_volume", "q1"]
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
+# what takes a quarter of a minute to compile, of elements in `make test-all` only
+schemes_by_cost = pytest.mark.parametrize("scheme", ["finite_volume", pytest.param("q1", marks=pytest.mark.slow)])
 
 
 def d_eff(kappa, *, axis: int = 0, scheme: str = "finite_volume", sides: str = "insulated", config=TIGHT):
@@ -58,7 +60,7 @@ def test_mirrors_and_rotations_change_nothing(shape, float64: None):
         assert d_eff(turned, axis=-1, scheme=scheme) == pytest.approx(value, rel=1e-11)
 
 
-@every_scheme
+@schemes_by_cost
 @pytest.mark.parametrize("contrast", [1e-3, 1e-6])
 def test_scaling_and_euler_relation(contrast: float, scheme: str, float64: None):
     """D_eff is homogeneous of degree one: D(k kappa) = k D(kappa), hence sum(kappa dD/dkappa) = D."""
@@ -109,7 +111,7 @@ def test_gradient_matches_central_differences(scheme: str, float64: None):
     assert np.sum(gradient * step) == pytest.approx(float(slope), rel=1e-6)
 
 
-@every_scheme
+@schemes_by_cost
 def test_implicit_derivative_of_the_field_and_second_derivative_match_differences(scheme: str, float64: None):
     kappa = two_phase((12, 11))
     step = kappa * np.random.default_rng(0).normal(size=kappa.shape)
@@ -128,7 +130,7 @@ def test_implicit_derivative_of_the_field_and_second_derivative_match_difference
         assert jnp.sum(jax.grad(function)(kappa) * step) == pytest.approx(float(difference), rel=1e-5)
 
 
-@every_scheme
+@schemes_by_cost
 def test_a_batch_equals_a_loop_and_each_member_stops_by_itself(scheme: str, float64: None):
     media = np.stack([two_phase((20, 20), contrast) for contrast in (1.0, 1e-2, 1e-4)])
     solver = partial(solve, axis=0, discretisation=scheme)
@@ -140,7 +142,7 @@ def test_a_batch_equals_a_loop_and_each_member_stops_by_itself(scheme: str, floa
         assert batch.d_eff[i] == pytest.approx(float(single.d_eff), rel=1e-9)
 
 
-@every_scheme
+@schemes_by_cost
 def test_compiled_equals_step_by_step(scheme: str, float64: None):
     kappa = two_phase((7, 8))
     compiled = jax.jit(partial(d_eff, scheme=scheme))(kappa)
@@ -179,7 +181,7 @@ def test_a_hit_cap_is_reported(float64: None):
     assert not solution.converged and solution.iterations == 3
 
 
-@every_scheme
+@schemes_by_cost
 def test_degenerate_boxes_are_right(scheme: str, float64: None):
     assert d_eff(np.full((1, 1, 1), 2.0), scheme=scheme) == pytest.approx(2.0)
     slab = np.random.default_rng(0).uniform(0.1, 1.0, size=(1, 5, 4))

@@ -238,6 +238,7 @@ def test_a_volume_held_to_a_lineal_path_comes_nearer_to_it(periodic: bool):
     assert off(Held(fractions, lineal_path=path)) < 0.85 * off(Held(fractions))
 
 
+@pytest.mark.slow  # samples a volume with a trained network
 def test_the_bundled_prior_makes_a_volume_as_rough_as_its_micrograph():
     prior = pipeline.load_prior("carbonate")
     volume = pipeline.reconstruct(prior, shape=(32, 32, 32), seed=1)[0]
