@@ -1,6 +1,7 @@
 """The diffusivity study runs and counts what does not conduct."""
 
 import pytest
+
 from experiments.diffusivity.config import smoke
 from experiments.diffusivity.run import COLUMNS, pm, run_smoke
 from experiments.materials import cubes, whole_volume
