@@ -263,7 +263,8 @@ def _grey_bins(grey: Shaped[np.ndarray, "h w"]) -> np.ndarray:
     Bins of another width than a whole number of levels hold now one level more, now one less: spikes and gaps.
     """
     levels = np.unique(grey)
-    if len(levels) == 1 or np.any(levels != np.round(levels)):
+    exact = max(abs(float(levels[0])), abs(float(levels[-1]))) < 2**53  # as floats, in which edges are
+    if len(levels) == 1 or not exact or np.any(levels != np.round(levels)):
         return np.histogram_bin_edges(grey, bins=min(256, len(levels)))
     levels = levels.astype(np.int64)
     step = int(np.gcd.reduce(np.diff(levels)))  # 257 where 8 bits were stored in 16

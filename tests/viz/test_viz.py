@@ -192,6 +192,12 @@ def test_bins_of_a_histogram_hold_equally_many_grey_levels(step: int, levels: in
     )  # bins that miss a level
 
 
+def test_grey_values_that_floats_do_not_tell_apart_have_a_histogram():
+    grey = np.array([[2**63, 2**63 + 4096, 2**64 - 1, 2**63]], np.uint64)
+    middle = viz.segmentation_check(grey, (grey > 2**63 + 5000).astype(np.uint8), (2**63 + 5000,)).axes[1]
+    assert sum(bar.get_height() for bar in middle.patches) == grey.size
+
+
 def test_marks_at_the_ends_of_the_scale_of_distances_are_whole_and_the_limit_is_explained():
     found = {"generated": [0.0, 1.0], "micrograph": [0.6, 1.0], "limit": 0.3}
     figure = viz.memorisation_figure(report() | {"memorisation": found})
