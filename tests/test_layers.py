@@ -83,3 +83,9 @@ def test_annotations_are_evaluated(path: Path):
 
 def test_every_layer_0_to_3_package_has_no_module_named_utils():
     assert not [path for path in FILES if path.stem in ("utils", "util", "helpers", "misc")]
+
+
+def test_the_picture_of_the_architecture_is_that_of_the_imports():
+    from tests.architecture import MARKS, PAGE, picture
+
+    assert PAGE.read_text().split(MARKS[0])[1].startswith(picture()), "run python -m tests.architecture"
