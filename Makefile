@@ -1,5 +1,6 @@
 # make demo      micrograph -> 3D volume -> evaluation -> report, from a fresh clone
-# make test      the tests;  make test-all  with the slow ones;  make lint  style and types
+# make test      the tests;  make test-fast  in two minutes those that compile little;  make test-all  with the slow ones
+# make lint      style and types
 # PYTHON=...     the Python to use (3.11 to 3.13; found by itself otherwise);  VENV=...  where the environment goes
 # ARGS="..."     passed on to jaxmicro demo or to pytest
 
@@ -7,7 +8,7 @@ VENV ?= .venv
 PYTHON ?=
 ARGS ?=
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-fast test-all lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -15,6 +16,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m pytest $(workers) $(ARGS)
+
+test-fast: $(VENV)/.installed-test
+	@$(VENV)/bin/python -m pytest $(workers) $(fast) $(ARGS)
 
 test-all: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m pytest $(workers) -m "slow or not slow" $(ARGS)
@@ -39,6 +43,8 @@ $(VENV)/bin/python:
 	fi; exit 2
 
 # Files of tests side by side: most of their time is compilation, which uses one core.
+fast = $(wildcard tests/test_[!prt]*.py) tests/test_phases.py tests/test_polyak.py tests/descriptors tests/io tests/viz \
+  tests/guidance/test_targets.py tests/cli/test_bad_input.py tests/cli/test_damaged_prior.py
 workers = -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 
 install = $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --editable
