@@ -55,7 +55,7 @@ def markdown_table(rows: Sequence[Mapping[str, str]], columns: Mapping[str, str]
     | 2 |
     """
     lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(row.get(name, "") for name in columns) + " |" for row in rows]
+    lines += ["| " + " | ".join(str(row.get(name, "")) for name in columns) + " |" for row in rows]
     return "\n".join(lines)
 
 
