@@ -259,7 +259,7 @@ def _title(records: list[dict[str, Any]]) -> str:
             part += f" (wanted {relation}{_told(sum(one['value'] for one in same) / len(same), unit)})"
         missed = sum(not one["met"] for one in same)
         if missed:
-            part += " MISSED" + (f" in {missed} of {len(records)} volumes" if len(records) > 1 else "")
+            part += f" MISSED{_of_volumes(missed, len(records))}" + " volumes" * (len(records) > 1)
         if "face_to_face" in same[0]:
             faces = [_from_json(one["face_to_face"]["achieved"]) for one in same]
             part += f"; between two faces {sum(faces) / len(faces):.4g}"
@@ -337,14 +337,18 @@ def _effects_table(records: Sequence[dict[str, Any]]) -> list[list[str]]:
             change = f"{100 * (after / before - 1):+.1f} %"
         stopped = sum(_conducts(one, "before") and not _conducts(one, "after") for one in same)
         if stopped:
-            change += "; conducts no more" + (f" in {stopped} of {len(records)}" if len(records) > 1 else "")
+            change += f"; conducts no more{_of_volumes(stopped, len(records))}"
         state = ""
         if same[0]["target"]:
             missed = sum(name in names for names in missed_in)
-            of_them = f" in {missed} of {len(records)}" if len(records) > 1 else ""
-            state = f"missed{of_them}" if missed else "met"
+            state = f"missed{_of_volumes(missed, len(records))}" if missed else "met"
         rows.append([name, _told(before, unit), _told(after, unit), change, state])
     return rows
+
+
+def _of_volumes(count: int, total: int) -> str:
+    """In how many of several volumes something is so."""
+    return f" in {count} of {total}" if total > 1 else ""
 
 
 def _conducts(effect: dict[str, Any], when: str) -> bool:

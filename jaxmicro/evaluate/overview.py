@@ -141,7 +141,7 @@ def independent_table(report: dict) -> Table:
 
 def _rows_3d(report: dict) -> list[tuple[str, list[Cell]]]:
     """In 3D, of which the micrograph says nothing."""
-    euler = [f"{plain(_AREA * phase['euler_density']['mean'], 3)}" for phase in report["independent"]["in_3d"]]
+    euler = [plain(_AREA * phase["euler_density"]["mean"], 3) for phase in report["independent"]["in_3d"]]
     percolating = [phase["percolating_fraction"]["axes"] for phase in report["phases"]]
     rows = [
         (f"in 3D: Euler density, per {_AREA:,.0f} voxels", [Cell(text) for text in euler]),

@@ -222,10 +222,9 @@ def held_in_design(
     held = held_statistics(prior, sampling)
     finished = finishable(targets, prior, periodic=sampling.periodic)
     if finished:  # as `interfaces` weighs them
-        held = (*held, "two_point", "lineal_path", "surface_area", "slice_steps")
-        steered = {"surface_area"} if "surface_area" in quantities else set()
-        steered |= {"slice_steps"} if quantities & set(MOVABLE) else set()
-        held = tuple(name for name in held if name not in steered)
+        free = {"surface_area"} & quantities | ({"slice_steps"} if quantities & set(MOVABLE) else set())
+        every = (*held, "two_point", "lineal_path", "surface_area", "slice_steps")
+        held = tuple(name for name in every if name not in free)
     if "two_point" in release:
         held = tuple(name for name in held if name == "volume_fraction")
     elif not finished and quantities - {*CURVES, "volume_fraction"}:  # then the lineal path is given up

@@ -30,7 +30,7 @@ def pooled(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     Args:
         measured: of images with the same phases and voxel size.
     """
-    sizes = np.array([float(np.prod(numbers["shape"])) for numbers in measured])
+    sizes = _sizes(measured)
     weights = sizes / sizes.sum()
     r_max = min(numbers["r_max"] for numbers in measured)
     count = len(measured)
@@ -69,7 +69,7 @@ def pooled_numbers(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
         {"units" and "estimators" (of each image), "pooling" (how each number is pooled), "lags" (of pooled curves),
         "remarks" (see `unlike`), "images", "pooled"}.
     """
-    sizes = np.array([float(np.prod(numbers["shape"])) for numbers in measured])
+    sizes = _sizes(measured)
     r_max = min(numbers["r_max"] for numbers in measured)
     shells = np.array([numbers["lags"]["two_point"][: r_max + 1] for numbers in measured])
     lags = {"two_point": (sizes @ shells / sizes.sum()).round(6).tolist(), "lineal_path": list(range(r_max + 1))}
@@ -94,7 +94,7 @@ def unlike(measured: Sequence[dict[str, Any]]) -> list[str]:
         measured: as of `pooled`.
     """
     found, worst = [], (_UNLIKE, "")
-    sizes = np.array([float(np.prod(numbers["shape"])) for numbers in measured])
+    sizes = _sizes(measured)
     for label, phase in enumerate(measured[0]["phases"]):
         name = f"phase {label} (value {phase['value']:g})"
         phases = [numbers["phases"][label] for numbers in measured]
@@ -113,7 +113,12 @@ def unlike(measured: Sequence[dict[str, Any]]) -> list[str]:
                     f"{name} is {100 * fractions[far]:.3g} % of {measured[far]['file']} and {100 * others[far]:.3g} % "
                     f"of the rest, {excess[far]:.2g} times the standard error of that difference in one material",
                 )
-    return [*found, *[worst[1]] * bool(worst[1])]
+    return [*found, worst[1]] if worst[1] else found
+
+
+def _sizes(measured: Sequence[dict[str, Any]]) -> Float[np.ndarray, " n"]:
+    """Pixels (voxels) of each image."""
+    return np.array([float(np.prod(numbers["shape"])) for numbers in measured])
 
 
 def _excess(
