@@ -37,12 +37,12 @@ from benchmarks.reconstruction import peak_memory
 from experiments.machine import describe
 from experiments.tables import markdown_table, replace_rows, write_table
 from jaxmicro import models, pipeline
-from jaxmicro.clusters import label_clusters, spanning
-from jaxmicro.compiling import jit_network
+from jaxmicro.descriptors import label_clusters, spanning
+from jaxmicro.devices import jit_network
+from jaxmicro.diffusion import diffuse
 from jaxmicro.models import PriorConfig, UNetConfig
 from jaxmicro.models.prior import likelihood_logits, noise_levels, spread
 from jaxmicro.models.unet import UNet
-from jaxmicro.noise import diffuse
 from jaxmicro.physics import SolverConfig, solve
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.train import TrainConfig, init_state, make_update

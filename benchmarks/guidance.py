@@ -27,8 +27,8 @@ from benchmarks.solver_in_the_loop import dense_diffusivity
 from experiments.machine import describe
 from experiments.tables import markdown_table, write_table
 from jaxmicro import models, pipeline
-from jaxmicro.compiling import jit_network
 from jaxmicro.descriptors import radial_two_point
+from jaxmicro.devices import jit_network
 from jaxmicro.guidance import LEAK, QUANTITIES, DistillationConfig, Target, score_loss, total_loss
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import hardened, one_hot

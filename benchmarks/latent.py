@@ -29,7 +29,7 @@ from benchmarks.reconstruction import known_of
 from experiments.machine import describe
 from experiments.tables import markdown_table, replace_rows, write_table
 from jaxmicro import models, pipeline
-from jaxmicro.compiling import jit_network
+from jaxmicro.devices import jit_network
 from jaxmicro.models import PriorConfig, winograd
 from jaxmicro.pipeline.volumes import corrected
 from jaxmicro.reconstruct import (

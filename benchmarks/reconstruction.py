@@ -27,7 +27,7 @@ import numpy as np
 from experiments.machine import describe
 from experiments.tables import markdown_table, replace_rows, write_table
 from jaxmicro import models, pipeline
-from jaxmicro.compiling import jit_network
+from jaxmicro.devices import jit_network
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline import Material, Prior
 from jaxmicro.pipeline.volumes import statistics_to_hold

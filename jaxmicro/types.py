@@ -5,7 +5,7 @@ Axis letters, the same everywhere: `n` batch, `h w` image, `z y x` volume, `c` c
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -19,6 +19,7 @@ ArrayLike = Array | np.ndarray
 Labels = Integer[ArrayLike, "*grid"]  # phase of each voxel, 0..P-1
 Fractions = Float[ArrayLike, "*grid p"]  # share of each phase in each voxel; sums to 1 over p
 Scalar = Float[ArrayLike, ""]
+AXES = ("z", "y", "x")  # names of the axes of a volume, in the order of its array
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,28 @@ class Microstructure:
         """Share of the voxels of each phase, in label order; sums to 1."""
         # bincount would make 64-bit integers of all labels
         return tuple(float(np.mean(self.labels == label)) for label in range(self.phases))
+
+
+def in_phases_of(reference: Microstructure, other: Microstructure) -> Microstructure:
+    """`other` with its labels as `reference` numbers them.
+
+    With as many phases the order of the values decides; a microstructure that lacks some of the phases is matched by
+    its values.
+
+    Raises:
+        UserError: it lacks phases, or has more, and its values are not values of the reference.
+    """
+    if other.phases == reference.phases:
+        return other
+    if not set(other.values) <= set(reference.values):
+        values, expected = (", ".join(f"{value:g}" for value in m.values) for m in (other, reference))
+        raise UserError(
+            f"{other.source or 'a volume'} has {other.phases} phases (values {values}), "
+            f"{reference.source or 'the reference'} has {reference.phases} phases ({expected}); "
+            "compare with the micrograph of the same material, or give the phases its values"
+        )
+    table = np.array([reference.values.index(value) for value in other.values], np.uint8)
+    return replace(other, labels=table[other.labels], values=reference.values)
 
 
 def check_fields(config: Any) -> None:

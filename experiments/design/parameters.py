@@ -20,7 +20,7 @@ from experiments.materials import micrograph
 from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import models, pipeline
-from jaxmicro.compiling import jit_network
+from jaxmicro.devices import jit_network
 from jaxmicro.guidance import DistillationConfig, Target, distill, exact
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot

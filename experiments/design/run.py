@@ -21,8 +21,7 @@ from experiments.materials import micrograph
 from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import evaluate, pipeline, viz
-from jaxmicro.clusters import label_clusters
-from jaxmicro.descriptors import chord_length_distribution, euler_characteristic, interface_areas
+from jaxmicro.descriptors import chord_length_distribution, euler_characteristic, interface_areas, label_clusters
 from jaxmicro.guidance import CURVES, QUANTITIES, exact, exact_of_planes
 from jaxmicro.io import read, write
 from jaxmicro.phases import one_hot

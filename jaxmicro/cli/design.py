@@ -22,8 +22,7 @@ from jaxmicro.errors import TargetsMissed, UserError
 from jaxmicro.guidance import CURVES, PER_LENGTH, DistillationConfig, Scale, Target, Wish, exact_of_planes
 from jaxmicro.io import files, read, write
 from jaxmicro.pipeline import Prior
-from jaxmicro.planes import AXES
-from jaxmicro.types import Microstructure
+from jaxmicro.types import AXES, Microstructure
 
 SCHEMA = "jaxmicro.designs/1"  # of designs.json; the number changes when what a reader finds there does
 UNTARGETED = "unfinished"  # folder of the volume without targets, while a design is made of it

@@ -10,9 +10,8 @@ import numpy as np
 from jaxmicro import viz
 from jaxmicro.guidance import CURVES, QUANTITIES, Scale, Target
 from jaxmicro.io import files
-from jaxmicro.phases import in_phases_of
 from jaxmicro.pipeline import Design
-from jaxmicro.types import Microstructure
+from jaxmicro.types import Microstructure, in_phases_of
 
 
 def of_input(structure: Microstructure, grey: np.ndarray | None) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ clusters are counted exactly on the host.
 """
 
 from jaxmicro.descriptors.chord_length import chord_length_distribution, chord_lengths, mean_chord_length
+from jaxmicro.descriptors.clusters import label_clusters, spanning, winding
 from jaxmicro.descriptors.connectivity import (
     cluster_sizes,
     connected_fraction,
@@ -46,6 +47,7 @@ __all__ = [
     "euler_density",
     "interface_areas",
     "isotropic_slice_steps",
+    "label_clusters",
     "lineal_path",
     "mean_chord_length",
     "percolating_clusters",
@@ -56,7 +58,9 @@ __all__ = [
     "relative_surface_area",
     "slice_steps",
     "smoothed_surface_area",
+    "spanning",
     "specific_surface_area",
     "two_point_correlation",
     "volume_fraction",
+    "winding",
 ]

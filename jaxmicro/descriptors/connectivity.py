@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxmicro.clusters import label_clusters, spanning
+from jaxmicro.descriptors.clusters import label_clusters, spanning
 from jaxmicro.descriptors.fields import Phase, as_field, as_mask, base, shifted, unit_offset
 
 

@@ -1,10 +1,24 @@
-"""Gaussian diffusion: noise schedules, the process and its reverse steps."""
+"""Gaussian diffusion: the noising process, noise schedules, reverse steps, and the roles of a 2D prior in them."""
 
+from jaxmicro.diffusion.noise import (
+    alpha,
+    diffuse,
+    eps_from_x0,
+    linear_beta,
+    sigma,
+    velocity,
+    x0_from_eps,
+    x0_from_velocity,
+)
+from jaxmicro.diffusion.planes import Codec, Combine, Evidence, PlaneModel, pixel_codec, put_planes, take_planes
 from jaxmicro.diffusion.process import StepInput, ddim_step, dpm_solver_step, renoise
-from jaxmicro.diffusion.schedule import ddpm_times, linear_beta, log_snr_times
-from jaxmicro.noise import alpha, diffuse, eps_from_x0, sigma, x0_from_eps
+from jaxmicro.diffusion.schedule import ddpm_times, log_snr_times
 
 __all__ = [
+    "Codec",
+    "Combine",
+    "Evidence",
+    "PlaneModel",
     "StepInput",
     "alpha",
     "ddim_step",
@@ -14,7 +28,12 @@ __all__ = [
     "eps_from_x0",
     "linear_beta",
     "log_snr_times",
+    "pixel_codec",
+    "put_planes",
     "renoise",
     "sigma",
+    "take_planes",
+    "velocity",
     "x0_from_eps",
+    "x0_from_velocity",
 ]

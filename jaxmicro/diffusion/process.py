@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmicro.noise import Scalar, alpha, eps_from_x0, sigma
+from jaxmicro.diffusion.noise import Scalar, alpha, eps_from_x0, sigma
 
 
 def renoise(x_s: Float[Array, "*grid"], s: Scalar, t: Scalar, noise: Float[Array, "*grid"]) -> Float[Array, "*grid"]:

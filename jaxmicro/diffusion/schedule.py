@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmicro.noise import linear_beta
+from jaxmicro.diffusion.noise import linear_beta
 
 CLEAN = 20.0  # log SNR of what is left without noise: sigma is 5e-5
 

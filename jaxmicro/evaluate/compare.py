@@ -29,8 +29,7 @@ from jaxmicro.evaluate.statistics import (
     plane_statistics,
     volume_statistics,
 )
-from jaxmicro.phases import in_phases_of
-from jaxmicro.types import ArrayLike, Microstructure, check_all_phases
+from jaxmicro.types import ArrayLike, Microstructure, check_all_phases, in_phases_of
 from jaxmicro.units import same_length
 
 _CROP = 64  # edge of the crops of the micrograph whose scatter is reported, pixels

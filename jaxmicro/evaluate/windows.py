@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Integer
 
-from jaxmicro.clusters import label_clusters
 from jaxmicro.descriptors import (
     chord_length_distribution,
     chord_lengths,
     euler_density,
     interface_areas,
+    label_clusters,
     mean_chord_length,
     radial_two_point,
 )

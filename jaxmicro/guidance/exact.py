@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Integer
 
-from jaxmicro.clusters import label_clusters, spanning, winding
+from jaxmicro.descriptors import label_clusters, spanning, winding
 from jaxmicro.guidance.quantities import QUANTITIES, boundary
 from jaxmicro.phases import one_hot
 from jaxmicro.physics import SolverConfig, conducted, solve

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from jaxmicro.guidance.quantities import QUANTITIES, of_each_plane
 from jaxmicro.guidance.targets import Target
-from jaxmicro.polyak import moved_to_lower
+from jaxmicro.reconstruct.polyak import moved_to_lower
 
 
 def measured(fractions: Float[Array, "z y x p"], targets: Sequence[Target]) -> Float[Array, " m"]:

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxmicro.descriptors import crofton_surface_area, relative_surface_area
+from jaxmicro.diffusion import take_planes
 from jaxmicro.physics import SolverConfig, solve
-from jaxmicro.planes import take_planes
 
 # Diffusivity of the blocked phases where gradients are wanted: what is cut off must still feel where to connect, and
 # single precision must be able to solve it.

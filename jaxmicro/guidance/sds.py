@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from jaxmicro.diffusion import Codec, PlaneModel, alpha, diffuse, put_planes, sigma, take_planes
 from jaxmicro.guidance.loss import misfit
 from jaxmicro.guidance.targets import Target
-from jaxmicro.noise import alpha, diffuse, sigma
 from jaxmicro.phases import hardened
-from jaxmicro.planes import Codec, PlaneModel, put_planes, take_planes
 
 Misfit = Callable[[Float[Array, "z y x p"]], Float[Array, ""]]
 MOST_STEPS = 10**6  # of one distillation

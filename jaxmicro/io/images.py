@@ -18,12 +18,12 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from jaxmicro import phases
 from jaxmicro.errors import UserError
 from jaxmicro.io import formats, ome_zarr, volumes
 from jaxmicro.io.calibration import INCH, Calibration, density_calibration, info_text, tiff_calibration
 from jaxmicro.io.files import check_promise
 from jaxmicro.io.raster import FileLayout, Raster, check_size, needs, reading
+from jaxmicro.io.segmentation import MAX_PHASES
 
 _PILLOW = (".png", ".bmp", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
@@ -188,7 +188,7 @@ def _through_palette(indices: np.ndarray, colours: np.ndarray) -> np.ndarray:
     shown = colours[used]
     if (shown == shown[:, :1]).all():
         return colours[indices, 0]
-    return indices if used.size <= phases.MAX_PHASES else colours[indices]
+    return indices if used.size <= MAX_PHASES else colours[indices]
 
 
 def _one_channel(path: Path, pixels: np.ndarray) -> _Pixels:

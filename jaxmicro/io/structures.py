@@ -7,14 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from jaxmicro import phases
 from jaxmicro.errors import UserError
 from jaxmicro.io.images import NO_LAYOUT, read_raster
+from jaxmicro.io.levels import Labelled, colour, label
 from jaxmicro.io.preparing import cropped, data_bar, unrelated, without
 from jaxmicro.io.raster import FileLayout, Raster, check_size
 from jaxmicro.io.resample import resampled
+from jaxmicro.io.segmentation import MAX_PHASES, check_numbers, mean_levels, multi_otsu_labels
 from jaxmicro.io.slices import in_order, slice_files, uneven
-from jaxmicro.levels import Labelled, colour, label
 from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit, quantity, ratio, same_length
 
@@ -33,7 +33,7 @@ def read(
     ignore: Sequence[float | int] = (),
     crop: str | None = None,
     stack: Literal["volume"] | None = None,
-    max_phases: int = phases.MAX_PHASES,
+    max_phases: int = MAX_PHASES,
     layout: FileLayout = NO_LAYOUT,
     resample: str | None = None,
 ) -> Microstructure:
@@ -80,7 +80,7 @@ def read_images(
     ignore: Sequence[float | int] = (),
     crop: str | None = None,
     stack: Stack | None = None,
-    max_phases: int = phases.MAX_PHASES,
+    max_phases: int = MAX_PHASES,
     layout: FileLayout = NO_LAYOUT,
     resample: str | None = None,
 ) -> tuple[Microstructure, ...]:
@@ -152,7 +152,7 @@ def _prepared(raster: Raster, ignore: Sequence[float | int], crop: str | None, s
         raster = cropped(raster, crop)
     if ignore:
         raster = without(raster, ignore)
-    phases.check_numbers(raster.array)
+    check_numbers(raster.array)
     if raster.array.ndim == 2:
         bar = data_bar(raster.array)
         return raster if bar is None else replace(raster, remarks=(*raster.remarks, bar))
@@ -305,10 +305,10 @@ def _segmented(
     if any(raster.colours for raster in rasters):
         raise UserError("a colour image cannot be segmented by its grey levels; save it as grey (one channel)")
     grey = np.concatenate([raster.array.ravel() for raster in rasters])
-    labels, thresholds = phases.segment(grey, segment)
+    labels, thresholds = multi_otsu_labels(grey, segment)
     ends = np.cumsum([raster.array.size for raster in rasters])[:-1]
     each = [part.reshape(r.array.shape) for part, r in zip(np.split(labels, ends), rasters, strict=True)]
-    return each, phases.mean_levels(grey, labels, segment), thresholds
+    return each, mean_levels(grey, labels, segment), thresholds
 
 
 def _by_brightness(found: Labelled) -> Labelled:

@@ -18,11 +18,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from jaxmicro.diffusion import (
+    Codec,
+    PlaneModel,
+    alpha,
+    diffuse,
+    linear_beta,
+    pixel_codec,
+    sigma,
+    velocity,
+    x0_from_eps,
+    x0_from_velocity,
+)
 from jaxmicro.models import vae
 from jaxmicro.models.unet import UNet, UNetConfig
 from jaxmicro.models.vae import VAEConfig, init_vae, vae_codec
-from jaxmicro.noise import alpha, diffuse, linear_beta, sigma, velocity, x0_from_eps, x0_from_velocity
-from jaxmicro.planes import Codec, PlaneModel, pixel_codec
 from jaxmicro.types import check_fields
 
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from jaxmicro.diffusion import Codec
 from jaxmicro.models.layers import ResidualBlock, SelfAttention, conv, depth_to_space, space_to_depth
-from jaxmicro.planes import Codec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from jaxmicro.clusters import label_clusters, spanning, winding
+from jaxmicro.descriptors import label_clusters, spanning, winding
 from jaxmicro.errors import UserError
 from jaxmicro.physics.equilibrium import equilibrium, virtual_work
 from jaxmicro.physics.steady_diffusion import (

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import models
-from jaxmicro.compiling import jit_network
 from jaxmicro.descriptors import lineal_path
+from jaxmicro.devices import jit_network
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate
 from jaxmicro.guidance import CURVES, QUANTITIES, DistillationConfig, Target, Wish, distill, exact, steer

@@ -9,11 +9,10 @@ import numpy as np
 from jaxmicro import descriptors
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import compare
-from jaxmicro.phases import in_phases_of
 from jaxmicro.pipeline.estimators import evaluation_head, measure_head
 from jaxmicro.pipeline.prior import Progress
 from jaxmicro.pipeline.transport import TransportField, diffusivities, transport
-from jaxmicro.types import Microstructure
+from jaxmicro.types import Microstructure, in_phases_of
 
 
 def evaluate(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxmicro.evaluate.representativity import integral_range, standard_error
-from jaxmicro.levels import RARE
+from jaxmicro.io.levels import RARE
 
 _BY_SIZE = "mean over the images, weighted by their size"
 POOLING = {

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import models
-from jaxmicro.compiling import jit_network
+from jaxmicro.devices import jit_network
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import mean_lineal_path, phase_covariance
 from jaxmicro.io import read

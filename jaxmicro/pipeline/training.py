@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import models
-from jaxmicro.compiling import jit_network
 from jaxmicro.data import CropConfig, Sources, crop_batches, training_sources
+from jaxmicro.devices import jit_network
 from jaxmicro.diffusion import StepInput, ddim_step, log_snr_times
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import micrograph_directions, representativity

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import descriptors, evaluate, physics
-from jaxmicro.clusters import winding
+from jaxmicro.descriptors import winding
 from jaxmicro.evaluate.rounding import mean_and_spread
 from jaxmicro.guidance import exact
 from jaxmicro.pipeline.prior import Progress

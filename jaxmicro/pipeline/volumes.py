@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, UInt8
 
 from jaxmicro import evaluate, models
-from jaxmicro.compiling import jit_network
+from jaxmicro.devices import jit_network
 from jaxmicro.errors import UserError
 from jaxmicro.io.files import load_arrays, save_arrays
 from jaxmicro.models import PriorConfig

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxmicro.noise import alpha, sigma
+from jaxmicro.diffusion import alpha, sigma
 
 STRONGEST = 1.25  # largest factor by which an amplitude is changed at once; its inverse is the smallest
 FLOOR = 0.3  # of the mean spectrum: below, a spectrum is noise of the estimate

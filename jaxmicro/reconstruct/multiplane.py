@@ -19,10 +19,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxmicro.diffusion import StepInput, ddim_step, ddpm_times, dpm_solver_step, log_snr_times, renoise
-from jaxmicro.noise import alpha
+from jaxmicro.diffusion import (
+    PlaneModel,
+    StepInput,
+    alpha,
+    ddim_step,
+    ddpm_times,
+    dpm_solver_step,
+    log_snr_times,
+    put_planes,
+    renoise,
+    take_planes,
+)
 from jaxmicro.phases import to_labels
-from jaxmicro.planes import PlaneModel, put_planes, take_planes
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.correlation import match_covariance
 from jaxmicro.reconstruct.roughness import boundary_density

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from jaxmicro.phases import one_hot
-from jaxmicro.polyak import moved_to_lower
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
+from jaxmicro.reconstruct.polyak import moved_to_lower
 from jaxmicro.reconstruct.refine import labels_of_fractions
 from jaxmicro.reconstruct.segments import Weights, statistics_misfit
 

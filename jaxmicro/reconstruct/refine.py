@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
+from jaxmicro.diffusion import Codec, put_planes, take_planes
 from jaxmicro.phases import to_labels
-from jaxmicro.planes import Codec, put_planes, take_planes
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.tiles import in_batches
 

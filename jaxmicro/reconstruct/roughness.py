@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from jaxmicro.diffusion import diffuse
-from jaxmicro.planes import PlaneModel
+from jaxmicro.diffusion import PlaneModel, diffuse
 
 
 def boundary_density(x0_hat: Float[Array, "*grid p"]) -> Float[Array, " d"]:

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmicro.descriptors import isotropic_slice_steps, slice_steps
-from jaxmicro.polyak import moved_to_lower
 from jaxmicro.reconstruct.correlation import plane_covariance
+from jaxmicro.reconstruct.polyak import moved_to_lower
 
 
 def segment_lags(r_max: int) -> np.ndarray:

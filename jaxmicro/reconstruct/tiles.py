@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmicro.planes import Evidence
+from jaxmicro.diffusion import Evidence
 
 
 def tile_starts(edge: int, tile: int, overlap: int) -> tuple[int, ...]:

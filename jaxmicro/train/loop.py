@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxmicro import parallel
-from jaxmicro.compiling import jit_network
+from jaxmicro.devices import batch_sharded, is_lead_process, jit_network, make_mesh, replicate, replicated, shard_batch
 from jaxmicro.errors import UserError
 from jaxmicro.train.state import Batch, Loss, Params, TrainConfig, TrainState, init_state, learning_rate, make_update
 
@@ -80,8 +79,8 @@ def fit(
 
     With several processes every one must reach the same step: no `minutes`, and stop all of them together.
     """
-    mesh = mesh or parallel.make_mesh()
-    whole, split = parallel.replicated(mesh), parallel.batch_sharded(mesh)
+    mesh = mesh or make_mesh()
+    whole, split = replicated(mesh), batch_sharded(mesh)
     update = jit_network(make_update(loss, config), in_shardings=(whole, split), out_shardings=whole, donate_argnums=0)
     validate = _validator(loss, validation, mesh)
     state, position, saved_step = _start(params, config, mesh, batches, restore)
@@ -131,7 +130,7 @@ def fit(
 
 def _start(params, config, mesh, batches, restore) -> tuple[TrainState, Any, int]:
     """The state on the devices, the position of the data, and the step of the checkpoint both came from (or -1)."""
-    state = parallel.replicate(init_state(params, config), mesh)
+    state = replicate(init_state(params, config), mesh)
     found = restore(state) if restore is not None else None
     if found is None:
         return state, _position(batches), -1
@@ -151,7 +150,7 @@ def _take(batches, config: TrainConfig, mesh) -> tuple[Batch, Any]:
     size, expected = jax.tree.leaves(batch)[0].shape[0], config.batch // jax.process_count()
     if size != expected:
         raise UserError(f"the data gives batches of {size}, the training config asks for {expected}; make them equal")
-    return parallel.shard_batch(batch, mesh), _position(batches)
+    return shard_batch(batch, mesh), _position(batches)
 
 
 def _raise_if_not_finite(state: TrainState) -> None:
@@ -162,18 +161,18 @@ def _raise_if_not_finite(state: TrainState) -> None:
 
 
 def _lead_only(effect: Callable[..., None] | None, *arguments) -> None:
-    if effect is not None and parallel.is_lead_process():
+    if effect is not None and is_lead_process():
         effect(*arguments)
 
 
 def _validator(loss: Loss, validation: Sequence[Batch], mesh) -> Callable[[Params], dict]:
     """EMA parameters -> mean loss and metrics over the fixed batches, with a fixed key for each."""
-    held = [parallel.shard_batch(batch, mesh) for batch in validation]
+    held = [shard_batch(batch, mesh) for batch in validation]
 
     def score_one(ema: Params, batch: Batch, index):
         return loss(ema, batch, jax.random.fold_in(jax.random.key(VALIDATION_SEED), index))
 
-    score = jit_network(score_one, out_shardings=parallel.replicated(mesh))
+    score = jit_network(score_one, out_shardings=replicated(mesh))
 
     def validate(ema: Params) -> dict[str, float]:
         scores = [score(ema, batch, np.int32(index)) for index, batch in enumerate(held)]

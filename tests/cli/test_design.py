@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.test_clusters import two_periods
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
@@ -28,7 +29,6 @@ from jaxmicro.pipeline.volumes import sampling_config, statistics_to_hold
 from jaxmicro.reconstruct import Held, SamplingConfig, plane_covariance
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior
-from tests.test_clusters import two_periods
 
 SHAPE = (16, 16, 16)
 QUICK = SamplingConfig(steps=6, harmonise=1)

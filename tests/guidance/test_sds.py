@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxmicro.diffusion import PlaneModel, alpha, pixel_codec, sigma
 from jaxmicro.guidance import DistillationConfig, Target, distill, measured, score_loss, total_loss
-from jaxmicro.noise import alpha, sigma
 from jaxmicro.phases import one_hot
-from jaxmicro.planes import PlaneModel, pixel_codec
 from tests.media import level_cut
 
 MEAN, VARIANCE = 0.4, 0.25

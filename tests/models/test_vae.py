@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmicro import models, noise
+from jaxmicro import models
+from jaxmicro.diffusion import noise
 from jaxmicro.models import PriorConfig, UNetConfig, VAEConfig, latent_paper, latent_small
 from jaxmicro.models.vae import kl_divergence, paper, small, vae_codec
 from tests.models.test_prior import initial, random_params

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmicro.descriptors import radial_two_point
-from jaxmicro.noise import alpha, sigma
+from jaxmicro.diffusion import alpha, sigma
 from jaxmicro.phases import one_hot
 from jaxmicro.reconstruct import match_covariance, plane_covariance
 from tests.media import level_cut

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jaxmicro import models, pipeline
+from jaxmicro.diffusion import PlaneModel, put_planes, take_planes
 from jaxmicro.io import read
 from jaxmicro.models import UNetConfig
-from jaxmicro.planes import PlaneModel, put_planes, take_planes
 from jaxmicro.reconstruct import (
     Held,
     SamplingConfig,

@@ -9,8 +9,7 @@ import pytest
 from media import level_cut
 from scipy import ndimage
 
-from jaxmicro.clusters import label_clusters
-from jaxmicro.descriptors import crofton_surface_area, isotropic_slice_steps, slice_steps
+from jaxmicro.descriptors import crofton_surface_area, isotropic_slice_steps, label_clusters, slice_steps
 from jaxmicro.phases import one_hot
 from jaxmicro.reconstruct import plane_covariance, polish, segment_lags, segments_inside
 from jaxmicro.reconstruct.polish import WEIGHTS

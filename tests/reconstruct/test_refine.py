@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxmicro import descriptors, models
+from jaxmicro.diffusion import Codec, pixel_codec, put_planes, take_planes
 from jaxmicro.physics import effective_diffusivity
-from jaxmicro.planes import Codec, pixel_codec, put_planes, take_planes
 from jaxmicro.reconstruct import decode_volume, interpolate, labels_of_fractions, refine
 from tests.models.test_prior import random_params
 from tests.models.test_vae import LATENT

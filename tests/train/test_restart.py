@@ -78,8 +78,8 @@ def test_a_run_over_eight_devices_agrees_with_one_device_to_rounding(tmp_path, u
 def test_a_batch_that_eight_devices_cannot_share_is_refused_with_the_remedy():
     program = """
 import numpy
-from jaxmicro import parallel
-parallel.shard_batch({"x": numpy.zeros((12, 2))}, parallel.make_mesh())
+from jaxmicro.devices import mesh
+mesh.shard_batch({"x": numpy.zeros((12, 2))}, mesh.make_mesh())
 """
     environment = {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     said = subprocess.run([sys.executable, "-c", program], env=os.environ | environment, capture_output=True, text=True)

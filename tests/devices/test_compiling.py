@@ -3,8 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmicro import compiling
-from jaxmicro.compiling import jit_network
+from jaxmicro.devices import compiling, jit_network
 from jaxmicro.models.layers import conv
 
 NARROW = conv(32, 2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxmicro.clusters import label_clusters, winding
+from jaxmicro.descriptors import label_clusters, winding
 from tests import reference
 
 

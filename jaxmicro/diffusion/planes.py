@@ -6,8 +6,6 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-AXES = ("z", "y", "x")
-
 
 def take_planes(volume: Float[Array, "z y x c"], axis: int) -> Float[Array, "n h w c"]:
     """The planes normal to `axis` (0 = z, 1 = y, 2 = x) as a batch, in order along that axis."""

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy import ndimage
 
 from jaxmicro.errors import UserError
-from jaxmicro.levels import RARE, label
-from jaxmicro.phases import segment
+from jaxmicro.io.levels import RARE, label
+from jaxmicro.io.segmentation import multi_otsu_labels
 
 
 def medium(edge: int = 96, ndim: int = 2, phases: int = 2, seed: int = 0) -> np.ndarray:
@@ -108,7 +108,7 @@ def test_a_resampled_or_jpeg_mask_is_named_by_its_values_and_parted_as_advised(p
     line = refusal([image])
     assert f"--segment {phases} " in line and "--ignore" not in line
     assert all(f"{value} ({100 * np.mean(image == value):.3g}%)" in line for value in values)
-    parted, _ = segment(image, phases)
+    parted, _ = multi_otsu_labels(image, phases)
     assert np.mean(values[parted] != wanted) < (0.001 if how == "jpeg" else 0.06)  # of resampled ones edges of a pixel
     if phases == 2:
         advised = float(line.split("--merge-rare ")[1].split("%")[0]) / 100

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmicro.polyak import moved_to_lower
+from jaxmicro.reconstruct.polyak import moved_to_lower
 
 X0_HAT = jnp.stack([jnp.linspace(-0.1, 0.1, 64), jnp.linspace(0.1, -0.1, 64)], axis=-1)  # all undecided
 

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxmicro import phases
-from jaxmicro.otsu import multi_otsu
+from jaxmicro.io import segmentation
+from jaxmicro.io.otsu import multi_otsu
 
 
 def variance_between(levels, counts, thresholds):
@@ -44,7 +44,7 @@ def test_an_image_of_few_grey_levels_is_split_where_its_histogram_says(classes, 
     """Level 0 is not empty here: counted as 1, as some implementations do, the thresholds would be others."""
     counts = np.array([4000, 900, 300, 200, 180, 400, 500, 420, 380, 300, 200, 100, 40, 20, 10, 5])
     grey = np.random.default_rng(0).permutation(np.repeat(np.arange(16), counts))
-    found, thresholds = phases.segment((grey * scale).astype(dtype).reshape(1, -1), classes)
+    found, thresholds = segmentation.multi_otsu_labels((grey * scale).astype(dtype).reshape(1, -1), classes)
     best = exhaustive(np.arange(16.0), counts, classes)
     assert variance_between(np.arange(16.0), counts, np.array(thresholds) / scale) == pytest.approx(best, rel=1e-12)
     np.testing.assert_array_equal(found[0], np.digitize(grey, np.array(thresholds) / scale))
@@ -55,5 +55,5 @@ def test_many_grey_levels_are_split_within_a_bin_of_the_exact_threshold():
     grey = np.concatenate([random.normal(1000, 300, 600), random.normal(3000, 500, 400)])
     levels = np.sort(grey)
     exact = multi_otsu(levels, np.ones(levels.size, int), 2)
-    (found,) = phases.segment(grey, 2)[1]
+    (found,) = segmentation.multi_otsu_labels(grey, 2)[1]
     assert abs(found - exact[0]) < 2 * np.ptp(grey) / 1024 + np.diff(levels[np.abs(levels - exact[0]) < 30]).max()

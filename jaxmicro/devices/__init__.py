@@ -1,0 +1,23 @@
+"""What depends on the device: the mesh that batches are split over, and compiler options."""
+
+from jaxmicro.devices.compiling import jit_network
+from jaxmicro.devices.mesh import (
+    DATA_AXIS,
+    batch_sharded,
+    is_lead_process,
+    make_mesh,
+    replicate,
+    replicated,
+    shard_batch,
+)
+
+__all__ = [
+    "DATA_AXIS",
+    "batch_sharded",
+    "is_lead_process",
+    "jit_network",
+    "make_mesh",
+    "replicate",
+    "replicated",
+    "shard_batch",
+]
