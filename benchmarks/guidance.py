@@ -79,10 +79,10 @@ def compared(network: str, quantity: str, slices: int, edge: int, repeats: int) 
     fractions = media(slices, edge)
     curve = quantity == "two_point"
     targets = [] if curve else [Target(quantity, 1, 1.0, axis=0, each=True)]  # of the planes of one axis
-    settings, aims = DistillationConfig(), jnp.full(len(targets), 0.3)
+    settings, setpoints = DistillationConfig(), jnp.full(len(targets), 0.3)
     wanted = jnp.mean(jax.vmap(two_point)(fractions[..., 1]), axis=0)
     far = lambda image: jnp.mean((two_point(image[..., 1]) / wanted - 1) ** 2)  # noqa: E731
-    also = (lambda volume: jnp.mean(jax.vmap(far)(volume))) if curve else None
+    extra_misfit = (lambda volume: jnp.mean(jax.vmap(far)(volume))) if curve else None
     optimiser = optax.adam(settings.learning_rate)
     level, key = jnp.float32(LEVEL), jax.random.key(1)
 
@@ -92,7 +92,9 @@ def compared(network: str, quantity: str, slices: int, edge: int, repeats: int) 
             x, state = carry
 
             def loss(x):
-                return total_loss(model, codec, x, 0, targets, aims, level, key, config=settings, also=also)
+                return total_loss(
+                    model, codec, x, 0, targets, setpoints, level, key, config=settings, extra_misfit=extra_misfit
+                )
 
             change, state = optimiser.update(jax.grad(loss)(x), state)
             return (optax.apply_updates(x, change), state), None
@@ -105,9 +107,9 @@ def compared(network: str, quantity: str, slices: int, edge: int, repeats: int) 
         if quantity != "slice_diffusivity":
             of_plane = QUANTITIES[quantity].of_plane
             assert of_plane is not None
-            return (of_plane(image, 1) / aims[0] - 1) ** 2
+            return (of_plane(image, 1) / setpoints[0] - 1) ** 2
         kappa = LEAK + (1 - LEAK) * image[..., 1]
-        return ((dense_diffusivity(kappa) + dense_diffusivity(kappa.T)) / 2 / aims[0] - 1) ** 2
+        return ((dense_diffusivity(kappa) + dense_diffusivity(kappa.T)) / 2 / setpoints[0] - 1) ** 2
 
     @jit_network
     def one(x, state):

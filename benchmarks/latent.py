@@ -31,7 +31,7 @@ from experiments.tables import markdown_table, replace_rows, write_table
 from jaxmicro import models, pipeline
 from jaxmicro.devices import jit_network
 from jaxmicro.models import PriorConfig, winograd
-from jaxmicro.pipeline.volumes import corrected
+from jaxmicro.pipeline.sampling import match_target_statistics
 from jaxmicro.reconstruct import (
     SamplingConfig,
     advance,
@@ -126,7 +126,7 @@ def measure(
         @jax.jit
         def correct(decoded):
             labels = jax.vmap(lambda x: labels_of_fractions(x, held.fractions))(decoded)
-            return each(lambda one: corrected(one, held))(labels)
+            return each(lambda one: match_target_statistics(one, held))(labels)
 
         correct(decoded)
         stages["move interfaces"] = (1, seconds(lambda: correct(decoded)), math.nan, 1)

@@ -30,8 +30,8 @@ from jaxmicro import models, pipeline
 from jaxmicro.devices import jit_network
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline import Material, Prior
-from jaxmicro.pipeline.volumes import statistics_to_hold
-from jaxmicro.reconstruct import Held, SamplingConfig, SamplingState, advance, init_state, labels_of
+from jaxmicro.pipeline.target_statistics import target_statistics
+from jaxmicro.reconstruct import SamplingConfig, SamplingState, TargetStatistics, advance, init_state, labels_of
 
 HERE = Path(__file__).parent
 PLACES = (0.0, 0.25, 0.5, 0.75)  # of the stretches, in parts of the process
@@ -106,9 +106,9 @@ def in_own_process(case: Case) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def known_of(material: Material, prior: PriorConfig, sampling: SamplingConfig) -> Held:
+def known_of(material: Material, prior: PriorConfig, sampling: SamplingConfig) -> TargetStatistics:
     """What volumes of a material with its own fractions are held to."""
-    several = statistics_to_hold(Prior(prior, {}, material), sampling, [material.volume_fractions])
+    several = target_statistics(Prior(prior, {}, material), sampling, [material.volume_fractions])
     return jax.tree.map(lambda leaf: leaf[0], several)
 
 
@@ -124,7 +124,7 @@ def measure(case: Case, *, prior: PriorConfig | None = None, check: bool = True)
     @jit_network
     def run(params, state, start, stop):
         model = models.plane_model(prior, params)
-        return advance(model, state, start, stop, config=sampling, key=key, held=held)
+        return advance(model, state, start, stop, config=sampling, key=key, constraints=held)
 
     state = jax.block_until_ready(init_state(sampling, prior.phases, key=key))
     began = time.perf_counter()

@@ -36,4 +36,4 @@ def untrained_prior(micrograph: Microstructure) -> Prior:
     params = jax.jit(models.init, static_argnums=0)(config, jax.random.key(0))
     prior = Prior(config, params, material_of(micrograph))
     planes = micrograph.labels.reshape(-1, *micrograph.shape[-2:])
-    return pipeline.remember_statistics(prior, planes[:1, :SMOKE_PATCH, :SMOKE_PATCH], [planes])
+    return pipeline.with_statistics(prior, planes[:1, :SMOKE_PATCH, :SMOKE_PATCH], [planes])

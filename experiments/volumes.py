@@ -11,7 +11,7 @@ import numpy as np
 from jaxmicro import pipeline
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
-from jaxmicro.pipeline.prior import fingerprint
+from jaxmicro.pipeline.state import fingerprint
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 

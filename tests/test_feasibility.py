@@ -11,7 +11,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.guidance import Target
 from jaxmicro.pipeline import Prior, check_feasible
 from jaxmicro.pipeline.feasibility import interface_of_curves
-from jaxmicro.pipeline.prior import material_of, untuned
+from jaxmicro.pipeline.prior import material_of, without_tuning
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import blobs, tiny_prior
 
@@ -70,7 +70,7 @@ def micrograph() -> Microstructure:
 @pytest.fixture(scope="module")
 def prior(micrograph: Microstructure) -> Prior:
     tiny = dataclasses.replace(tiny_prior(3), material=material_of(micrograph))
-    return untuned(pipeline.remember_statistics(tiny, micrograph.labels[None, :16, :16], [micrograph.labels]))
+    return without_tuning(pipeline.with_statistics(tiny, micrograph.labels[None, :16, :16], [micrograph.labels]))
 
 
 def test_the_slope_of_the_two_point_correlation_is_the_interface_of_the_micrograph(

@@ -14,9 +14,9 @@ from jaxmicro.errors import UserError
 from jaxmicro.evaluate import fraction_covariance, mean_lineal_path, phase_covariance, report_html
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline import Material, Prior, tuning
-from jaxmicro.pipeline.prior import rounded
+from jaxmicro.pipeline.prior import rounded_curves
+from jaxmicro.pipeline.target_statistics import target_statistics
 from jaxmicro.pipeline.tuning import SEED
-from jaxmicro.pipeline.volumes import statistics_to_hold
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.train import TrainConfig
 from jaxmicro.types import Microstructure
@@ -141,12 +141,12 @@ def test_a_scattered_volume_is_the_one_with_these_fractions(trained: Prior):
 def test_planes_of_other_fractions_are_expected_as_much_rougher_as_independent_voxels_would_be(trained: Prior):
     """Two independent voxels of fractions 0.5, 0.5 differ with probability 0.5, of 0.9, 0.1 with 0.18."""
     config = pipeline.sampling_config(trained, shape=SHAPE, sampling=QUICK)
-    roughness = statistics_to_hold(trained, config, [(0.5, 0.5), (0.9, 0.1)]).roughness
+    roughness = target_statistics(trained, config, [(0.5, 0.5), (0.9, 0.1)]).roughness
     assert roughness is not None
     even, uneven = roughness
     np.testing.assert_allclose(uneven, even * 0.18 / 0.5, rtol=1e-5)
     assert trained.material is not None
-    own = statistics_to_hold(trained, config, [trained.material.volume_fractions, None]).roughness
+    own = target_statistics(trained, config, [trained.material.volume_fractions, None]).roughness
     assert own is not None
     np.testing.assert_array_equal(own[0], own[1])
 
@@ -154,23 +154,23 @@ def test_planes_of_other_fractions_are_expected_as_much_rougher_as_independent_v
 def test_the_lineal_path_is_held_as_that_of_the_micrograph_and_free_for_phases_of_quite_another_fraction(
     trained: Prior,
 ):
-    assert trained.material is not None and trained.material.wanted_segments is not None
+    assert trained.material is not None and trained.material.target_lineal_path is not None
     material = dataclasses.replace(
         trained.material, volume_fractions=(0.5, 0.5), held_lineal_path=((0.5, 0.4, 0.3), (0.5, 0.3, 0.2))
     )
     prior = dataclasses.replace(trained, material=material)
     config = pipeline.sampling_config(prior, shape=SHAPE, sampling=QUICK)
-    path = statistics_to_hold(prior, config, [(0.5, 0.5), (0.55, 0.45), (0.7, 0.3)]).lineal_path
+    path = target_statistics(prior, config, [(0.5, 0.5), (0.55, 0.45), (0.7, 0.3)]).lineal_path
     assert path is not None
     np.testing.assert_allclose(path[0], material.held_lineal_path, rtol=1e-6)
-    free = statistics_to_hold(prior, config, [None]).lineal_path
+    free = target_statistics(prior, config, [None]).lineal_path
     assert free is not None and np.isnan(free).all()
     np.testing.assert_allclose(path[1], path[0] * np.array([[1.1], [0.9]]), rtol=1e-5)  # L(0) is the fraction
     assert np.isnan(path[2]).all()
     volume = pipeline.reconstruct(prior, shape=SHAPE, sampling=SamplingConfig(steps=8), fractions=(0.7, 0.3))[0]
     assert abs(volume.volume_fractions[0] - 0.7) < 0.1
     unknown = dataclasses.replace(prior, material=dataclasses.replace(material, held_lineal_path=()))
-    assert statistics_to_hold(unknown, config, [None]).lineal_path is None
+    assert target_statistics(unknown, config, [None]).lineal_path is None
 
 
 def test_fractions_cannot_scatter_when_free_or_when_the_prior_knows_no_material(trained: Prior):
@@ -186,22 +186,22 @@ def test_volumes_are_to_have_the_two_point_correlation_of_the_whole_micrograph(
     """Not the covariance of the medium: S2 at r = 0 is the fraction, the curve is that of `evaluate`, and both phases
     of two have one covariance."""
     material = trained.material
-    assert material is not None and material.wanted_covariance is not None
+    assert material is not None and material.target_covariance is not None
     phi = np.asarray(material.volume_fractions)
-    s2 = material.wanted_covariance + phi[:, None] ** 2
+    s2 = material.target_covariance + phi[:, None] ** 2
     assert s2[:, 0] == pytest.approx(phi, abs=1e-6)
     curve = np.asarray(centred(radial_two_point)(micrograph.labels == 1, r_max=16))  # what `evaluate` compares with
     assert s2[1, :17] == pytest.approx(curve, abs=1e-6)
-    assert material.wanted_covariance[0] == pytest.approx(material.wanted_covariance[1], abs=1e-6)
+    assert material.target_covariance[0] == pytest.approx(material.target_covariance[1], abs=1e-6)
     unknown = dataclasses.replace(material, covariance=())
-    assert unknown.wanted_covariance is None
+    assert unknown.target_covariance is None
 
 
 def test_the_bundled_prior_of_two_phases_holds_them_to_one_covariance():
     """What the two were held to before S2 was centred differed by 9 % of the variance; no volume has both."""
     material = pipeline.load_prior("carbonate").material
-    assert material is not None and material.wanted_covariance is not None
-    for covariance in (material.wanted_covariance, np.asarray(material.held_covariance)):
+    assert material is not None and material.target_covariance is not None
+    for covariance in (material.target_covariance, np.asarray(material.held_covariance)):
         assert covariance[0] == pytest.approx(covariance[1], abs=1e-6)
 
 
@@ -212,19 +212,22 @@ def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograp
     fractions = (float(np.mean(micrograph == 0)), float(np.mean(micrograph == 1)))
     path = mean_lineal_path([micrograph], 2)
     known = Material(
-        (0.0, 1.0), fractions, covariance=tuple(rounded(row) for row in covariance), lineal_path=rounded(path)
+        (0.0, 1.0),
+        fractions,
+        covariance=tuple(rounded_curves(row) for row in covariance),
+        lineal_path=rounded_curves(path),
     )
     prior = dataclasses.replace(tiny_prior(), config=PriorConfig(phases=2, patch=64, unet=TINY), material=known)
 
     def size(held: np.ndarray) -> float:
         return 3.0 * held[1, 1:12].sum() / covariance[1, 1, 1:12].sum()
 
-    def volumes_of(prior, *, shape, volumes, seed, factor=1.2, **_):
+    def volumes_of(prior, _, *, shape, numbers, seed, factor=1.2, **more):
         sigma = factor * size(np.asarray(prior.material.held_covariance))
-        made = [level_cut(shape, fraction=0.3, sigma=sigma, seed=seed + number) for number in range(volumes)]
+        made = [level_cut(shape, fraction=0.3, sigma=sigma, seed=seed + number) for number in numbers]
         return [Microstructure(volume.astype(np.uint8), (0.0, 1.0)) for volume in made]
 
-    monkeypatch.setattr("jaxmicro.pipeline.tuning.reconstruct", volumes_of)
+    monkeypatch.setattr("jaxmicro.pipeline.tuning.sample_volumes", volumes_of)
     monkeypatch.setattr(tuning, "GAINS", tuning.ALL_GAINS)  # as users have them
     monkeypatch.setattr(tuning, "VOLUMES", 2)  # of level sets of another seed each, which scatter
     tuned = pipeline.tune_correlation(prior)
@@ -233,13 +236,13 @@ def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograp
     off = tuned.record["tuning"]
     assert off[-1] < 0.6 * off[0]
     # its segments were too long: what is held is shorter than the micrograph's
-    wanted = tuned.material.wanted_segments
+    wanted = tuned.material.target_lineal_path
     assert wanted is not None and (np.asarray(tuned.material.held_lineal_path) < wanted)[1, 2:].all()
-    monkeypatch.setattr("jaxmicro.pipeline.tuning.reconstruct", lambda prior, *, seed, **more: volumes_of(
-        prior, seed=seed, factor=1 + 0.3 * (seed - SEED), **more))  # fmt: skip
+    monkeypatch.setattr("jaxmicro.pipeline.tuning.sample_volumes", lambda prior, config, *, seed, **more: volumes_of(
+        prior, config, seed=seed, factor=1 + 0.3 * (seed - SEED), **more))  # fmt: skip
     useless = pipeline.tune_correlation(prior).material  # nothing helps: held to what the micrograph has
-    assert useless is not None and useless.wanted_covariance is not None
-    np.testing.assert_allclose(useless.held_covariance, useless.wanted_covariance, atol=1e-6)
+    assert useless is not None and useless.target_covariance is not None
+    np.testing.assert_allclose(useless.held_covariance, useless.target_covariance, atol=1e-6)
     with pytest.raises(UserError, match="train it again"):
         pipeline.tune_correlation(tiny_prior())
 

@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import Image
 
 from jaxmicro import pipeline
 from jaxmicro.cli.main import main
-from jaxmicro.guidance import exact
+from jaxmicro.guidance import exact_value
 from jaxmicro.reconstruct import SamplingConfig
 from tests.cli.conftest import blobs, tiny_prior
 
@@ -52,14 +53,18 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tiny = {"sofc": tiny_prior(3), "general_3phase": tiny_prior(3)}
     for name, prior in tiny.items():
         pipeline.save_prior(tmp_path / f"{name}.safetensors", prior)
-    monkeypatch.setattr("jaxmicro.pipeline.prior.bundled", lambda: {n: tmp_path / f"{n}.safetensors" for n in tiny})
+    monkeypatch.setattr(
+        "jaxmicro.pipeline.prior_files.bundled", lambda: {n: tmp_path / f"{n}.safetensors" for n in tiny}
+    )
     micrograph = pipeline.read("electrode.png")
     monkeypatch.setattr("jaxmicro.pipeline.bundled_micrograph", lambda prior: micrograph)  # the real one is large
     quick = dataclasses.replace(pipeline.FINE_TUNING, steps=2, batch=2)
-    monkeypatch.setattr("jaxmicro.pipeline.training.FINE_TUNING", quick)
+    monkeypatch.setattr(
+        sys.modules["jaxmicro.pipeline.train"], "FINE_TUNING", quick
+    )  # the package has a function of that name
     sampling = SamplingConfig(steps=2)  # also of the tuning, so that it shares a program with `reconstruct`
     monkeypatch.setattr(
-        "jaxmicro.pipeline.volumes.SamplingConfig", lambda **given: dataclasses.replace(sampling, **given)
+        "jaxmicro.pipeline.sampling.SamplingConfig", lambda **given: dataclasses.replace(sampling, **given)
     )
     return tmp_path
 
@@ -99,7 +104,7 @@ def test_every_command_of_the_readme_runs_in_its_order(small_world: Path):
         assert (small_world / "runs" / path).exists(), path
     demo = small_world / "runs" / "first"
     pores = pipeline.read(demo / "volume_000.tif").labels
-    assert (demo / "designed_000.tif").exists() == (exact("diffusivity", pores, 3, 0, 0, periodic=True) > 0)
+    assert (demo / "designed_000.tif").exists() == (exact_value("diffusivity", pores, 3, 0, 0, periodic=True) > 0)
 
 
 def test_the_python_example_of_the_readme_runs(small_world: Path):

@@ -21,7 +21,7 @@ from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import models, pipeline
 from jaxmicro.devices import jit_network
-from jaxmicro.guidance import DistillationConfig, Target, distill, exact
+from jaxmicro.guidance import DistillationConfig, Target, distill, exact_value
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
@@ -95,7 +95,7 @@ def run(
                 began = time.monotonic()
                 found = np.asarray(jax.block_until_ready(program(*inputs)))
                 seconds = time.monotonic() - began
-                achieved = exact(quantity, found, image.phases, 0)
+                achieved = exact_value(quantity, found, image.phases, 0)
                 row = {
                     "quantity": quantity, "weight": weight, "rate": rate, "slice_steps": count * shape[0],
                     "wanted": f"{wanted:.4g}", "achieved": f"{achieved:.4g}", "error": f"{abs(achieved - wanted):.2g}",
@@ -107,11 +107,13 @@ def run(
 
 
 @functools.partial(jit_network, static_argnames=("prior", "target", "config"))
-def distilled(params, labels, aims, *, prior: PriorConfig, target: Target, config: DistillationConfig) -> jax.Array:
+def distilled(
+    params, labels, setpoints, *, prior: PriorConfig, target: Target, config: DistillationConfig
+) -> jax.Array:
     """Labels of the distillation of a volume towards an aim."""
     model, codec = models.plane_model(prior, params), models.codec(prior, params)
     fractions = one_hot(labels, prior.phases)
-    found = distill(model, codec, fractions, [target], aims, config=config, key=jax.random.key(0))
+    found = distill(model, codec, fractions, [target], setpoints, config=config, key=jax.random.key(0))
     return jnp.argmax(found, axis=-1).astype(jnp.uint8)
 
 

@@ -22,7 +22,7 @@ from experiments.priors import find_prior, untrained_prior
 from experiments.tables import markdown_table, read_rows, replace_rows, write_table
 from jaxmicro import evaluate, pipeline, viz
 from jaxmicro.descriptors import chord_length_distribution, euler_characteristic, interface_areas, label_clusters
-from jaxmicro.guidance import CURVES, QUANTITIES, exact, exact_of_planes
+from jaxmicro.guidance import CURVES, QUANTITIES, exact_value, exact_values_of_planes
 from jaxmicro.io import read, write
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Design, Prior
@@ -141,7 +141,7 @@ def distributions(designs: Sequence[Design], image: Microstructure, config: Desi
             continue
         before, after = (
             np.concatenate([
-                exact_of_planes(target.quantity, np.moveaxis(volume.labels, axis, 0), image.phases, target.phase)
+                exact_values_of_planes(target.quantity, np.moveaxis(volume.labels, axis, 0), image.phases, target.phase)
                 for volume in volumes for axis in range(3)
             ])
             for volumes in ([d.reconstruction for d in designs], [d.volume for d in designs])
@@ -205,7 +205,8 @@ def report_rows(
                 fractions = np.array([[np.mean(volume == target.phase)] for volume in labels])
                 for where, periodic in (("", False), ("medium_", True)):
                     d = np.array([
-                        [exact("diffusivity", v, image.phases, target.phase, a, periodic=periodic) for a in range(3)]
+                        [exact_value("diffusivity", v, image.phases, target.phase, axis, periodic=periodic)
+                         for axis in range(3)]
                         for v in labels
                     ])  # fmt: skip
                     tau = fractions / np.where(d > 0, d, np.nan)

@@ -36,7 +36,7 @@ PROGRESS_SECONDS = 30.0
 COLUMNS = {
     "model": "Model", "data": "Data", "start": "From", "phases": "Phases", "steps": "Steps", "batch": "Batch",
     "optimiser": "Optimiser", "learning_rate": "Learning rate", "seed": "Seed", "loss_before": "Loss before",
-    "validation_loss": "Loss after", "tuning": "S2 off (%)", "disjoint": "Held out", "wall_s": "Time (s)",
+    "validation_loss": "Loss after", "tuning": "S2 off (%)", "disjoint": "TargetStatistics out", "wall_s": "Time (s)",
     "device": "On",
 }  # fmt: skip
 
@@ -128,7 +128,7 @@ def tuned(name: str, config: WeightsConfig, recipes: dict[str, Recipe], out: Pat
     prior = dataclasses.replace(prior, material=data.material)
     crops = CropConfig(patch=prior.config.patch, batch=recipe.batch, seed=recipe.seed + 2)
     whole = data.sources.whole
-    prior = pipeline.remember_statistics(prior, next(crop_batches(whole, crops)), whole)
+    prior = pipeline.with_statistics(prior, next(crop_batches(whole, crops)), whole)
     prior = pipeline.tune_correlation(prior, progress=_printer(name))
     path.parent.mkdir(parents=True, exist_ok=True)
     pipeline.save_prior(path, prior)

@@ -13,7 +13,7 @@ from jaxmicro.cli.options import Demo
 from jaxmicro.cli.reconstruct import find_reference, sample_into, sampling_of
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import exact, parse_target
+from jaxmicro.guidance import exact_value, parse_target
 from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior
 
@@ -50,7 +50,7 @@ def run(options: Demo) -> None:
         together=options.together,
     )
     more = {}
-    if exact("diffusivity", volumes[0].labels, volumes[0].phases, 0, 0, periodic=volumes[0].periodic) > 0:
+    if exact_value("diffusivity", volumes[0].labels, volumes[0].phases, 0, 0, periodic=volumes[0].periodic) > 0:
         _design(folder, console, prior, options, shape=shape, seed=options.seed, sampling=sampling)
         more["design"] = folder.file("figures/design_000.png").read_bytes()
     else:
@@ -58,7 +58,7 @@ def run(options: Demo) -> None:
     console.remark("4. evaluation: sections of the reconstructed volume against the micrograph")
     report = write_report(
         folder, console, volumes, micrograph, title="jaxmicro demo: fuel-cell electrode", more=more,
-        held=pipeline.held_statistics(prior, resolved), names=NAMES,
+        held=pipeline.constrained_statistics(prior, resolved), names=NAMES,
     )  # fmt: skip
     if report is not None and not options.quiet:
         console.result(summary(report, names=NAMES))
@@ -79,7 +79,9 @@ def _design(folder: RunFolder, console: Console, prior: Prior, options: Demo, **
     for periodic, where in ((True, "periodic medium"), (False, "between two faces")):
         for name in ("reconstruction", "designed"):
             volume = read(folder.path / f"{name}_000.tif")
-            along = [exact("diffusivity", volume.labels, volume.phases, 0, a, periodic=periodic) for a in range(3)]
+            along = [
+                exact_value("diffusivity", volume.labels, volume.phases, 0, a, periodic=periodic) for a in range(3)
+            ]
             values = *(f"{value:.4f}" for value in along), f"{volume.volume_fractions[0]:.4f}"
             rows.append([f"{name}, {where}", *values])
     console.result(aligned(rows))

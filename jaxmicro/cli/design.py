@@ -19,7 +19,15 @@ from jaxmicro.cli.reconstruct import find_reference, sampling_of
 from jaxmicro.cli.resume import drop_damaged_arrays, is_made, is_recorded
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import TargetsMissed, UserError
-from jaxmicro.guidance import CURVES, PER_LENGTH, DistillationConfig, Scale, Target, Wish, exact_of_planes
+from jaxmicro.guidance import (
+    CURVES,
+    PER_LENGTH,
+    DistillationConfig,
+    LengthUnit,
+    Target,
+    TargetSpec,
+    exact_values_of_planes,
+)
 from jaxmicro.io import files, read, write
 from jaxmicro.pipeline import Prior
 from jaxmicro.types import AXES, Microstructure
@@ -65,10 +73,10 @@ def run(options: Design) -> None:
         release=options.release,
     )
     resolved = pipeline.sampling_config(prior, shape=shape, sampling=sampling)
-    held = pipeline.held_in_design(prior, resolved, targets, method=options.method, release=options.release)
+    held = pipeline.constrained_in_design(prior, resolved, targets, method=options.method, release=options.release)
     _warn(console, targets, reference)
-    scale = pipeline.scale_of(prior)
-    asked = [scale.text(t, options.names) if isinstance(t, Target) else t.text(options.names) for t in targets]
+    unit = pipeline.length_unit_of(prior)
+    asked = [unit.text(t, options.names) if isinstance(t, Target) else t.text(options.names) for t in targets]
     console.remark(f"targets: {', '.join(asked)}")
     name = Path(options.source).name.removesuffix(".safetensors")
     folder = open_run_folder(
@@ -102,7 +110,7 @@ def design_into(
     folder: RunFolder,
     console: Console,
     prior: Prior,
-    targets: Sequence[str | Target | Wish],
+    targets: Sequence[str | Target | TargetSpec],
     *,
     count: int,
     formats: Sequence[str],
@@ -194,19 +202,19 @@ def _report(
 
 def _record(found: pipeline.Design, names: Sequence[str]) -> dict[str, Any]:
     """What a design came to, in the unit of the material; areas also per voxel."""
-    scale = Scale(found.volume.voxel_size, found.volume.unit)
+    unit = LengthUnit(found.volume.voxel_size, found.volume.unit)
     targets = []
     for target, before, achieved in zip(found.targets, found.before, found.achieved, strict=True):
         numbers = {"value": target.value, "before": before, "achieved": achieved}
-        factor = scale.factor(target.quantity)
+        factor = unit.factor(target.quantity)
         targets.append(
             {
                 **dataclasses.asdict(target),
-                "name": target.called(names),
-                "unit": scale.unit_of(target.quantity),
+                "name": target.name_with(names),
+                "unit": unit.unit_of(target.quantity),
                 **{name: factor * number for name, number in numbers.items()},
                 **({"per_voxel": numbers} if target.quantity in PER_LENGTH else {}),
-                "met": pipeline.miss(target, achieved) <= 1,
+                "met": pipeline.residual(target, achieved) <= 1,
                 **_sections(found, target),
                 **_face_to_face(found, target),
                 "deviation": None if math.isnan(target.value) else target.deviation(achieved),
@@ -218,10 +226,10 @@ def _record(found: pipeline.Design, names: Sequence[str]) -> dict[str, Any]:
             "quantity": quantity,
             "phase": phase,
             "axis": None if axis is None else AXES[axis],
-            "name": Target(quantity, phase, 0.0, axis).called(names),
-            "unit": scale.unit_of(quantity),
-            "before": before * scale.factor(quantity),
-            "after": after * scale.factor(quantity),
+            "name": Target(quantity, phase, 0.0, axis).name_with(names),
+            "unit": unit.unit_of(quantity),
+            "before": before * unit.factor(quantity),
+            "after": after * unit.factor(quantity),
             "target": (quantity, phase, axis) in asked,
         }
         for quantity, phase, axis, before, after in found.effects
@@ -236,7 +244,7 @@ def _sections(found: pipeline.Design, target: Target) -> dict[str, Any]:
         return {}
     labels = found.volume.labels
     each = [
-        exact_of_planes(target.quantity, np.moveaxis(labels, axis, 0), found.volume.phases, target.phase)
+        exact_values_of_planes(target.quantity, np.moveaxis(labels, axis, 0), found.volume.phases, target.phase)
         for axis in range(3)
     ]
     return {"sections": {"smallest": min(map(np.min, each)), "largest": max(map(np.max, each))}}
@@ -368,7 +376,7 @@ def _from_json(number: float | None) -> float:
     return math.inf if number is None else number
 
 
-def _warn(console: Console, targets: Sequence[Target | Wish], reference: Microstructure | None) -> None:
+def _warn(console: Console, targets: Sequence[Target | TargetSpec], reference: Microstructure | None) -> None:
     """Says so where a target lies outside of what the prior has seen."""
     for target in targets:
         if reference is None or not isinstance(target, Target) or target.quantity != "volume_fraction":

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxmicro import viz
-from jaxmicro.guidance import CURVES, QUANTITIES, Scale, Target
+from jaxmicro.guidance import CURVES, QUANTITIES, LengthUnit, Target
 from jaxmicro.io import files
 from jaxmicro.pipeline import Design
 from jaxmicro.types import Microstructure, in_phases_of
@@ -89,13 +89,13 @@ def of_volumes(
 def design(found: Design, names: Sequence[str] = ()) -> bytes:
     """Sections of the reconstruction and of the design made from it, and where both stand with the targets."""
     numbers = zip(found.targets, found.before, found.achieved, strict=True)
-    scale = Scale(found.volume.voxel_size, found.volume.unit)
+    length = LengthUnit(found.volume.voxel_size, found.volume.unit)
 
     def row(target: Target, *values: float) -> tuple[str, float, float, float]:
         curve = target.quantity in CURVES
-        unit = "error, %" if curve else scale.unit_of(target.quantity) or QUANTITIES[target.quantity].unit
-        before, wanted, achieved = (value * scale.factor(target.quantity) for value in values)
-        return f"{target.called(names)}\n({unit})", before, wanted, achieved
+        unit = "error, %" if curve else length.unit_of(target.quantity) or QUANTITIES[target.quantity].unit
+        before, wanted, achieved = (value * length.factor(target.quantity) for value in values)
+        return f"{target.name_with(names)}\n({unit})", before, wanted, achieved
 
     figure = viz.design_panel(
         found.reconstruction.labels,

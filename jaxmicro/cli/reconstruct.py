@@ -37,7 +37,7 @@ def run(options: Reconstruct) -> None:
     shape, sampling = three_edges(options.size), sampling_of(options, prior)
     fractions = None if options.no_calibrate else options.fractions or "micrograph"
     resolved = pipeline.sampling_config(prior, shape=shape, sampling=sampling)
-    held = pipeline.held_fractions(prior, fractions)
+    held = pipeline.target_fractions(prior, fractions)
     if options.scatter:  # refused, if at all, before there is a folder
         drawn = pipeline.scattered_fractions(prior, held, shape=shape, volumes=options.volumes, seed=options.seed)
         console.remark(
@@ -45,7 +45,7 @@ def run(options: Reconstruct) -> None:
             + "; ".join(" ".join(f"{fraction:.3f}" for fraction in each) for each in drawn)
             + ("" if options.volumes % 2 == 0 else " (an odd number: the last volume has no opposite)")
         )
-    statistics = pipeline.held_statistics(prior, resolved, fractions)
+    statistics = pipeline.constrained_statistics(prior, resolved, fractions)
     name = Path(options.source).name.removesuffix(".safetensors")
     folder = open_run_folder(
         "reconstruct",

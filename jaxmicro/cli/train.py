@@ -154,7 +154,7 @@ def _describe(
 
 
 def _draw_samples(folder: RunFolder, step: int, prior: Prior) -> None:
-    images, scale = pipeline.sample_images(prior, count=8), pipeline.scale_of(prior)
+    images, scale = pipeline.sample_images(prior, count=8), pipeline.length_unit_of(prior)
     picture = figures.samples(images, prior.config.phases, voxel_size=scale.voxel_size, unit=scale.unit)
     folder.write(f"figures/samples_{step:06d}.png", picture)
 

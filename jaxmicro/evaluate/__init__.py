@@ -2,8 +2,8 @@
 
 from jaxmicro.evaluate.compare import check_comparable, compare, sub_volumes
 from jaxmicro.evaluate.fidelity import grey, mean_absolute_error, peak_signal_to_noise, structural_similarity
-from jaxmicro.evaluate.findings import micrograph_directions, summarise, warnings
-from jaxmicro.evaluate.independent import HOLDABLE, chord_distance, independent
+from jaxmicro.evaluate.findings import directions, micrograph_directions, summarise, warnings
+from jaxmicro.evaluate.independent import CONSTRAINABLE, chord_distance, independent
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
 from jaxmicro.evaluate.overview import held_table, independent_table, overview, truth_table, yardstick
@@ -14,12 +14,13 @@ from jaxmicro.evaluate.slice_map import code_summary, consecutive_distance, flat
 from jaxmicro.evaluate.statistics import mean_lineal_path, slice_statistics
 
 __all__ = [
-    "HOLDABLE",
+    "CONSTRAINABLE",
     "check_comparable",
     "chord_distance",
     "code_summary",
     "compare",
     "consecutive_distance",
+    "directions",
     "error_rate",
     "flat_map",
     "fraction_covariance",

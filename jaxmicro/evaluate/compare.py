@@ -15,7 +15,7 @@ from jaxmicro.descriptors import (
     slice_steps,
 )
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate.independent import HOLDABLE, independent
+from jaxmicro.evaluate.independent import CONSTRAINABLE, independent
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, relative_area_error, shape_error
 from jaxmicro.evaluate.overview import overview
@@ -64,7 +64,7 @@ def compare(
         patches: patches for the memorisation search (0: leave it out); see `memorisation`.
         seed: of the places of these patches.
         targets: what the volumes were designed for, as "diffusivity.0.x": findings do not wonder at it.
-        held: what was held when the volumes were made, names of `independent.HOLDABLE`, and targets of a design; None:
+        held: what was held when the volumes were made, names of `independent.CONSTRAINABLE`, and targets of a design; None:
             not known. It is marked: what was held shows that holding works, not that the material is right.
     Returns:
         {"overview" (what was held and what nothing held, side by side), "held", "independent" (see `independent`),
@@ -203,7 +203,7 @@ def _phase_report(
 
 def _marked(phase: dict, held: Sequence[str] | None) -> dict:
     """The report of a phase, with what was held marked."""
-    for name in HOLDABLE:
+    for name in CONSTRAINABLE:
         if phase[name] is not None:
             phase[name]["held"] = None if held is None else name in held
     return phase

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxmicro.evaluate.overview import asked, doubts, evidence, limits
-from jaxmicro.evaluate.representativity import differences
+from jaxmicro.evaluate.representativity import differences, representativity
 from jaxmicro.evaluate.rounding import plain
+from jaxmicro.types import Microstructure
 
 _UNEQUAL = {"two_point": 0.03, "lineal_path": 10.0}  # differences between directions, as "directions_99"
 _STRANGERS = 1.15  # ratio: steps from slice to slice along an axis that are further off, either way, are pointed out
@@ -231,6 +232,23 @@ def micrograph_directions(parts: Sequence[dict]) -> tuple[str, bool]:
         f"{plain(along['y'])} pixels along y and {plain(along['x'])} along x. A volume made from one image looks alike "
         "along all three axes: it is not of this material."
     ), True
+
+
+def directions(micrograph: Microstructure, *, r_max: int = 32) -> tuple[str, bool]:
+    """By how much a micrograph differs between its axes, beside its scatter, in words, and whether that is more.
+
+    Of a volume the middle planes normal to each axis are looked at, and the first that is anisotropic is told of.
+    """
+    labels, images = micrograph.labels, [("", micrograph.labels)]
+    if labels.ndim == 3:
+        planes = zip("zyx", (np.take(labels, n // 2, axis) for axis, n in enumerate(labels.shape)), strict=True)
+        images = [(f"In the middle plane normal to {axis}: ", plane) for axis, plane in planes if min(plane.shape) > 3]
+    found = []
+    for where, image in images:
+        parts = representativity(image, micrograph.phases, r_max=min(r_max, min(image.shape) // 2))
+        line, anisotropic = micrograph_directions(parts)
+        found.append((where + line, anisotropic))
+    return max(found, key=lambda each: each[1])
 
 
 def _limit(name: str, expected: dict) -> float:

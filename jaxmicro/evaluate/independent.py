@@ -40,7 +40,7 @@ from jaxmicro.evaluate.windows import (
 )
 from jaxmicro.types import Microstructure
 
-HOLDABLE = ("volume_fraction", "two_point", "lineal_path", "surface_area", "slice_steps")
+CONSTRAINABLE = ("volume_fraction", "two_point", "lineal_path", "surface_area", "slice_steps")
 LEVEL = 0.05  # probability that any free number of a faithful volume is marked as different
 _MOST_CURVES = 64  # the same for curves
 _DRAWS = 400  # of the bootstrap of curves
@@ -59,7 +59,7 @@ def independent(
         volumes: their phases are those of the reference.
         reference: the micrograph, or a volume, of which planes are taken.
         r_max: largest distance of the cross-correlation in voxels.
-        held: what was held when the volumes were made, names of HOLDABLE; None: not known.
+        held: what was held when the volumes were made, names of CONSTRAINABLE; None: not known.
     Returns:
         {"window" (edge in pixels), "crops", "level", "phases": [per phase {"phase", "speck_pixels",
         "windows_per_volume", "euler_density", "clusters", "specks", "mean_chord_length",

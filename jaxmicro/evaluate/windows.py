@@ -24,7 +24,7 @@ from jaxmicro.descriptors import (
 from jaxmicro.phases import one_hot
 from jaxmicro.types import Microstructure
 
-MOST = 256  # crops, and windows per volume and orientation, that are measured
+MAX_WINDOWS = 256  # crops, and windows per volume and orientation, that are measured
 _FEWEST = 8  # crops of the micrograph: with fewer, windows are halved
 _SMALLEST = 16  # edge in pixels below which they are not
 _SPECK = 4  # pixels: a cluster of as many is no speck, however fine the material
@@ -43,7 +43,7 @@ def windows_of(
         if reference.labels.ndim == 3:
             apart = max(edge // 2, 1)
             stacks = [np.moveaxis(reference.labels, axis, 0)[apart // 2 :: apart] for axis in range(3)]
-        return evenly(np.concatenate([tiled(s, edge).reshape(-1, edge, edge) for s in stacks]), MOST)
+        return evenly(np.concatenate([tiled(s, edge).reshape(-1, edge, edge) for s in stacks]), MAX_WINDOWS)
 
     edge = min(min(m.labels.shape) for m in (*volumes, reference))
     while len(crops(edge)) < _FEWEST and edge // 2 >= _SMALLEST:
@@ -61,7 +61,7 @@ def tiled(stack: Windows, edge: int) -> Integer[np.ndarray, "n tiles e e"]:
 def thinned(stack: Windows, edge: int) -> Integer[np.ndarray, "m h w"]:
     """Every k-th image, so that there are not too many windows to measure."""
     windows = stack.size // edge**2
-    return stack[:: -(-windows // MOST)]
+    return stack[:: -(-windows // MAX_WINDOWS)]
 
 
 def evenly(windows: np.ndarray, most: int) -> np.ndarray:

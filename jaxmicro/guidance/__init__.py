@@ -1,10 +1,10 @@
 """Guidance: targets for descriptors and properties, and one gradient of one loss towards them."""
 
-from jaxmicro.guidance.exact import exact, exact_of_planes
-from jaxmicro.guidance.loss import measured, misfit, steer
+from jaxmicro.guidance.exact import exact_value, exact_values_of_planes
+from jaxmicro.guidance.misfit import misfit, target_values
 from jaxmicro.guidance.quantities import LEAK, QUANTITIES, Quantity, of_each_plane
 from jaxmicro.guidance.sds import DistillationConfig, distill, score_loss, total_loss
-from jaxmicro.guidance.targets import CURVES, PER_LENGTH, Scale, Target, Wish, parse_target
+from jaxmicro.guidance.targets import CURVES, PER_LENGTH, LengthUnit, Target, TargetSpec, parse_target
 
 __all__ = [
     "CURVES",
@@ -12,18 +12,17 @@ __all__ = [
     "PER_LENGTH",
     "QUANTITIES",
     "DistillationConfig",
+    "LengthUnit",
     "Quantity",
-    "Scale",
     "Target",
-    "Wish",
+    "TargetSpec",
     "distill",
-    "exact",
-    "exact_of_planes",
-    "measured",
+    "exact_value",
+    "exact_values_of_planes",
     "misfit",
     "of_each_plane",
     "parse_target",
     "score_loss",
-    "steer",
+    "target_values",
     "total_loss",
 ]

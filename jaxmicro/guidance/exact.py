@@ -20,7 +20,7 @@ Labels = Integer[np.ndarray, "*grid"]
 _SOLVER = SolverConfig(tolerance=1e-3)  # 1e-6 in the diffusivity
 
 
-def exact(
+def exact_value(
     quantity: str, labels: Labels, phases: int, phase: int, axis: int | None = None, *, periodic: bool = False
 ) -> float:
     """A quantity of an image "h w" or a volume "z y x" of labels; of slices the mean over the planes of all axes. The
@@ -34,11 +34,11 @@ def exact(
         axes = range(labels.ndim) if axis is None else [axis]
         return float(np.mean([_diffusivity(labels == phase, a, periodic) for a in axes]))
     if quantity == "tortuosity":
-        conducts = exact("diffusivity", labels, phases, phase, axis, periodic=periodic)
+        conducts = exact_value("diffusivity", labels, phases, phase, axis, periodic=periodic)
         return float(np.mean(labels == phase)) / conducts if conducts else math.inf
     if quantity == "slice_diffusivity":
         planes = [labels[None]] if labels.ndim == 2 else [np.moveaxis(labels, a, 0) for a in range(3)]
-        return float(np.mean([exact_of_planes(quantity, stack, phases, phase).mean() for stack in planes]))
+        return float(np.mean([exact_values_of_planes(quantity, stack, phases, phase).mean() for stack in planes]))
     found = QUANTITIES[quantity]
     if labels.ndim == 2:
         if found.of_plane is None:
@@ -47,7 +47,7 @@ def exact(
     return float(found.measure(one_hot(jnp.asarray(labels), phases), phase, axis))
 
 
-def exact_of_planes(quantity: str, planes: Labels, phases: int, phase: int) -> np.ndarray:
+def exact_values_of_planes(quantity: str, planes: Labels, phases: int, phase: int) -> np.ndarray:
     """A quantity that planes have, of each plane of labels "n h w"."""
     if QUANTITIES[quantity].of_plane is None:
         raise ValueError(f"{quantity} exists in 3D only")

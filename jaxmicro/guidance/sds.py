@@ -10,12 +10,12 @@ import optax
 from jaxtyping import Array, Float
 
 from jaxmicro.diffusion import Codec, PlaneModel, alpha, diffuse, put_planes, sigma, take_planes
-from jaxmicro.guidance.loss import misfit
+from jaxmicro.guidance.misfit import misfit
 from jaxmicro.guidance.targets import Target
 from jaxmicro.phases import hardened
 
 Misfit = Callable[[Float[Array, "z y x p"]], Float[Array, ""]]
-MOST_STEPS = 10**6  # of one distillation
+MAX_STEPS = 10**6  # of one distillation
 SOFTNESS = 0.02  # of the fractions that are encoded: what is wholly decided has no derivative
 
 
@@ -43,8 +43,8 @@ class DistillationConfig:
         for name, number in (("steps", self.steps), ("turn", self.turn)):
             if number < 1:
                 raise ValueError(f"{name} of the distillation is {number}; expected at least 1")
-        if max(self.steps, self.turn) > MOST_STEPS:
-            raise ValueError(f"steps of the distillation are {self.steps}; expected at most {MOST_STEPS}")
+        if max(self.steps, self.turn) > MAX_STEPS:
+            raise ValueError(f"steps of the distillation are {self.steps}; expected at most {MAX_STEPS}")
         if not 0 < self.learning_rate < math.inf or not 0 <= self.weight < math.inf:
             raise ValueError(
                 f"learning_rate is {self.learning_rate} and weight {self.weight}; expected above 0 and at least 0"
@@ -78,16 +78,16 @@ def total_loss(
     x: Float[Array, "n h w c"],
     axis: int,
     targets: Sequence[Target],
-    aims: Float[Array, " m"],
+    setpoints: Float[Array, " m"],
     log_snr: Float[Array, ""],
     key: jax.Array,
     *,
     config: DistillationConfig,
-    also: Misfit | None = None,
+    extra_misfit: Misfit | None = None,
 ) -> Float[Array, ""]:
     """w SDS(x) + sum of misfits of the decoded volume: what a step of the distillation differentiates, once."""
     volume = hardened(put_planes(_fractions(codec, x), axis))
-    off = misfit(volume, targets, aims) + (0.0 if also is None else also(volume))
+    off = misfit(volume, targets, setpoints) + (0.0 if extra_misfit is None else extra_misfit(volume))
     return config.weight * score_loss(model, x, log_snr, key, jacobian=config.jacobian) + off
 
 
@@ -96,21 +96,21 @@ def distill(
     codec: Codec,
     fractions: Float[Array, "z y x p"],
     targets: Sequence[Target],
-    aims: Float[Array, " m"],
+    setpoints: Float[Array, " m"],
     *,
     config: DistillationConfig,
     key: jax.Array,
-    also: Misfit | None = None,
+    extra_misfit: Misfit | None = None,
 ) -> Float[Array, "z y x p"]:
-    """A volume moved towards its aims by Adam on its encoded planes, axis after axis (P-MicroLad eqs. 37 to 45).
+    """A volume moved towards its setpoints by Adam on its encoded planes, axis after axis (P-MicroLad eqs. 37 to 45).
 
     All planes of an axis are encoded, moved for a turn of steps, decoded and written back. One compiled loop.
 
     Args:
         model, codec: the 2D prior and its space.
         fractions: the volume to start from.
-        aims: a number for each target.
-        also: another misfit of phase fractions, added to those of the targets.
+        setpoints: a number for each target.
+        extra_misfit: another misfit of phase fractions, added to those of the targets.
     """
     optimiser = optax.adam(config.learning_rate)
     length = min(config.turn, config.steps)
@@ -123,7 +123,16 @@ def distill(
                 level_key, noise_key = jax.random.split(jax.random.fold_in(key, number * length + i))
                 log_snr = jax.random.uniform(level_key, (), minval=low, maxval=high)
                 gradient = jax.grad(total_loss, argnums=2)(
-                    model, codec, x, axis, targets, aims, log_snr, noise_key, config=config, also=also
+                    model,
+                    codec,
+                    x,
+                    axis,
+                    targets,
+                    setpoints,
+                    log_snr,
+                    noise_key,
+                    config=config,
+                    extra_misfit=extra_misfit,
                 )
                 change, state = optimiser.update(gradient, state)
                 return (optax.apply_updates(x, change), state), None

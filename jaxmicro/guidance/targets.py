@@ -52,9 +52,9 @@ class Target:
     @property
     def name(self) -> str:
         """As it is written: quantity.phase.axis."""
-        return self.called(())
+        return self.name_with(())
 
-    def called(self, names: Sequence[str]) -> str:
+    def name_with(self, names: Sequence[str]) -> str:
         """Its name with that of the phase, if phases have names."""
         phase = names[self.phase] if names else self.phase
         return f"{self.quantity}.{phase}" + ("" if self.axis is None else f".{AXES[self.axis]}")
@@ -66,7 +66,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Wish:
+class TargetSpec:
     """A target as it was asked for: its value may be relative to what is not known yet.
 
     Attributes:
@@ -101,11 +101,11 @@ class Wish:
             "number": f"{self.value:.4g}" + (f"/{self.per}" if self.per else ""),
             "change": f"{100 * (self.value - 1):+.4g}%",
         }.get(self.kind, (f"{self.value:g}*" if self.value != 1 else "") + self.kind)
-        return f"{self._target.called(names)}{self.relation}{value}"
+        return f"{self._target.name_with(names)}{self.relation}{value}"
 
 
 @dataclass(frozen=True)
-class Scale:
+class LengthUnit:
     """The unit in which the numbers of a material are told: that of its voxel size, or the voxel where that is unknown.
 
     Attributes:
@@ -125,7 +125,7 @@ class Scale:
         """What a number in voxels is multiplied with."""
         return 1 / self.voxel_size if quantity in PER_LENGTH and self._known and self.voxel_size else 1.0
 
-    def told(self, quantity: str, number: float) -> str:
+    def formatted(self, quantity: str, number: float) -> str:
         """A number in voxels with its unit, the one in voxels beside it where the two differ: 0.002/nm (0.13/voxel)."""
         if quantity not in PER_LENGTH:
             return f"{number:.4g}"
@@ -134,15 +134,15 @@ class Scale:
 
     def text(self, target: Target, names: Sequence[str] = ()) -> str:
         """A target as it could be written in this unit, with the names of the phases if they have any."""
-        value = "micrograph" if target.quantity in CURVES else self.told(target.quantity, target.value)
-        return f"{target.called(names)}{target.relation}{value}"
+        value = "micrograph" if target.quantity in CURVES else self.formatted(target.quantity, target.value)
+        return f"{target.name_with(names)}{target.relation}{value}"
 
     @property
     def _known(self) -> bool:
         return self.voxel_size is not None and self.unit is not None
 
 
-def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Wish:
+def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> TargetSpec:
     """Read a target: QUANTITY.PHASE[.AXIS]=VALUE, or with >= or <=.
 
     VALUE is a number, of an area per volume also with its unit, "0.002/nm" or "0.13/voxel", and of a share also in
@@ -156,7 +156,7 @@ def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Wish:
         UserError: it cannot be read, or names no quantity, phase or axis that there is.
 
     >>> parse_target("diffusivity.pore.z>=0.05", phases=2, names=["pore", "solid"])
-    Wish(quantity='diffusivity', phase=0, axis=0, relation='>=', kind='number', value=0.05, per=None)
+    TargetSpec(quantity='diffusivity', phase=0, axis=0, relation='>=', kind='number', value=0.05, per=None)
     """
     found = re.fullmatch(r"\s*([^=<>]+?)\s*(>=|<=|=)\s*([^=<>]+)", text)
     if not found:
@@ -187,7 +187,7 @@ def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Wish:
         )
     if kind in ("max", "min", "micrograph") and quantity in QUANTITIES and QUANTITIES[quantity].of_plane is None:
         raise UserError(f"target {text!r}: a micrograph has no {quantity} in 3D; give a number, or a change as +20%")
-    return Wish(quantity, phase, axis, relation, kind, value, per)  # pyright: ignore[reportArgumentType]
+    return TargetSpec(quantity, phase, axis, relation, kind, value, per)  # pyright: ignore[reportArgumentType]
 
 
 def _phase(text: str, word: str, phases: int, names: Sequence[str]) -> int:

@@ -23,7 +23,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.types import ArrayLike
 
 SMALL = 2**26  # bytes that any file may promise
-MOST_COMPRESSED = 2000  # bytes of an array for each byte of its file; deflate reaches 1032, segmented volumes about 100
+MAX_COMPRESSION = 2000  # bytes of an array for each byte of its file; deflate reaches 1032, segmented volumes about 100
 _SEAL = "sha256"
 _LEFTOVER = re.compile(r"\.(?P<stem>.+)\.(?P<process>\d+)\.(?P<kind>part|old)(?P<suffix>\.\w+)?")
 
@@ -242,7 +242,7 @@ def check_promise(path: Path, factors: list[int] | tuple[int, ...], there: int) 
         if int(factor) < 0:
             raise UserError(f"{path} is damaged: it says that its array has a negative edge")
         promised *= int(factor)
-    if promised > SMALL + MOST_COMPRESSED * there:
+    if promised > SMALL + MAX_COMPRESSION * there:
         raise UserError(
             f"{path} is damaged or empty: it says that it holds {promised:.3g} bytes, and has {there}; copy or export "
             "it again"

@@ -9,64 +9,71 @@
 Progress goes to a function `progress(stage, done, total, note)`; without one, nothing is printed.
 """
 
-from jaxmicro.guidance import Target
+from jaxmicro.evaluate import directions
+from jaxmicro.guidance import CURVES, PER_LENGTH, QUANTITIES, DistillationConfig, LengthUnit, Target, TargetSpec
 from jaxmicro.io import read, read_images, write
-from jaxmicro.pipeline.design import Design, Effect, design, held_in_design
+from jaxmicro.models import PriorConfig
+from jaxmicro.pipeline.design import Design, Effect, design
+from jaxmicro.pipeline.design_constraints import constrained_in_design
+from jaxmicro.pipeline.evaluate import evaluate
 from jaxmicro.pipeline.feasibility import check_feasible
-from jaxmicro.pipeline.numbers import check_r_max, evaluate, measure
+from jaxmicro.pipeline.fitting import (
+    AUTOENCODER,
+    AUTOENCODER_FINE_TUNING,
+    FINE_TUNING,
+    FROM_SCRATCH,
+    train_on,
+)
+from jaxmicro.pipeline.measure import check_r_max, measure
 from jaxmicro.pipeline.pooling import pooled, pooled_numbers
-from jaxmicro.pipeline.prior import (
-    Material,
-    Prior,
-    Progress,
+from jaxmicro.pipeline.prior import Material, Prior, with_statistics
+from jaxmicro.pipeline.prior_files import (
     bundled,
     bundled_micrograph,
     general_prior,
     load_prior,
     prior_path,
-    remember_statistics,
     save_prior,
 )
-from jaxmicro.pipeline.targets import crop_numbers, miss, read_targets, scale_of
-from jaxmicro.pipeline.training import (
-    AUTOENCODER,
-    AUTOENCODER_FINE_TUNING,
-    FINE_TUNING,
-    FROM_SCRATCH,
-    check_training,
-    directions,
-    sample_images,
-    train,
-    train_on,
-)
+from jaxmicro.pipeline.progress import Progress
+from jaxmicro.pipeline.reconstruct import reconstruct
+from jaxmicro.pipeline.sampling import default_sampling, sample_images, sampling_config
+from jaxmicro.pipeline.target_statistics import constrained_statistics, scattered_fractions, target_fractions
+from jaxmicro.pipeline.targets import crop_numbers, length_unit_of, read_targets, residual
+from jaxmicro.pipeline.train import check_training, train
 from jaxmicro.pipeline.transport import TransportField, diffusivities, transport
 from jaxmicro.pipeline.tuning import tune_correlation
-from jaxmicro.pipeline.volumes import (
-    default_sampling,
-    held_fractions,
-    held_statistics,
-    reconstruct,
-    sampling_config,
-    scattered_fractions,
-)
+from jaxmicro.reconstruct import SamplingConfig
+from jaxmicro.train import TrainConfig
 
 __all__ = [
     "AUTOENCODER",
     "AUTOENCODER_FINE_TUNING",
+    "CURVES",
     "FINE_TUNING",
     "FROM_SCRATCH",
+    "PER_LENGTH",
+    "QUANTITIES",
     "Design",
+    "DistillationConfig",
     "Effect",
+    "LengthUnit",
     "Material",
     "Prior",
+    "PriorConfig",
     "Progress",
+    "SamplingConfig",
     "Target",
+    "TargetSpec",
+    "TrainConfig",
     "TransportField",
     "bundled",
     "bundled_micrograph",
     "check_feasible",
     "check_r_max",
     "check_training",
+    "constrained_in_design",
+    "constrained_statistics",
     "crop_numbers",
     "default_sampling",
     "design",
@@ -74,12 +81,9 @@ __all__ = [
     "directions",
     "evaluate",
     "general_prior",
-    "held_fractions",
-    "held_in_design",
-    "held_statistics",
+    "length_unit_of",
     "load_prior",
     "measure",
-    "miss",
     "pooled",
     "pooled_numbers",
     "prior_path",
@@ -87,15 +91,16 @@ __all__ = [
     "read_images",
     "read_targets",
     "reconstruct",
-    "remember_statistics",
+    "residual",
     "sample_images",
     "sampling_config",
     "save_prior",
-    "scale_of",
     "scattered_fractions",
+    "target_fractions",
     "train",
     "train_on",
     "transport",
     "tune_correlation",
+    "with_statistics",
     "write",
 ]

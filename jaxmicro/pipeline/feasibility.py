@@ -8,15 +8,15 @@ import numpy as np
 
 from jaxmicro.descriptors import radial_lags
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import CURVES, Scale, Target, Wish
+from jaxmicro.guidance import CURVES, LengthUnit, Target, TargetSpec
 from jaxmicro.pipeline.prior import Prior
 
 Method = Literal["guided", "sds"]
 RELEASABLE = ("two_point",)  # what is held and can be given up; fractions are given up by targets for them
 # How far volumes with held S2 may be from the interface that its slope says, relative; without a target they are 3 %
 # (64^3) to 7 % (32^3) off it, and a target draws them farther only as far as it draws S2 away, too
-HELD_WITHIN = 0.1
-INTERFACE = ("surface_area", "relative_surface_area")  # what the slopes of S2 and lineal path at 0 fix
+AREA_TOLERANCE = 0.1
+AREA_QUANTITIES = ("surface_area", "relative_surface_area")  # what the slopes of S2 and lineal path at 0 fix
 
 
 class Interval(NamedTuple):
@@ -31,47 +31,47 @@ class Interval(NamedTuple):
 
 
 def check_feasible(
-    targets: Sequence[Target | Wish],
+    targets: Sequence[Target | TargetSpec],
     fractions: Sequence[float] | None,
     *,
     phases: int | None = None,
-    scale: Scale = Scale(),  # noqa: B008  # frozen
+    unit: LengthUnit = LengthUnit(),  # noqa: B008  # frozen
 ) -> None:
     """Refuses targets that no medium has, alone or together.
 
     Args:
         fractions: volume fractions that are held where no target says otherwise; None: free.
         phases: of the medium, if it is known.
-        scale: unit of lengths in what is said.
+        unit: unit of lengths in what is said.
     Raises:
         UserError: with the bound that is violated, or the targets that exclude each other.
     """
     numbers = [t for t in targets if isinstance(t, Target)]
     # of an unknown number of phases there is one more than was named
     count = phases or (len(fractions) if fractions is not None else 2 + max((t.phase for t in numbers), default=0))
-    fill = _fractions_left(numbers, fractions, count, scale)
-    _one_value_for_one_number(numbers, fill, scale)
+    fill = _fractions_left(numbers, fractions, count, unit)
+    _one_value_for_one_number(numbers, fill, unit)
     for target in numbers:
-        _within_bounds(target, fill[target.phase], scale)
-    _mean_and_axes(numbers, fill, scale)
-    _interfaces_together(numbers, count, scale)
+        _within_bounds(target, fill[target.phase], unit)
+    _mean_and_axes(numbers, fill, unit)
+    _interfaces_together(numbers, count, unit)
 
 
 def _fractions_left(
-    targets: Sequence[Target], fractions: Sequence[float] | None, phases: int, scale: Scale
+    targets: Sequence[Target], fractions: Sequence[float] | None, phases: int, unit: LengthUnit
 ) -> list[Interval]:
     """What volume fractions can be: what is held, or where nothing is, what the targets leave."""
     if fractions is not None:
-        wanted = wanted_fractions(targets, fractions, scale=scale)
+        wanted = fractions_for_targets(targets, fractions, unit=unit)
         assert wanted is not None
         return [Interval(phi, phi) for phi in wanted]
-    low, high = _asked_fractions(targets, phases, scale)
+    low, high = _asked_fractions(targets, phases, unit)
     return [
         Interval(max(low[p], 1 - (high.sum() - high[p])), min(high[p], 1 - (low.sum() - low[p]))) for p in range(phases)
     ]
 
 
-def _one_value_for_one_number(targets: Sequence[Target], fill: Sequence[Interval], scale: Scale) -> None:
+def _one_value_for_one_number(targets: Sequence[Target], fill: Sequence[Interval], unit: LengthUnit) -> None:
     """Targets for one number, with tortuosity factors as diffusivities, D = phi / tau."""
     for i, a in enumerate(targets):
         for b in targets[i + 1 :]:
@@ -80,12 +80,10 @@ def _one_value_for_one_number(targets: Sequence[Target], fill: Sequence[Interval
                 law = "" if a.quantity == b.quantity else (
                     f", for tortuosity factor times diffusivity is the volume fraction ({_span(fill[a.phase])})"
                 )  # fmt: skip
-                raise UserError(
-                    f"targets {scale.text(a)} and {scale.text(b)} contradict each other{law}; leave one out"
-                )
+                raise UserError(f"targets {unit.text(a)} and {unit.text(b)} contradict each other{law}; leave one out")
 
 
-def _within_bounds(target: Target, fill: Interval, scale: Scale) -> None:
+def _within_bounds(target: Target, fill: Interval, unit: LengthUnit) -> None:
     """The bounds of Wiener, and of Hashin and Shtrikman, for a phase that fills at most so much."""
     phi = fill.high
     if target.quantity == "tortuosity" and target.relation != ">=":
@@ -93,18 +91,17 @@ def _within_bounds(target: Target, fill: Interval, scale: Scale) -> None:
         lowest, name = (1.0, "Wiener") if target.axis is not None else ((3 - phi) / 2, "Hashin-Shtrikman")
         if target.value < lowest:
             raise UserError(
-                f"target {scale.text(target)} is below the {name} bound {lowest:.4g} of tortuosity factors; "
-                "ask for more"
+                f"target {unit.text(target)} is below the {name} bound {lowest:.4g} of tortuosity factors; ask for more"
             )
     if target.relation == "<=" or math.isnan(target.value):
         return
     if target.quantity == "relative_surface_area" and target.value > 0.5:
-        raise UserError(f"target {scale.text(target)}: the share of one phase in the interface is at most 0.5")
+        raise UserError(f"target {unit.text(target)}: the share of one phase in the interface is at most 0.5")
     if "diffusivity" in target.quantity:
         bound, name = _largest_diffusivity(target, phi)
         if target.value > bound:
             raise UserError(
-                f"target {scale.text(target)} is above the {name} bound {bound:.4g} of a phase that fills {phi:.4g} "
+                f"target {unit.text(target)} is above the {name} bound {bound:.4g} of a phase that fills {phi:.4g} "
                 f"of the volume; ask for less, or for more of the phase: volume_fraction.{target.phase}=..."
             )
 
@@ -117,7 +114,7 @@ def _largest_diffusivity(target: Target, phi: float) -> tuple[float, str]:
     return phi, "Wiener"
 
 
-def _mean_and_axes(targets: Sequence[Target], fill: Sequence[Interval], scale: Scale) -> None:
+def _mean_and_axes(targets: Sequence[Target], fill: Sequence[Interval], unit: LengthUnit) -> None:
     """The mean over the axes is asked for, and the axes are, too."""
     for phase in {t.phase for t in targets if t.quantity in ("diffusivity", "tortuosity")}:
         of_phase = [t for t in targets if t.phase == phase and t.quantity in ("diffusivity", "tortuosity")]
@@ -130,44 +127,44 @@ def _mean_and_axes(targets: Sequence[Target], fill: Sequence[Interval], scale: S
         high = sum(min(bounds.high, fill[phase].high) for bounds in each) / 3  # Wiener, where nothing else is said
         if not _interval(mean, fill[phase], slack=True).met(low, high):
             raise UserError(
-                f"targets {_listed([*mean, *(t for some in along for t in some)], scale)} contradict each other: those "
+                f"targets {_listed([*mean, *(t for some in along for t in some)], unit)} contradict each other: those "
                 f"along axes make a mean diffusivity of {_span(Interval(low, high))}; leave one out"
             )
 
 
-def _interfaces_together(targets: Sequence[Target], phases: int, scale: Scale) -> None:
+def _interfaces_together(targets: Sequence[Target], phases: int, unit: LengthUnit) -> None:
     """Each interface belongs to two phases: none has more than all others together, and shares sum to 1."""
-    asked = {q: [t for t in targets if t.quantity == q] for q in INTERFACE}
+    asked = {q: [t for t in targets if t.quantity == q] for q in AREA_QUANTITIES}
     area = [_number_interval([t for t in asked["surface_area"] if t.phase == p]) for p in range(phases)]
     for p in range(phases):
         others = sum(area[q].high for q in range(phases) if q != p)
         if area[p].low > others:
             raise UserError(
-                f"targets {_listed(asked['surface_area'], scale)} contradict each other: each interface of phase {p} "
+                f"targets {_listed(asked['surface_area'], unit)} contradict each other: each interface of phase {p} "
                 "is one of another phase, too, so that it cannot have more than the others together; leave one out"
             )
     share = [_number_interval([t for t in asked["relative_surface_area"] if t.phase == p]) for p in range(phases)]
     if sum(s.low for s in share) > 1 or sum(min(s.high, 0.5) for s in share) < 1:
         raise UserError(
-            f"targets {_listed(asked['relative_surface_area'], scale)} contradict each other: the shares of all phases "
+            f"targets {_listed(asked['relative_surface_area'], unit)} contradict each other: the shares of all phases "
             "in the interface sum to 1; leave one out"
         )
 
 
 def check_held(
-    wishes: Sequence[Target | Wish],
+    specs: Sequence[Target | TargetSpec],
     prior: Prior,
     fractions: Sequence[float] | None,
     *,
     method: Method,
     release: Sequence[str] = (),
-    scale: Scale = Scale(),  # noqa: B008  # frozen
+    unit: LengthUnit = LengthUnit(),  # noqa: B008  # frozen
     periodic: bool = True,
 ) -> None:
     """Refuses targets for the interface that contradict the S2 or lineal path that a design holds or is asked for.
 
     Args:
-        wishes: of which a change is one of what a reconstruction has, whose S2 is the micrograph's.
+        specs: of which a change is one of what a reconstruction has, whose S2 is the micrograph's.
         fractions: volume fractions that will be held; None: free.
         release: what is not held.
         periodic: whether the volumes are.
@@ -177,7 +174,7 @@ def check_held(
     unknown = [name for name in release if name not in RELEASABLE]
     if unknown:
         raise UserError(f"{unknown[0]!r} cannot be released; what is held and can be is {', '.join(RELEASABLE)}")
-    curves = [w for w in wishes if w.quantity in CURVES]
+    curves = [w for w in specs if w.quantity in CURVES]
     both = [c for c in curves if c.quantity in release]
     if both:
         raise UserError(f"{both[0].name}=micrograph asks for what --release {both[0].quantity} gives up; leave one out")
@@ -186,25 +183,25 @@ def check_held(
         return
     held = False  # S2: while sampling, or of periodic volumes while their interfaces are moved
     if method == "guided" and "two_point" not in release and prior.material is not None:
-        held = bool(prior.material.held_covariance) or (periodic and prior.material.wanted_segments is not None)
-    for wish in (w for w in wishes if w.quantity in INTERFACE):
+        held = bool(prior.material.held_covariance) or (periodic and prior.material.target_lineal_path is not None)
+    for spec in (w for w in specs if w.quantity in AREA_QUANTITIES):
         # a share of the interface is fixed where that of all phases is
-        kept = next((c for c in curves if c.phase == wish.phase), None)
-        if wish.quantity == "relative_surface_area" and {c.phase for c in curves} != set(range(prior.config.phases)):
+        kept = next((c for c in curves if c.phase == spec.phase), None)
+        if spec.quantity == "relative_surface_area" and {c.phase for c in curves} != set(range(prior.config.phases)):
             kept = None
         if kept is None and not held:
             continue
-        fixed = area[wish.phase] if wish.quantity == "surface_area" else area[wish.phase] / area.sum()
-        factor = float(wish.value / (fixed if isinstance(wish, Target) else growth[wish.phase]))
-        reach = Interval(1 - HELD_WITHIN, 1 + HELD_WITHIN)
-        wanted = Interval(0.0 if wish.relation == "<=" else factor, math.inf if wish.relation == ">=" else factor)
+        fixed = area[spec.phase] if spec.quantity == "surface_area" else area[spec.phase] / area.sum()
+        factor = float(spec.value / (fixed if isinstance(spec, Target) else growth[spec.phase]))
+        reach = Interval(1 - AREA_TOLERANCE, 1 + AREA_TOLERANCE)
+        wanted = Interval(0.0 if spec.relation == "<=" else factor, math.inf if spec.relation == ">=" else factor)
         if not reach.met(*wanted):
-            low, high = (scale.told(wish.quantity, bound * fixed) for bound in reach)
-            asked = scale.text(wish) if isinstance(wish, Target) else str(wish)
+            low, high = (unit.formatted(spec.quantity, bound * fixed) for bound in reach)
+            asked = unit.text(spec) if isinstance(spec, Target) else str(spec)
             curve = "S2" if kept is None or kept.quantity == "two_point" else "the lineal path"
             reason = (
-                f"{curve} fixes the interface by its slope at 0, for phase {wish.phase} to {wish.quantity} = "
-                f"{scale.told(wish.quantity, fixed)}"
+                f"{curve} fixes the interface by its slope at 0, for phase {spec.phase} to {spec.quantity} = "
+                f"{unit.formatted(spec.quantity, fixed)}"
             )
             if kept is not None:
                 raise UserError(
@@ -225,20 +222,20 @@ def interface_of_curves(prior: Prior, fractions: Sequence[float] | None) -> tupl
     covariance held grows as the variance of the phase.
     """
     material = prior.material
-    if material is None or material.wanted_covariance is None or fractions is None:
+    if material is None or material.target_covariance is None or fractions is None:
         return None, np.ones(prior.config.phases)
     own, now = np.asarray(material.volume_fractions), np.asarray(fractions)
     growth = now * (1 - now) / (own * (1 - own))
-    covariance = np.asarray(material.wanted_covariance)
+    covariance = np.asarray(material.target_covariance)
     first = radial_lags((1 << 16,) * 2, r_max=1, periodic=True)[1]
     return growth * 4 * (covariance[:, 0] - covariance[:, 1]) / first, growth
 
 
-def wanted_fractions(
+def fractions_for_targets(
     targets: Sequence[Target],
     fractions: Sequence[float] | None,
     *,
-    scale: Scale = Scale(),  # noqa: B008  # frozen
+    unit: LengthUnit = LengthUnit(),  # noqa: B008  # frozen
 ) -> tuple[float, ...] | None:
     """The volume fractions to hold: within what targets ask for, as they were for phases whose curves are targets, else
     in proportion to what they were.
@@ -251,14 +248,14 @@ def wanted_fractions(
         if asked:
             raise UserError("a general prior holds no volume fractions; train it on a micrograph to ask for others")
         return None
-    low, high = _asked_fractions(targets, len(fractions), scale)
+    low, high = _asked_fractions(targets, len(fractions), unit)
     curves = [target for target in targets if target.quantity in CURVES]
     for curve in curves:
         low[curve.phase] = max(low[curve.phase], fractions[curve.phase])
         high[curve.phase] = min(high[curve.phase], fractions[curve.phase])
     if low.sum() > 1 + 1e-6 or high.sum() < 1 - 1e-6 or np.any(low > high + 1e-6):
         kept = " and ".join(f"{curve.name}=micrograph" for curve in curves)
-        raise UserError(f"{kept} and {_listed(asked, scale)} exclude each other: a curve belongs to the fraction that "
+        raise UserError(f"{kept} and {_listed(asked, unit)} exclude each other: a curve belongs to the fraction that "
                         "its phase has in the micrograph; leave one out")  # fmt: skip
     base, scales = np.asarray(fractions), np.array([0.0, 1 / min(fractions)])
     for _ in range(60):  # the common factor at which the fractions, cut at their bounds, sum to 1
@@ -267,7 +264,7 @@ def wanted_fractions(
     return tuple(np.clip(scales.mean() * base, low, high).tolist())
 
 
-def _asked_fractions(targets: Sequence[Target], phases: int, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+def _asked_fractions(targets: Sequence[Target], phases: int, unit: LengthUnit) -> tuple[np.ndarray, np.ndarray]:
     """Least and largest fraction of each phase that targets leave.
 
     Raises:
@@ -285,7 +282,7 @@ def _asked_fractions(targets: Sequence[Target], phases: int, scale: Scale) -> tu
         hint = "" if above is None else "; a share is at most 1"
         if above is not None and 5 <= above <= 100:
             hint += f": write {above:g}% or {above / 100:g}"
-        raise UserError(f"no volume fractions of {phases} phases that sum to 1 meet {_listed(asked, scale)}{hint}")
+        raise UserError(f"no volume fractions of {phases} phases that sum to 1 meet {_listed(asked, unit)}{hint}")
     return low, high
 
 
@@ -320,5 +317,5 @@ def _span(interval: Interval) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _listed(targets: Sequence[Target], scale: Scale) -> str:
-    return " and ".join(scale.text(target) for target in targets)
+def _listed(targets: Sequence[Target], unit: LengthUnit) -> str:
+    return " and ".join(unit.text(target) for target in targets)

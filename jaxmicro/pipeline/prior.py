@@ -1,13 +1,10 @@
-"""Trained priors, and where they are kept."""
+"""A trained prior: its network, its parameters, and the statistics of its micrograph."""
 
 import dataclasses
 import functools
-import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,14 +15,10 @@ from jaxmicro import models
 from jaxmicro.devices import jit_network
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import mean_lineal_path, phase_covariance
-from jaxmicro.io import read
-from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
 from jaxmicro.models import PriorConfig
-from jaxmicro.reconstruct import expected_boundary_density, segment_lags
-from jaxmicro.types import Microstructure, check_fields
+from jaxmicro.reconstruct import dyadic_lags, expected_boundary_density
+from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit
-
-Progress = Callable[[str, int, int, str], None]  # stage, done, total, note
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Material:
     lineal_path: tuple[tuple[float, ...], ...] = ()  # L(r) of each phase, r in voxels; (): unknown
     # Covariance of each phase to hold while sampling in pixel space, with which finished volumes have the micrograph's
     held_covariance: tuple[tuple[float, ...], ...] = ()
-    held_lineal_path: tuple[tuple[float, ...], ...] = ()  # the same of L, at `reconstruct.segment_lags`
+    held_lineal_path: tuple[tuple[float, ...], ...] = ()  # the same of L, at `reconstruct.dyadic_lags`
 
     def __post_init__(self):
         phases, fractions = len(self.values), self.volume_fractions
@@ -61,7 +54,7 @@ class Material:
             _check_curves(name, getattr(self, name), phases)
 
     @property
-    def wanted_covariance(self) -> np.ndarray | None:
+    def target_covariance(self) -> np.ndarray | None:
         """S2(r) - phi^2 "p r" that volumes with the micrograph's fractions need to have its S2; None: unknown.
 
         Measured about the mean of the micrograph, phi (1 - phi) at r = 0. The covariance of the medium is larger, at
@@ -73,10 +66,10 @@ class Material:
         return of_medium - (of_medium[:, 0] - phi * (1 - phi))[:, None]
 
     @property
-    def wanted_segments(self) -> np.ndarray | None:
-        """L of each phase at `reconstruct.segment_lags`, "p k", that the micrograph has; None: unknown."""
+    def target_lineal_path(self) -> np.ndarray | None:
+        """L of each phase at `reconstruct.dyadic_lags`, "p k", that the micrograph has; None: unknown."""
         path = np.asarray(self.lineal_path)
-        return path[:, segment_lags(path.shape[1] - 1)] if self.lineal_path else None
+        return path[:, dyadic_lags(path.shape[1] - 1)] if self.lineal_path else None
 
 
 def _check_curves(name: str, curves: tuple, phases: int) -> None:
@@ -110,21 +103,12 @@ def material_of(micrograph: Microstructure, *more: Microstructure) -> Material:
     return Material(micrograph.values, shares, micrograph.voxel_size, micrograph.unit, source)
 
 
-def fingerprint(tree: Any) -> str:
-    """Hash of all arrays of a tree: tells whether unfinished work belongs to these parameters or this image."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        array = np.asarray(leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-    return digest.hexdigest()
-
-
 def roughness_levels(config: PriorConfig) -> jax.Array:
     """The log SNRs at which a prior remembers the roughness of its micrograph."""
     return jnp.linspace(*config.log_snr_range, 37)
 
 
-def remember_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.ndarray], *, seed: int = 0) -> Prior:
+def with_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.ndarray], *, seed: int = 0) -> Prior:
     """The prior with the statistics of its micrograph that sampling in 3D needs.
 
     The roughness steers the coupling of planes (in pixel space only: the planes of a latent volume have no phases
@@ -147,31 +131,10 @@ def remember_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.nda
     material = dataclasses.replace(
         prior.material,
         roughness=tuple(round(float(value), 6) for value in found),
-        covariance=tuple(rounded(row) for row in covariance),
-        lineal_path=rounded(lineal_path),
+        covariance=tuple(rounded_curves(row) for row in covariance),
+        lineal_path=rounded_curves(lineal_path),
     )
     return dataclasses.replace(prior, material=material)
-
-
-def untuned(prior: Prior) -> Prior:
-    """The prior with volumes held to what its micrograph has, if it knows that, not to what leads there."""
-    material = prior.material
-    if material is None or material.wanted_covariance is None or material.wanted_segments is None:
-        return prior
-    return holding(prior, material.wanted_covariance, material.wanted_segments)
-
-
-def holding(prior: Prior, covariance: np.ndarray, lineal_path: np.ndarray) -> Prior:
-    """The prior with volumes held to a covariance "p r" and a lineal path "p k"; of k = 0, the path is unknown."""
-    assert prior.material is not None
-    path = rounded(lineal_path) if lineal_path.size else ()
-    material = dataclasses.replace(prior.material, held_covariance=rounded(covariance), held_lineal_path=path)
-    return dataclasses.replace(prior, material=material)
-
-
-def rounded(curves: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    """Curves as a prior remembers them."""
-    return tuple(tuple(round(float(value), 7) for value in curve) for curve in curves)
 
 
 @functools.partial(jit_network, static_argnames="config")
@@ -180,102 +143,22 @@ def _roughness(params, crops, key, *, config: PriorConfig):
     return expected_boundary_density(model, crops, config.phases, roughness_levels(config), key=key)
 
 
-def bundled() -> dict[str, Path]:
-    """Names and files of the priors that come with jaxmicro."""
-    folder = Path(str(files("jaxmicro") / "weights"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+def without_tuning(prior: Prior) -> Prior:
+    """The prior with volumes held to what its micrograph has, if it knows that, not to what leads there."""
+    material = prior.material
+    if material is None or material.target_covariance is None or material.target_lineal_path is None:
+        return prior
+    return with_constraints(prior, material.target_covariance, material.target_lineal_path)
 
 
-def save_prior(path: Path | str, prior: Prior) -> None:
-    """Write a prior as one safetensors file with its configuration inside."""
-    config = {"prior": prior.config.to_dict(), "record": prior.record}
-    if prior.material is not None:
-        config["material"] = dataclasses.asdict(prior.material)
-    save_weights(Path(path), prior.params, config)
+def with_constraints(prior: Prior, covariance: np.ndarray, lineal_path: np.ndarray) -> Prior:
+    """The prior with volumes held to a covariance "p r" and a lineal path "p k"; of k = 0, the path is unknown."""
+    assert prior.material is not None
+    path = rounded_curves(lineal_path) if lineal_path.size else ()
+    material = dataclasses.replace(prior.material, held_covariance=rounded_curves(covariance), held_lineal_path=path)
+    return dataclasses.replace(prior, material=material)
 
 
-def load_prior(source: Path | str) -> Prior:
-    """A prior from a run folder of `train`, a .safetensors file, or the name of a bundled one.
-
-    Raises:
-        UserError: there is none, or the file is not a prior of jaxmicro.
-    """
-    path = prior_path(source)
-    params, config = load_weights(path)
-    try:
-        prior = PriorConfig.from_dict(config["prior"])
-        material = _material_from_dict(config["material"]) if config.get("material") else None
-        if material is not None and len(material.values) != prior.phases:
-            raise ValueError(f"its material has {len(material.values)} phases, its network {prior.phases}")
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UserError(f"{path} holds no prior of this version of jaxmicro ({error}); train it again") from None
-    record = config.get("record")
-    return Prior(prior, _checked_params(params, prior, path), material, record if isinstance(record, dict) else {})
-
-
-def general_prior(phases: int, space: str = "pixel") -> Prior | None:
-    """The bundled prior for media of this many phases, to fine-tune from; None if there is none."""
-    name = f"general_{phases}phase" + ("" if space == "pixel" else f"_{space}")
-    return load_prior(name) if name in bundled() else None
-
-
-def bundled_micrograph(prior: Prior) -> Microstructure | None:
-    """The micrograph that a bundled prior was trained on; None if it does not come with jaxmicro."""
-    if prior.material is None:
-        return None
-    assets = {path.name: path for path in Path(str(files("jaxmicro") / "assets")).iterdir() if path.is_file()}
-    path = assets.get(prior.material.source)  # the source may be any text: a path in it leads nowhere
-    if path is None:
-        return None
-    return read(path, voxel_size=prior.material.voxel_size, unit=prior.material.unit)
-
-
-def prior_path(source: Path | str) -> Path:
-    """The file of a prior: that of a run folder, the file itself, or the bundled one of this name."""
-    path = Path(source)
-    if path.is_dir():
-        weights = path / "weights.safetensors"
-        if not weights.is_file():
-            raise UserError(
-                f"{path} holds no trained prior (weights.safetensors); if its training was interrupted, repeat its "
-                f"command with --out {path} --resume"
-            )
-        return weights
-    if path.is_file() and path.suffix.lower() in (".png", ".tif", ".tiff", ".npy", ".npz", ".vti"):
-        raise UserError(f"{path} is an image or a volume, not a trained prior; train one on it first: jaxmicro train")
-    if path.is_file():
-        return path
-    if str(source) in bundled():
-        return bundled()[str(source)]
-    names = ", ".join(bundled()) or "none"
-    raise UserError(
-        f"no prior {str(source)!r}: it is no run folder of 'jaxmicro train', no .safetensors file and no bundled prior "
-        f"(these are: {names})"
-    )
-
-
-def _material_from_dict(data: dict) -> Material:
-    lists: dict[str, Any] = {name: tuple(data.get(name, ())) for name in ("values", "volume_fractions", "roughness")}
-    lists["covariance"] = tuple(tuple(tuple(curve) for curve in row) for row in data.get("covariance", ()))
-    for name in ("lineal_path", "held_covariance", "held_lineal_path"):
-        lists[name] = tuple(tuple(curve) for curve in data.get(name, ()))
-    known = {field.name for field in dataclasses.fields(Material)}
-    material = Material(**{name: value for name, value in {**data, **lists}.items() if name in known})
-    check_fields(material)
-    return material
-
-
-def _checked_params(params: Any, config: PriorConfig, path: Path) -> Any:
-    """The parameters, if they are those of this network."""
-    check_weights(params, _shapes(config), source=path)
-    if other := {str(leaf.dtype) for leaf in jax.tree.leaves(params)} - {"float32"}:
-        raise UserError(f"{path} is damaged: it has weights of type {' and '.join(other)}, expected float32")
-    if config.vae is not None and not (params["latent"]["std"] > 0).all():
-        raise UserError(f"{path} is damaged: the standard deviation of a channel of its code is not positive")
-    return jax.tree.map(jnp.asarray, params)
-
-
-@functools.lru_cache(maxsize=8)
-def _shapes(config: PriorConfig) -> Any:
-    """Names and shapes of the parameters of a network."""
-    return jax.eval_shape(lambda: models.init(config, jax.random.key(0)))
+def rounded_curves(curves: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """Curves as a prior remembers them."""
+    return tuple(tuple(round(float(value), 7) for value in curve) for curve in curves)

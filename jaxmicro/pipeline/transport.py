@@ -11,8 +11,8 @@ import numpy as np
 from jaxmicro import descriptors, evaluate, physics
 from jaxmicro.descriptors import winding
 from jaxmicro.evaluate.rounding import mean_and_spread
-from jaxmicro.guidance import exact
-from jaxmicro.pipeline.prior import Progress
+from jaxmicro.guidance import exact_value
+from jaxmicro.pipeline.progress import Progress
 from jaxmicro.types import Microstructure
 
 SCHEMES = ("finite_volume", "q1")
@@ -121,7 +121,7 @@ def diffusivities(
         """By grid, phase and axis."""
         found = np.zeros((len(grids), phases, 3))
         for grid, p, axis in np.ndindex(found.shape):
-            found[grid, p, axis] = exact("diffusivity", grids[grid], phases, p, axis, periodic=periodic)
+            found[grid, p, axis] = exact_value("diffusivity", grids[grid], phases, p, axis, periodic=periodic)
             if progress is not None:
                 progress("diffusivity", next(done), total, "")
         return found

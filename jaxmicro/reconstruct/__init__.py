@@ -2,33 +2,38 @@
 
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.correlation import match_covariance, plane_covariance
+from jaxmicro.reconstruct.interface_optimisation import optimise_interfaces
+from jaxmicro.reconstruct.lineal_path import dyadic_lags, dyadic_lineal_path
 from jaxmicro.reconstruct.multiplane import (
     Guide,
-    Held,
     SamplingConfig,
     SamplingState,
+    TargetStatistics,
     advance,
     init_state,
     labels_of,
     sampling_times,
 )
-from jaxmicro.reconstruct.polish import polish
+from jaxmicro.reconstruct.planes import sample_planes
+from jaxmicro.reconstruct.polyak import polyak_step
 from jaxmicro.reconstruct.refine import decode_volume, interpolate, labels_of_fractions, refine
 from jaxmicro.reconstruct.roughness import boundary_density, expected_boundary_density
-from jaxmicro.reconstruct.segments import Weights, match_lineal_path, segment_lags, segments_inside, statistics_misfit
+from jaxmicro.reconstruct.statistics_misfit import MisfitWeights, match_lineal_path, statistics_misfit
 from jaxmicro.reconstruct.tiles import blend_weights, evidence_tiled, tile_starts
 
 __all__ = [
     "Guide",
-    "Held",
+    "MisfitWeights",
     "SamplingConfig",
     "SamplingState",
-    "Weights",
+    "TargetStatistics",
     "advance",
     "blend_weights",
     "boundary_density",
     "calibrate_fractions",
     "decode_volume",
+    "dyadic_lags",
+    "dyadic_lineal_path",
     "evidence_tiled",
     "expected_boundary_density",
     "init_state",
@@ -37,12 +42,12 @@ __all__ = [
     "labels_of_fractions",
     "match_covariance",
     "match_lineal_path",
+    "optimise_interfaces",
     "plane_covariance",
-    "polish",
+    "polyak_step",
     "refine",
+    "sample_planes",
     "sampling_times",
-    "segment_lags",
-    "segments_inside",
     "statistics_misfit",
     "tile_starts",
 ]

@@ -16,8 +16,8 @@ from jaxtyping import Array, Float
 
 from jaxmicro.diffusion import alpha, sigma
 
-STRONGEST = 1.25  # largest factor by which an amplitude is changed at once; its inverse is the smallest
-FLOOR = 0.3  # of the mean spectrum: below, a spectrum is noise of the estimate
+MAX_GAIN = 1.25  # largest factor by which an amplitude is changed at once; its inverse is the smallest
+SPECTRUM_FLOOR = 0.3  # of the mean spectrum: below, a spectrum is noise of the estimate
 
 
 def match_covariance(
@@ -46,8 +46,8 @@ def match_covariance(
     voxels_at = np.where(r == 0, 1, 4 * np.pi * r.astype(float) ** 2 + np.pi / 3)  # from r - 1/2 to r + 1/2
     to_spectrum = jnp.asarray(voxels_at * fade * np.sinc(np.outer(shells, r) / np.pi), x_t.dtype)
     found, change = measured @ to_spectrum.T, (wanted - measured) @ to_spectrum.T
-    ratio = 1 + change / jnp.maximum(found, FLOOR * jnp.mean(found, axis=-1, keepdims=True))
-    gain = jnp.clip(jnp.sqrt(jnp.maximum(ratio, 0.0)), 1 / STRONGEST, STRONGEST)
+    ratio = 1 + change / jnp.maximum(found, SPECTRUM_FLOOR * jnp.mean(found, axis=-1, keepdims=True))
+    gain = jnp.clip(jnp.sqrt(jnp.maximum(ratio, 0.0)), 1 / MAX_GAIN, MAX_GAIN)
     place = np.clip(_wave_numbers(shape) / shells[1], 0, len(shells) - 1.001)
     low, part = place.astype(int), jnp.asarray(place % 1, x_t.dtype)[..., None]
     at_waves = (1 - part) * gain.T[low] + part * gain.T[low + 1]

@@ -5,7 +5,7 @@ i mod 3 ("alternate") or to all three ("average") from log SNR t to s. What the 
 two evaluations before is remembered and joins with weight `couple`: every voxel is denoised from its three planes at
 the cost of one. Where the roughness of the micrograph's planes is known, the weight is steered by it (roughness.py),
 where its two-point correlation is known, x_t is held to it (correlation.py), and where its lineal path is known, the
-predictions are (segments.py).
+predictions are (statistics_misfit.py).
 The harmonising evaluations of a time step (P-Micro3Diff Fig. 16) renoise from s back to t (eq. 21) and denoise again.
 `advance` runs any stretch of evaluations with the same program, so that long work can show progress, stop, and go on
 with the same result: the noise of evaluation i depends on (key, i) only.
@@ -35,13 +35,13 @@ from jaxmicro.phases import to_labels
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.correlation import match_covariance
 from jaxmicro.reconstruct.roughness import boundary_density
-from jaxmicro.reconstruct.segments import match_lineal_path
+from jaxmicro.reconstruct.statistics_misfit import match_lineal_path
 from jaxmicro.reconstruct.tiles import evidence_tiled
 
 Guide = Callable[[Float[Array, "z y x c"], Float[Array, ""]], Float[Array, "z y x c"]]
 """(x0_hat, log SNR) -> a prediction nearer to what is wanted."""
 
-MOST_EVALUATIONS = 10**6  # of the network, for one volume; the paper's has 1000
+MAX_EVALUATIONS = 10**6  # of the network, for one volume; the paper's has 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +82,10 @@ class SamplingConfig:
             raise ValueError(
                 f"steps is {self.steps} (at least 1), harmonise {self.harmonise} and refine {self.refine} (at least 0)"
             )
-        if self.steps * (self.harmonise + 1) > MOST_EVALUATIONS or self.refine > MOST_EVALUATIONS:
+        if self.steps * (self.harmonise + 1) > MAX_EVALUATIONS or self.refine > MAX_EVALUATIONS:
             raise ValueError(
                 f"steps {self.steps}, harmonise {self.harmonise} and refine {self.refine} make more than "
-                f"{MOST_EVALUATIONS} evaluations; ask for fewer"
+                f"{MAX_EVALUATIONS} evaluations; ask for fewer"
             )
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ValueError(f"shape is {self.shape}, expected three positive edges z y x")
@@ -120,13 +120,13 @@ class SamplingState(NamedTuple):
     evidence: Float[Array, "3 z y x c"]  # last evidence of the planes normal to each axis
 
 
-class Held(NamedTuple):
+class TargetStatistics(NamedTuple):
     """Statistics that a volume must have; what is None is left to the prior."""
 
     fractions: Float[Array, " c"] | None = None  # of each phase
     roughness: Float[Array, " t"] | None = None  # boundary density of single planes at each of `sampling_times`
     covariance: Float[Array, "c r"] | None = None  # S2 - phi^2 of each phase at r = 0, 1, ... voxels
-    lineal_path: Float[Array, "c k"] | None = None  # of each phase at `segment_lags`; NaN: left to the prior
+    lineal_path: Float[Array, "c k"] | None = None  # of each phase at `dyadic_lags`; NaN: left to the prior
 
 
 def init_state(config: SamplingConfig, channels: int, *, key: jax.Array) -> SamplingState:
@@ -143,7 +143,7 @@ def advance(
     *,
     config: SamplingConfig,
     key: jax.Array,
-    held: Held = Held(),  # noqa: B008  (immutable)
+    constraints: TargetStatistics = TargetStatistics(),  # noqa: B008  (immutable)
     guide: Guide | None = None,
 ) -> SamplingState:
     """Evaluations start..stop-1 of the reverse process (0..config.evaluations-1 in all), as one loop.
@@ -151,7 +151,7 @@ def advance(
     Args:
         model: the 2D prior.
         key: the volume's key; the same key gives the same volume, whatever the stretches.
-        held: statistics that the volume must have.
+        constraints: statistics that are imposed.
         guide: changes each prediction of the clean volume, say towards a wanted property.
     """
     times = sampling_times(config)
@@ -159,14 +159,14 @@ def advance(
     step_size = ddim_step if config.sampler == "ddim" else dpm_solver_step
     low, high = (edge * config.evaluations for edge in config.calibrate_range)
 
-    def look(evidence, x_t, log_snr, axis: int):
+    def observe(evidence, x_t, log_snr, axis: int):
         planes = take_planes(x_t, axis)
         new = evidence_tiled(
             model.evidence, planes, log_snr, tile=config.tile, overlap=config.overlap, batch=config.batch
         )
         return evidence.at[axis].set(put_planes(new, axis))
 
-    def steered(evidence, x_t, log_snr, axis, expected):
+    def coupling(evidence, x_t, log_snr, axis, expected):
         """More weight to the other planes where those of `axis` by themselves are rougher than expected."""
         density = boundary_density(model.combine(evidence[None], jnp.ones(1), x_t, log_snr))
         in_plane = (density.sum() - density[axis]) / 2
@@ -174,9 +174,9 @@ def advance(
         weight = jnp.clip(config.couple + config.steer_gain * error, 0.0, config.steer_max)
         return jnp.where(log_snr > config.steer_from, weight, config.couple)
 
-    def segments_held(x0_hat, path, log_snr):
+    def constrain_lineal_path(x0_hat, path, log_snr):
         kept = match_lineal_path(
-            x0_hat[config.middle], path, covariance=held.covariance, interface=log_snr > config.interface_from,
+            x0_hat[config.middle], path, covariance=constraints.covariance, interface=log_snr > config.interface_from,
             periodic=config.periodic,
         )  # fmt: skip
         return x0_hat.at[config.middle].set(kept)
@@ -191,41 +191,41 @@ def advance(
         if config.periodic:  # no voxel keeps its place at the seam
             shift = jax.random.randint(shift_key, (3,), 0, jnp.asarray(config.shape))
             x_t, x0_before, evidence = (jnp.roll(v, shift, axis=(-4, -3, -2)) for v in state)
-        if held.covariance is not None:
+        if constraints.covariance is not None:
             x_t = jax.lax.cond(
                 t < config.match_until,
-                lambda x, wanted=held.covariance: match_covariance(x, wanted, t, periodic=config.periodic),
+                lambda x, wanted=constraints.covariance: match_covariance(x, wanted, t, periodic=config.periodic),
                 lambda x: x,
                 x_t,
             )
         if config.mode == "average":
             for axis in range(3):
-                evidence = look(evidence, x_t, t, axis)
+                evidence = observe(evidence, x_t, t, axis)
             weights = jnp.full(3, (1 + 2 * config.couple) / 3)
         else:
-            looks = [lambda e, x, a=axis: look(e, x, t, a) for axis in range(3)]
-            evidence = jax.lax.switch(i % 3, looks, evidence, x_t)
+            observed = [lambda e, x, a=axis: observe(e, x, t, a) for axis in range(3)]
+            evidence = jax.lax.switch(i % 3, observed, evidence, x_t)
             couple = jnp.array(config.couple)
-            if held.roughness is not None:
-                couple = steered(evidence[i % 3], x_t, t, i % 3, held.roughness[level])
+            if constraints.roughness is not None:
+                couple = coupling(evidence[i % 3], x_t, t, i % 3, constraints.roughness[level])
             others = jnp.where(i < 3, 0.0, couple)  # in the first turns they have not been looked at
             weights = jnp.where(jnp.arange(3) == i % 3, 1.0, others)
         x0_hat = model.combine(evidence, weights, x_t, t)
         predicted = x0_hat
-        if held.lineal_path is not None:
+        if constraints.lineal_path is not None:
             x0_hat = jax.lax.cond(
                 (t > config.path_range[0]) & (t < config.path_range[1]),
-                lambda x, wanted=held.lineal_path: segments_held(x, wanted, t),
+                lambda x, wanted=constraints.lineal_path: constrain_lineal_path(x, wanted, t),
                 lambda x: x,
                 x0_hat,
             )
         if guide is not None:
             x0_hat = guide(x0_hat, t)
         x_t = x_t + alpha(t) * (x0_hat - predicted)  # the signal moves at once, the noise stays what it is
-        if held.fractions is not None:
+        if constraints.fractions is not None:
             x0_hat = jax.lax.cond(
                 (i >= low) & (i < high),
-                lambda x, wanted=held.fractions: calibrate_fractions(x, wanted, within=config.middle),
+                lambda x, wanted=constraints.fractions: calibrate_fractions(x, wanted, within=config.middle),
                 lambda x: x,
                 x0_hat,
             )

@@ -19,8 +19,8 @@ from jaxmicro.errors import UserError
 
 Params = Any  # a tree of float arrays
 Batch = Any  # a tree of arrays "n ..."
-MOST_STEPS = 10**8  # they are counted in 32 bits
-MOST_BATCH = 2**16  # crops: more fit no memory
+MAX_STEPS = 10**8  # they are counted in 32 bits
+MAX_BATCH = 2**16  # crops: more fit no memory
 Metrics = dict[str, Any]  # scalars
 Loss = Callable[[Params, Batch, jax.Array], tuple[Any, Metrics]]  # (params, batch, key) -> (scalar, metrics)
 
@@ -62,7 +62,7 @@ class TrainConfig:
                 raise UserError(f"{name} is {getattr(self, name)}, expected zero or more")
         if self.minutes is not None and not self.minutes > 0:
             raise UserError(f"minutes is {self.minutes}, expected a positive number or None")
-        for name, most in {"steps": MOST_STEPS, "batch": MOST_BATCH}.items():
+        for name, most in {"steps": MAX_STEPS, "batch": MAX_BATCH}.items():
             if getattr(self, name) > most:
                 raise UserError(f"{name} is {getattr(self, name)}, expected at most {most}")
 

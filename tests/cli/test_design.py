@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.test_clusters import two_periods
+from tests.descriptors.test_clusters import two_periods
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
@@ -18,15 +18,17 @@ from jaxmicro.cli.design import _effects_table, _line, _record, _table, _title
 from jaxmicro.cli.run_folder import to_json
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate, phase_covariance
-from jaxmicro.guidance import Scale, Target, exact, parse_target
+from jaxmicro.guidance import LengthUnit, Target, exact_value, parse_target
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
-from jaxmicro.pipeline.design import _next
-from jaxmicro.pipeline.feasibility import wanted_fractions
-from jaxmicro.pipeline.prior import material_of, untuned
-from jaxmicro.pipeline.targets import goals, miss
-from jaxmicro.pipeline.volumes import sampling_config, statistics_to_hold
-from jaxmicro.reconstruct import Held, SamplingConfig, plane_covariance
+from jaxmicro.pipeline.distillation import curve_misfit
+from jaxmicro.pipeline.feasibility import fractions_for_targets
+from jaxmicro.pipeline.prior import material_of, without_tuning
+from jaxmicro.pipeline.sampling import sampling_config
+from jaxmicro.pipeline.setpoints import next_setpoints, nominal_setpoints
+from jaxmicro.pipeline.target_statistics import target_statistics
+from jaxmicro.pipeline.targets import residual
+from jaxmicro.reconstruct import SamplingConfig, TargetStatistics, plane_covariance
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior
 
@@ -56,7 +58,7 @@ def prior(micrograph: Microstructure) -> Prior:
 def knows(micrograph: Microstructure) -> Prior:
     """An untrained network that knows all curves of the micrograph."""
     tiny = dataclasses.replace(tiny_prior(), material=material_of(micrograph))
-    return untuned(pipeline.remember_statistics(tiny, micrograph.labels[None, :16, :16], [micrograph.labels]))
+    return without_tuning(pipeline.with_statistics(tiny, micrograph.labels[None, :16, :16], [micrograph.labels]))
 
 
 def made(prior: Prior, *targets: str, **options) -> pipeline.Design:
@@ -67,11 +69,13 @@ def test_a_diffusivity_is_brought_nearer_to_its_target_and_measured_exactly(prio
     found = made(prior, "diffusivity.1.y=+15%", rounds=3)
     (target,) = found.targets
     assert target.value == pytest.approx(1.15 * found.before[0])
-    assert found.achieved[0] == exact("diffusivity", found.volume.labels, 2, 1, 1, periodic=True)
+    assert found.achieved[0] == exact_value("diffusivity", found.volume.labels, 2, 1, 1, periodic=True)
     cut_elsewhere = np.roll(found.volume.labels, 5, axis=1)  # the medium has the number, not only this piece of it
-    assert exact("diffusivity", cut_elsewhere, 2, 1, 1, periodic=True) == pytest.approx(found.achieved[0], rel=1e-5)
+    assert exact_value("diffusivity", cut_elsewhere, 2, 1, 1, periodic=True) == pytest.approx(
+        found.achieved[0], rel=1e-5
+    )
     between_faces = found.face_to_face(target)
-    assert between_faces is not None and between_faces[1] == exact("diffusivity", found.volume.labels, 2, 1, 1)
+    assert between_faces is not None and between_faces[1] == exact_value("diffusivity", found.volume.labels, 2, 1, 1)
     assert abs(target.deviation(found.achieved[0])) < 0.6 * 0.15
     assert found.volume.volume_fractions[0] == pytest.approx(0.5, abs=0.02)  # held
 
@@ -88,8 +92,8 @@ def test_a_correlation_asked_for_is_reported_as_its_error_rate(prior: Prior):
     first, the reconstruction. How much nearer volumes come is the next test's."""
     found = made(prior, "two_point.0=micrograph", rounds=3)
     assert found.achieved[0] <= found.before[0]
-    assert prior.material is not None and prior.material.wanted_covariance is not None
-    wanted = np.asarray(prior.material.wanted_covariance)[0, :9] + prior.material.volume_fractions[0] ** 2
+    assert prior.material is not None and prior.material.target_covariance is not None
+    wanted = np.asarray(prior.material.target_covariance)[0, :9] + prior.material.volume_fractions[0] ** 2
     labels = found.volume.labels
     own = plane_covariance(one_hot(jnp.asarray(labels), 2), r_max=8)[0] + np.mean(labels == 0) ** 2
     assert found.achieved[0] == pytest.approx(error_rate(np.asarray(own), wanted), rel=1e-3)
@@ -117,12 +121,12 @@ def test_interfaces_of_the_reconstruction_are_moved_to_a_diffusivity_and_its_sta
     else:  # noise has few throats to close: steered, and its interfaces moved after that
         found = made(knows, f"diffusivity.1.z={factor}", rounds=3)
     assert abs(found.targets[0].deviation(found.achieved[0])) <= 0.02
-    assert found.achieved[0] == exact("diffusivity", found.volume.labels, 2, 1, 0, periodic=True)
+    assert found.achieved[0] == exact_value("diffusivity", found.volume.labels, 2, 1, 0, periodic=True)
     assert found.volume.volume_fractions == pytest.approx(micrograph.volume_fractions, abs=2e-3)
-    assert knows.material is not None and knows.material.wanted_covariance is not None
+    assert knows.material is not None and knows.material.target_covariance is not None
     off = {
         kind: np.abs(plane_covariance(one_hot(jnp.asarray(volume.labels), 2), r_max=8)
-                     - knows.material.wanted_covariance[:, :9]).mean()
+                     - knows.material.target_covariance[:, :9]).mean()
         for kind, volume in (("before", found.reconstruction), ("after", found.volume))
     }  # fmt: skip
     assert off["after"] < off["before"]
@@ -133,7 +137,7 @@ def test_interfaces_are_moved_to_a_diffusivity_and_a_surface_area_at_once(knows:
     found = made(knows, "diffusivity.1.z=+10%", "surface_area.1=-5%", rounds=1, release=("two_point",))
     assert found.met and found.rounds == 1
     for target, achieved in zip(found.targets, found.achieved, strict=True):
-        own = exact(target.quantity, found.volume.labels, 2, 1, target.axis, periodic=target.periodic)
+        own = exact_value(target.quantity, found.volume.labels, 2, 1, target.axis, periodic=target.periodic)
         assert achieved == own and abs(target.deviation(own)) <= 0.02
     assert np.mean(found.volume.labels != found.reconstruction.labels) < 0.3  # of noise, half would differ
 
@@ -146,7 +150,7 @@ def test_lineal_path_and_correlation_are_brought_nearer_together(knows: Prior):
 def test_a_volume_without_targets_is_made_once_for_all_targets_and_after_an_interruption(
     knows: Prior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    module = importlib.import_module("jaxmicro.pipeline.design")
+    module = importlib.import_module("jaxmicro.pipeline.guided_sampling")
     first = made(knows, "diffusivity.1.z=+10%", rounds=1, keep=tmp_path / "kept")
     with monkeypatch.context() as patch:
         patch.setattr(module, "_sampled", lambda *_, **__: pytest.fail("sampled again"))
@@ -172,10 +176,10 @@ def test_each_section_gets_the_number_not_only_their_mean(knows: Prior):
 def test_distillation_brings_the_correlation_nearer(knows: Prior):
     found = made(knows, "two_point.1=micrograph", method="sds", rounds=2)
     without = made(knows, "volume_fraction.1=micrograph", method="sds", rounds=1)
-    assert knows.material is not None and knows.material.wanted_covariance is not None
+    assert knows.material is not None and knows.material.target_covariance is not None
     off = [
         np.abs(plane_covariance(one_hot(jnp.asarray(design.volume.labels), 2), r_max=8)[1]
-               - knows.material.wanted_covariance[1, :9]).mean()
+               - knows.material.target_covariance[1, :9]).mean()
         for design in (found, without)
     ]  # fmt: skip
     assert off[0] < off[1] / 2 and found.achieved[0] < found.before[0]
@@ -183,15 +187,14 @@ def test_distillation_brings_the_correlation_nearer(knows: Prior):
 
 def test_a_lineal_path_is_drawn_to_its_own_phase_only(knows: Prior):
     """The misfit of a distillation: each curve has the phases that were asked for."""
-    module = importlib.import_module("jaxmicro.pipeline.design")
     held = jax.tree.map(
-        lambda leaf: leaf[0], statistics_to_hold(knows, sampling_config(knows, shape=SHAPE), [(0.5, 0.5)])
+        lambda leaf: leaf[0], target_statistics(knows, sampling_config(knows, shape=SHAPE), [(0.5, 0.5)])
     )
     half = jnp.zeros((*SHAPE, 2)).at[:8, ..., 0].set(1.0).at[8:, ..., 1].set(1.0)  # fractions as wanted, curves not
 
     def off(*curves: tuple[str, int]) -> float:
         targets = [Target(quantity, phase, np.nan) for quantity, phase in curves]
-        return float(module._towards_curves(held, targets, SHAPE)(half))
+        return float(curve_misfit(held, targets, SHAPE)(half))
 
     both = off(("two_point", 0), ("lineal_path", 1))
     assert both == pytest.approx(off(("two_point", 0)) + off(("lineal_path", 1)), rel=1e-4)
@@ -206,7 +209,7 @@ def test_targets_that_moving_interfaces_would_not_serve_steer_the_sampling(
     sections = [np.std([np.moveaxis(v.labels, axis, 0).mean((1, 2)) for axis in range(3)])
                 for v in (found.reconstruction, found.volume)]  # fmt: skip
     assert sections[1] < 0.7 * sections[0]
-    module = importlib.import_module("jaxmicro.pipeline.design")
+    module = importlib.import_module("jaxmicro.pipeline.guided_sampling")
     inside, paths = module._sampled, []
 
     def watched(*arguments, targets, **options):
@@ -248,7 +251,7 @@ def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
 ):
     """The second design of the same shape and kind of targets, with other numbers, compiles nothing; and the steps
     between two reports of progress run under a guard against transfers."""
-    module = importlib.import_module("jaxmicro.pipeline.design")  # the package has the function of this name
+    module = importlib.import_module("jaxmicro.pipeline.guided_sampling")
     inside = module._sampled
 
     def guarded(params, state, key, held, aims, start, stop, **options):
@@ -274,38 +277,41 @@ def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
 
 
 def test_a_bound_is_kept_and_an_equal_number_may_be_off_by_its_tolerance():
-    assert miss(Target("diffusivity", 0, 0.1, relation=">="), 0.0985) > 1 >= miss(Target("diffusivity", 0, 0.1), 0.0985)
-    assert miss(Target("diffusivity", 0, 0.1, relation=">="), 0.5) == 0
-    assert goals([Target("diffusivity", 0, 0.1, relation="<="), Target("diffusivity", 0, 0.1)]) == pytest.approx(
-        [0.099, 0.1]
+    assert (
+        residual(Target("diffusivity", 0, 0.1, relation=">="), 0.0985)
+        > 1
+        >= residual(Target("diffusivity", 0, 0.1), 0.0985)
     )
+    assert residual(Target("diffusivity", 0, 0.1, relation=">="), 0.5) == 0
+    assert nominal_setpoints(
+        [Target("diffusivity", 0, 0.1, relation="<="), Target("diffusivity", 0, 0.1)]
+    ) == pytest.approx([0.099, 0.1])
 
 
 def test_a_curve_keeps_the_fraction_of_its_phase_and_the_others_give(knows: Prior):
     targets = [Target("lineal_path", 1, np.nan), Target("volume_fraction", 2, 0.4, relation=">=")]
-    assert wanted_fractions(targets, (0.3, 0.35, 0.35)) == pytest.approx((0.25, 0.35, 0.4))
+    assert fractions_for_targets(targets, (0.3, 0.35, 0.35)) == pytest.approx((0.25, 0.35, 0.4))
     with pytest.raises(UserError, match="exclude each other"):
-        wanted_fractions([*targets[:1], Target("volume_fraction", 1, 0.4)], (0.3, 0.35, 0.35))
+        fractions_for_targets([*targets[:1], Target("volume_fraction", 1, 0.4)], (0.3, 0.35, 0.35))
 
 
-def test_aims_move_by_what_was_missed_over_the_slope():
-    goals = np.array([1.0, 2.0])
-    targets = [Target("diffusivity", phase, value) for phase, value in enumerate(goals)]
-    first = (np.log(goals), np.log(goals * [0.9, 1.2]))
-    assert _next(targets, [first]) == pytest.approx(goals / [0.9, 1.2])
-    second = (
-        np.log(_next(targets, [first])),
-        np.log(goals * [0.95, 1.1]),
-    )  # half of what was hoped for: slope one half
-    expected = np.exp(second[0] + (np.log(goals) - second[1]) / np.clip(
+def test_setpoints_move_by_what_was_missed_over_the_slope():
+    nominal = np.array([1.0, 2.0])
+    targets = [Target("diffusivity", phase, value) for phase, value in enumerate(nominal)]
+    first = (np.log(nominal), np.log(nominal * [0.9, 1.2]))
+    assert next_setpoints(targets, [first]) == pytest.approx(nominal / [0.9, 1.2])
+    # half of what was hoped for: slope one half
+    second = (np.log(next_setpoints(targets, [first])), np.log(nominal * [0.95, 1.1]))
+    expected = np.exp(second[0] + (np.log(nominal) - second[1]) / np.clip(
         (second[1] - first[1]) / (second[0] - first[0]), 0.3, 1.5))  # fmt: skip
-    assert _next(targets, [first, second]) == pytest.approx(expected)
+    assert next_setpoints(targets, [first, second]) == pytest.approx(expected)
 
 
 def test_the_aim_of_a_bound_stays_on_its_side():
     bound = [Target("diffusivity", 0, 0.05, relation=">=")]
-    assert _next(bound, [(np.log([0.05]), np.log([0.1]))]) == pytest.approx([0.05 * 1.01])  # kept, not just missed
-    assert _next(bound, [(np.log([0.05]), np.log([0.04]))]) > 0.05
+    kept = next_setpoints(bound, [(np.log([0.05]), np.log([0.1]))])
+    assert kept == pytest.approx([0.05 * 1.01])  # kept, not just missed
+    assert next_setpoints(bound, [(np.log([0.05]), np.log([0.04]))]) > 0.05
 
 
 @pytest.mark.slow  # compiles programs of two more shapes
@@ -322,11 +328,11 @@ def test_volumes_that_are_not_periodic_or_no_cubes_are_designed_on_what_is_kept_
 
 def test_fractions_that_are_asked_for_leave_the_others_in_proportion():
     ask = [Target("volume_fraction", 0, 0.5)]
-    assert wanted_fractions(ask, (0.2, 0.2, 0.6)) == pytest.approx((0.5, 0.125, 0.375))
+    assert fractions_for_targets(ask, (0.2, 0.2, 0.6)) == pytest.approx((0.5, 0.125, 0.375))
     kept = [Target("volume_fraction", 0, 0.1, relation=">=")]
-    assert wanted_fractions(kept, (0.2, 0.2, 0.6)) == (0.2, 0.2, 0.6)
+    assert fractions_for_targets(kept, (0.2, 0.2, 0.6)) == (0.2, 0.2, 0.6)
     with pytest.raises(UserError, match="general prior"):
-        wanted_fractions(ask, None)
+        fractions_for_targets(ask, None)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +346,7 @@ def test_fractions_that_are_asked_for_leave_the_others_in_proportion():
 )
 def test_bounds_on_fractions_are_kept_together(base: tuple, targets: list, expected: tuple):
     asked = [Target("volume_fraction", phase, value, relation=relation) for phase, relation, value in targets]
-    assert wanted_fractions(asked, base) == pytest.approx(expected, abs=1e-6)
+    assert fractions_for_targets(asked, base) == pytest.approx(expected, abs=1e-6)
 
 
 def test_targets_relative_to_the_micrograph_are_numbers_of_its_crops(prior: Prior, micrograph: Microstructure):
@@ -397,7 +403,7 @@ def _side_effects_are_those_of_the_volumes(folder: Path, record: dict):
     for when, stem in (("before", "reconstruction"), ("after", "volume")):
         labels = pipeline.read(folder / f"{stem}_000.tif").labels
         assert effects["diffusivity.bright.y"][when] == pytest.approx(
-            exact("diffusivity", labels, 2, 1, 1, periodic=True)
+            exact_value("diffusivity", labels, 2, 1, 1, periodic=True)
         )
         assert effects["volume_fraction.dark"][when] == pytest.approx(np.mean(labels == 0))
     assert "diffusivity.bright.y" in (folder / "report.html").read_text()
@@ -408,14 +414,14 @@ def test_an_impossible_target_of_one_volume_is_one_line_and_the_others_are_made(
 ):
     """A change of what the first reconstruction does not have."""
     module = importlib.import_module("jaxmicro.pipeline.design")
-    after, reason = module._Work._after, "diffusivity.0 of the reconstruction is 0"
+    inside, reason = module._design_volume, "diffusivity.0 of the reconstruction is 0"
 
-    def of_some(self, wish, labels):
-        if self.number == 0:
+    def of_some(settings, number, *arguments):
+        if number == 0:
             raise UserError(reason)
-        return after(self, wish, labels)
+        return inside(settings, number, *arguments)
 
-    monkeypatch.setattr(module._Work, "_after", of_some)
+    monkeypatch.setattr(module, "_design_volume", of_some)
     run = ["design", work / "prior.safetensors", "--target", "diffusivity.0.z=+20%", "--volumes", 2, *DESIGN]
     run += ["--no-report", "--out", "d"]
     outcome = jaxmicro(*run)
@@ -425,7 +431,7 @@ def test_an_impossible_target_of_one_volume_is_one_line_and_the_others_are_made(
     records = json.loads((here / "d" / "designs.json").read_text())["designs"]
     assert [record["failure"] for record in records] == [reason, None]
     assert (here / "d" / "volume_001.tif").exists() and not (here / "d" / "volume_000.tif").exists()
-    monkeypatch.setattr(module._Work, "run", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(module, "_design_volume", lambda *_: pytest.fail("made again"))
     assert jaxmicro(*run, "--resume").code == 3
 
 
@@ -463,9 +469,9 @@ def test_a_missed_target_and_a_phase_that_stopped_conducting_are_called_so():
     assert [row[-1] for row in _effects_table([bounds, met])[1:]] == ["", "missed in 1 of 2"]
     assert _title([missed]).endswith("(wanted 0.2) MISSED") and "MISSED" not in _title([met])
     assert "MISSED in 1 of 2 volumes" in _title([met, missed])
-    wish = parse_target("diffusivity.solid.z=+20%", phases=2, names=names)
-    assert wish.text(names) == "diffusivity.solid.z=+20%" and str(wish) == "diffusivity.1.z=+20%"
-    assert Scale().text(target, names) == "diffusivity.solid.z=0.2"
+    spec = parse_target("diffusivity.solid.z=+20%", phases=2, names=names)
+    assert spec.text(names) == "diffusivity.solid.z=+20%" and str(spec) == "diffusivity.1.z=+20%"
+    assert LengthUnit().text(target, names) == "diffusivity.solid.z=0.2"
 
 
 EFFECT = ("surface_area", 0, None, 0.13, 0.195)
@@ -473,7 +479,7 @@ EFFECT = ("surface_area", 0, None, 0.13, 0.195)
 
 def test_rounds_that_come_no_nearer_promise_nothing(knows: Prior, monkeypatch: pytest.MonkeyPatch):
     module = importlib.import_module("jaxmicro.pipeline.design")
-    monkeypatch.setattr(module._Work, "_made", lambda self, start, reconstruction, *_: reconstruction)
+    monkeypatch.setattr(module, "_sample_round", lambda settings, number, start, reconstruction, *_: reconstruction)
     missed = {rounds: made(knows, "volume_fraction.1=0.55", rounds=rounds, each_slice=True) for rounds in (1, 3)}
     assert [found.met for found in missed.values()] == [False, False]
     assert missed[1].more_may_help  # nobody knows yet
@@ -483,13 +489,13 @@ def test_rounds_that_come_no_nearer_promise_nothing(knows: Prior, monkeypatch: p
 def test_what_is_released_is_not_held_while_sampling(knows: Prior, monkeypatch: pytest.MonkeyPatch):
     """The covariance, and the roughness of planes, which says how much interface there is as its slope does."""
     module = importlib.import_module("jaxmicro.pipeline.design")
-    held: list[Held] = []
+    held: list[TargetStatistics] = []
 
-    def watched(self, start, reconstruction, while_made, *_):
-        held.append(while_made)
+    def watched(settings, number, start, reconstruction, plan, *_):
+        held.append(plan.sampling)
         return reconstruction
 
-    monkeypatch.setattr(module._Work, "_made", watched)
+    monkeypatch.setattr(module, "_sample_round", watched)
     made(knows, "volume_fraction.1=0.5", rounds=1, each_slice=True)
     made(knows, "volume_fraction.1=0.5", rounds=1, each_slice=True, release=["two_point"])
     assert held[0].covariance is not None and held[0].roughness is not None
@@ -501,10 +507,10 @@ def test_a_record_has_the_number_of_the_periodic_medium_and_beside_it_that_betwe
     volume = Microstructure(thread, (0.0, 255.0), periodic=True)
     expected = 32**2 / (48 * 256)  # 32 of its 48 steps are along z: see tests/physics/test_homogenize.py
     target = Target("diffusivity", 1, expected, axis=0, periodic=True)
-    numbers = (exact("diffusivity", thread, 2, 1, 0, periodic=True),)
+    numbers = (exact_value("diffusivity", thread, 2, 1, 0, periodic=True),)
     found = pipeline.Design(volume, volume, (target,), numbers, numbers, 1)
     record = json.loads(to_json(_record(found, ())))
-    between_faces = exact("diffusivity", thread, 2, 1, 0)
+    between_faces = exact_value("diffusivity", thread, 2, 1, 0)
     assert found.met and numbers[0] == pytest.approx(expected, rel=1e-4) and abs(between_faces / expected - 1) > 0.05
     assert record["targets"][0]["face_to_face"] == {"before": between_faces, "achieved": between_faces}
     for text in (_table([record]), _title([record]), _line(0, record)):
@@ -514,7 +520,7 @@ def test_a_record_has_the_number_of_the_periodic_medium_and_beside_it_that_betwe
 def test_a_phase_that_conducts_nothing_has_an_infinite_tortuosity_in_table_title_and_picture():
     apart = Microstructure(np.indices(SHAPE)[0].astype(np.uint8) // 4 % 2, (0.0, 255.0))
     target = Target("tortuosity", 1, 2.0, axis=0)
-    numbers = (exact("tortuosity", apart.labels, 2, 1, 0),)
+    numbers = (exact_value("tortuosity", apart.labels, 2, 1, 0),)
     found = pipeline.Design(apart, apart, (target,), numbers, numbers, 1)
     record = json.loads(to_json(_record(found, ())))
     assert not found.met and "inf" in _table([record]) and "inf" in _title([record])

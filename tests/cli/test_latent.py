@@ -111,7 +111,7 @@ def test_a_latent_volume_ends_with_the_two_point_correlation_that_is_held(traine
     """That of the micrograph, from a network that has hardly learned anything."""
     prior, _ = trained
     assert prior.material is not None
-    covariance = prior.material.wanted_covariance
+    covariance = prior.material.target_covariance
     assert covariance is not None
 
     def off(prior: Prior) -> float:

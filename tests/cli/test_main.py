@@ -18,7 +18,7 @@ from jaxmicro.cli.measure import _directions
 from jaxmicro.cli.reconstruct import _left_to_network
 from jaxmicro.descriptors import crofton_surface_area
 from jaxmicro.evaluate.findings import _copies
-from jaxmicro.pipeline import volumes
+from jaxmicro.pipeline import sampling as sampling_of_volumes
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior
@@ -269,7 +269,9 @@ def test_statistics_that_an_untuned_prior_does_not_hold_are_named():
 
 
 def test_progress_says_why_it_counts_more_than_the_steps(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(volumes, "_sample", lambda *given: given[-1](0, 6) or np.zeros((1, 16, 16, 16), np.uint8))
+    monkeypatch.setattr(
+        sampling_of_volumes, "_sample", lambda *given: given[-1](0, 6) or np.zeros((1, 16, 16, 16), np.uint8)
+    )
     said = []
     sampling = SamplingConfig(steps=3, harmonise=1)
     pipeline.reconstruct(tiny_prior(), shape=(16,) * 3, sampling=sampling, progress=lambda *now: said.append(now))

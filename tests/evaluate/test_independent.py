@@ -20,12 +20,12 @@ from jaxmicro.evaluate.independent import free_numbers
 from jaxmicro.evaluate.overview import evidence, held_table, independent_table
 from jaxmicro.evaluate.statistics import image_covariance, image_statistics
 from jaxmicro.evaluate.windows import cluster_counts, contacts, cross_correlation, euler_densities, triple_points
-from jaxmicro.reconstruct import polish, segment_lags
+from jaxmicro.reconstruct import dyadic_lags, optimise_interfaces
 from jaxmicro.types import Microstructure
 
 HELD = ("volume_fraction", "two_point", "lineal_path", "surface_area")
 R_MAX = 16
-polished = jax.jit(polish)
+polished = jax.jit(optimise_interfaces)
 
 
 def structure(labels: np.ndarray, phases: int = 2, *, periodic: bool = False) -> Microstructure:
@@ -50,7 +50,7 @@ def impostor(micrograph: Microstructure) -> Microstructure:
     """The level set of a Gaussian field, its interfaces moved to the S2, lineal path and interface of the spheres."""
     phi = micrograph.volume_fractions[1]
     own = image_statistics(micrograph.labels, phases=2, r_max=R_MAX)
-    path = jnp.asarray(np.asarray(own.lineal_path)[0][:, segment_lags(R_MAX)])
+    path = jnp.asarray(np.asarray(own.lineal_path)[0][:, dyadic_lags(R_MAX)])
     covariance = image_covariance(micrograph.labels, phases=2, r_max=R_MAX)
     field = level_cut((32, 32, 32), fraction=phi, sigma=1.8, seed=5).astype(np.uint8)
     return structure(

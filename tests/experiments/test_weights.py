@@ -42,7 +42,7 @@ def test_a_model_is_tuned_again_without_training(tmp_path):
     pipeline.save_prior(tmp_path / "carbonate" / "weights.safetensors", replace(before, material=bare))
     main(["prior2", "carbonate", "--smoke", "--tune", "--out", str(tmp_path)])  # a general prior is passed over
     after = pipeline.load_prior(tmp_path / "carbonate")
-    assert pipeline.prior.fingerprint(after.params) == pipeline.prior.fingerprint(before.params)
+    assert pipeline.state.fingerprint(after.params) == pipeline.state.fingerprint(before.params)
     assert after.material.covariance == before.material.covariance
     assert len(after.material.held_lineal_path) == 2
     rows = {row["model"]: row for row in read_rows(tmp_path / "results.csv")}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmicro.diffusion import PlaneModel, alpha, pixel_codec, sigma
-from jaxmicro.guidance import DistillationConfig, Target, distill, measured, score_loss, total_loss
+from jaxmicro.guidance import DistillationConfig, Target, distill, score_loss, target_values, total_loss
 from jaxmicro.phases import one_hot
 from tests.media import level_cut
 
@@ -60,17 +60,17 @@ def test_leaving_out_the_jacobian_changes_the_gradient_and_not_the_value():
 
 def test_one_gradient_is_the_sum_of_those_of_score_and_misfits():
     labels = jnp.asarray(level_cut((8, 8, 8), fraction=0.4, sigma=1.2, seed=0).astype(np.uint8))
-    planes, targets, aims = 2 * one_hot(labels, 2) - 1, [Target("volume_fraction", 1, 1.0)], jnp.array([0.6])
+    planes, targets, setpoints = 2 * one_hot(labels, 2) - 1, [Target("volume_fraction", 1, 1.0)], jnp.array([0.6])
 
-    def loss(weight, aims):
+    def loss(weight, setpoints):
         config = DistillationConfig(weight=weight)
         return jax.grad(
             lambda v: total_loss(
-                gaussian_prior(), pixel_codec(2), v, 0, targets, aims, LEVEL, jax.random.key(2), config=config
+                gaussian_prior(), pixel_codec(2), v, 0, targets, setpoints, LEVEL, jax.random.key(2), config=config
             )
         )(0.9 * planes)
 
-    both, score, alone = loss(3.0, aims), loss(3.0, jnp.array([0.4])), loss(0.0, aims)
+    both, score, alone = loss(3.0, setpoints), loss(3.0, jnp.array([0.4])), loss(0.0, setpoints)
     met = loss(0.0, jnp.array([0.4]))
     np.testing.assert_allclose(both, score + alone - met, atol=1e-6)
 
@@ -89,6 +89,6 @@ def test_distilled_volumes_reach_a_volume_fraction():
         config=config,
         key=jax.random.key(0),
     )
-    achieved = float(measured(one_hot(jnp.argmax(found, -1), 2), [target])[0])
+    achieved = float(target_values(one_hot(jnp.argmax(found, -1), 2), [target])[0])
     assert achieved == pytest.approx(0.62, abs=0.03)
     np.testing.assert_allclose(found.sum(axis=-1), 1.0, atol=1e-5)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import Scale, Target, parse_target
+from jaxmicro.guidance import LengthUnit, Target, parse_target
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ from jaxmicro.guidance import Scale, Target, parse_target
     ],
 )
 def test_a_target_is_read(text: str, expected: tuple):
-    wish = parse_target(text, phases=3, names=("pore", "ysz", "nickel"))
-    assert (wish.quantity, wish.phase, wish.axis, wish.relation, wish.kind) == expected[:5]
-    assert wish.value == pytest.approx(expected[5])
-    assert wish.per == (expected[6] if len(expected) > 6 else None)
-    assert parse_target(str(wish), phases=3) == wish  # as it is told again
+    spec = parse_target(text, phases=3, names=("pore", "ysz", "nickel"))
+    assert (spec.quantity, spec.phase, spec.axis, spec.relation, spec.kind) == expected[:5]
+    assert spec.value == pytest.approx(expected[5])
+    assert spec.per == (expected[6] if len(expected) > 6 else None)
+    assert parse_target(str(spec), phases=3) == spec  # as it is told again
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_a_bound_is_met_on_its_side_only():
 
 def test_areas_are_told_in_the_unit_of_the_voxel_size_and_in_voxels():
     target = Target("surface_area", 0, 0.13)
-    assert Scale(65.0, "nm").text(target) == "surface_area.0=0.002/nm (0.13/voxel)"
-    assert Scale().text(target) == Scale(65.0).text(target) == "surface_area.0=0.13/voxel"
-    assert Scale(65.0, "nm").unit_of("surface_area") == "1/nm"
-    assert Scale(65.0, "nm").text(Target("diffusivity", 1, 0.1, axis=0)) == "diffusivity.1.z=0.1"
+    assert LengthUnit(65.0, "nm").text(target) == "surface_area.0=0.002/nm (0.13/voxel)"
+    assert LengthUnit().text(target) == LengthUnit(65.0).text(target) == "surface_area.0=0.13/voxel"
+    assert LengthUnit(65.0, "nm").unit_of("surface_area") == "1/nm"
+    assert LengthUnit(65.0, "nm").text(Target("diffusivity", 1, 0.1, axis=0)) == "diffusivity.1.z=0.1"
 
 
 @pytest.mark.parametrize("text", ["diffusivity.0.z 0.3", "foo"])

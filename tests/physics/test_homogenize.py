@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from media import level_cut
-from tests.test_clusters import two_periods
+from tests.descriptors.test_clusters import two_periods
 
 from jaxmicro import descriptors, physics
 from jaxmicro.errors import UserError

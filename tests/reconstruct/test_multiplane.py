@@ -11,17 +11,17 @@ from jaxmicro.diffusion import PlaneModel, put_planes, take_planes
 from jaxmicro.io import read
 from jaxmicro.models import UNetConfig
 from jaxmicro.reconstruct import (
-    Held,
     SamplingConfig,
+    TargetStatistics,
     advance,
     blend_weights,
     boundary_density,
     calibrate_fractions,
+    dyadic_lineal_path,
     evidence_tiled,
     expected_boundary_density,
     init_state,
     labels_of,
-    segments_inside,
     tile_starts,
 )
 
@@ -99,8 +99,8 @@ def test_volumes_sampled_together_equal_volumes_sampled_one_by_one():
 
     def one(key):
         state = init_state(SMALL, 2, key=key)
-        held = Held(jnp.array([0.3, 0.7]), lineal_path=jnp.array([[0.3, 0.2, 0.1], [0.7, 0.6, 0.4]]))
-        return advance(model, state, 0, SMALL.evaluations, config=SMALL, key=key, held=held)
+        held = TargetStatistics(jnp.array([0.3, 0.7]), lineal_path=jnp.array([[0.3, 0.2, 0.1], [0.7, 0.6, 0.4]]))
+        return advance(model, state, 0, SMALL.evaluations, config=SMALL, key=key, constraints=held)
 
     together = jax.jit(jax.vmap(one))(keys)
     for i, key in enumerate(keys):
@@ -158,7 +158,7 @@ def test_of_a_box_cut_to_its_middle_the_middle_has_the_fractions():
 def test_sampled_volumes_have_the_fractions_asked_for():
     config = dataclasses.replace(SMALL, steps=20)
     for fraction in (0.2, 0.6):
-        state = sample(network_model(), config, held=Held(jnp.array([fraction, 1 - fraction])))
+        state = sample(network_model(), config, constraints=TargetStatistics(jnp.array([fraction, 1 - fraction])))
         assert float((labels_of(state) == 0).mean()) == pytest.approx(fraction, abs=0.03)
 
 
@@ -218,7 +218,9 @@ def test_without_noise_the_expected_boundary_density_is_that_of_the_image():
 def test_planes_rougher_than_expected_are_coupled_and_smoother_ones_are_not():
     config = dataclasses.replace(SMALL, steer_from=-6.0)
     for expected, couple in ((1e-4, config.steer_max), (1.0, 0.0)):
-        steered = sample(network_model(), config, held=Held(roughness=jnp.full(config.steps + 1, expected)))
+        steered = sample(
+            network_model(), config, constraints=TargetStatistics(roughness=jnp.full(config.steps + 1, expected))
+        )
         fixed = sample(network_model(), dataclasses.replace(config, couple=couple))
         np.testing.assert_allclose(steered.x0_hat, fixed.x0_hat, atol=1e-4)
 
@@ -229,13 +231,13 @@ def test_a_volume_held_to_a_lineal_path_comes_nearer_to_it(periodic: bool):
     config = config if periodic else dataclasses.replace(config, kept=(12, 12, 12))
     path = jnp.array([[0.5, 0.45, 0.36, 0.22]] * 2)  # coarser than what an untrained network leaves of the noise
 
-    def off(held: Held) -> float:
-        labels = labels_of(sample(network_model(), config, held=held))[config.middle]
-        found = segments_inside(jnp.eye(2)[labels], lags=3, periodic=periodic)
+    def off(held: TargetStatistics) -> float:
+        labels = labels_of(sample(network_model(), config, constraints=held))[config.middle]
+        found = dyadic_lineal_path(jnp.eye(2)[labels], lags=3, periodic=periodic)
         return float(jnp.sum((found - path[:, :3])[:, 1:] ** 2))
 
     fractions = jnp.array([0.5, 0.5])
-    assert off(Held(fractions, lineal_path=path)) < 0.85 * off(Held(fractions))
+    assert off(TargetStatistics(fractions, lineal_path=path)) < 0.85 * off(TargetStatistics(fractions))
 
 
 @pytest.mark.slow  # samples a volume with a trained network

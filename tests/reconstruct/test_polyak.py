@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmicro.reconstruct.polyak import moved_to_lower
+from jaxmicro.reconstruct.polyak import polyak_step
 
 X0_HAT = jnp.stack([jnp.linspace(-0.1, 0.1, 64), jnp.linspace(0.1, -0.1, 64)], axis=-1)  # all undecided
 
@@ -18,9 +18,9 @@ def logits(x0_hat) -> np.ndarray:
 @pytest.mark.parametrize("each", [False, True])
 def test_the_loss_falls_and_no_logit_moves_farther_than_it_may(each: bool):
     share = lambda p: (jnp.mean(p[..., 0]) - 0.75) ** 2  # noqa: E731
-    moved = moved_to_lower(share, X0_HAT, steps=3, largest=0.5, each=each)
+    moved = polyak_step(share, X0_HAT, steps=3, max_change=0.5, clip_each=each)
     assert share((1 + moved) / 2) < share((1 + X0_HAT) / 2) / 2
-    once = moved_to_lower(share, X0_HAT, largest=0.1, each=each)
+    once = polyak_step(share, X0_HAT, max_change=0.1, clip_each=each)
     assert np.abs(logits(once) - logits(X0_HAT)).max() <= 0.1 + 1e-5
 
 
@@ -31,7 +31,7 @@ def test_voxels_with_little_of_the_gradient_move_too_where_each_is_cut_for_itsel
         return (jnp.mean(weights * p[..., 0]) - 30.0) ** 2
 
     shortened, cut = (
-        np.abs(logits(moved_to_lower(throat, X0_HAT, each=each)) - logits(X0_HAT)) for each in (False, True)
+        np.abs(logits(polyak_step(throat, X0_HAT, clip_each=each)) - logits(X0_HAT)) for each in (False, True)
     )
     assert cut[1:].min() > 5 * shortened[1:].max()
     assert jax.tree.all(jax.tree.map(np.allclose, cut[0], shortened[0]))

@@ -1,6 +1,6 @@
-"""From images and volumes to numbers."""
+"""Measure: the descriptors of an image or a volume."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,63 +8,10 @@ import numpy as np
 
 from jaxmicro import descriptors
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import compare
-from jaxmicro.pipeline.estimators import evaluation_head, measure_head
-from jaxmicro.pipeline.prior import Progress
-from jaxmicro.pipeline.transport import TransportField, diffusivities, transport
-from jaxmicro.types import Microstructure, in_phases_of
-
-
-def evaluate(
-    volumes: Sequence[Microstructure],
-    reference: Microstructure,
-    *,
-    true_volume: Microstructure | None = None,
-    r_max: int = 32,
-    seed: int = 0,
-    targets: Sequence[str] = (),
-    held: Sequence[str] | None = None,
-    diffusivity: bool = True,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """How close volumes are to their micrograph, and to a true volume if there is one; see `evaluate.compare`; with the
-    schema of the report, its estimators, units and lags before it.
-
-    Args:
-        targets: what the volumes were designed for.
-        held: what was held when the volumes were made (`held_statistics`); None: not known.
-        diffusivity: also the effective diffusivity and tortuosity factor of each phase along each axis: the entry
-            "transport", see `diffusivities`. Seconds for 64 x 64 x 64 voxels, minutes for 256 x 256 x 256.
-        progress: called after each of its solves.
-    """
-    report = compare(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed, targets=targets, held=held)
-    if diffusivity:
-        truth = true_volume if true_volume is not None or reference.labels.ndim == 2 else reference
-        report["transport"] = diffusivities(
-            [in_phases_of(reference, v) for v in volumes],
-            truth=None if truth is None else in_phases_of(reference, truth),
-            held=held,
-            progress=progress,
-        )
-    return {"overview": report["overview"], **evaluation_head(report), **report}
-
-
-def check_r_max(structure: Microstructure, r_max: int | None) -> int:
-    """The largest distance of curves: the one asked for, or the default.
-
-    Raises:
-        UserError: it does not fit the image, or the image has an edge of one voxel.
-    """
-    shortest = min(structure.shape)
-    if shortest < 2:
-        plane = ",".join("0" if edge == 1 else ":" for edge in structure.shape)
-        how = f"; --crop {plane} reads it as an image" if plane.count(":") > 1 else ""
-        sizes = " x ".join(map(str, structure.shape))
-        raise UserError(f"{sizes} voxels: curves along each axis need two voxels or more along it{how}")
-    r_max = max(1, min(32, shortest // 2)) if r_max is None else r_max
-    if not 1 <= r_max < shortest:
-        raise UserError(f"r_max is {r_max} voxels; the shortest edge has {shortest}: choose 1 to {shortest - 1}")
-    return r_max
+from jaxmicro.pipeline.estimators import measure_head
+from jaxmicro.pipeline.progress import Progress
+from jaxmicro.pipeline.transport import TransportField, transport
+from jaxmicro.types import Microstructure
 
 
 def measure(
@@ -122,6 +69,24 @@ def measure(
         ):
             phase["transport"] = {name: value for name, value in found.items() if name != "label"}
     return measured
+
+
+def check_r_max(structure: Microstructure, r_max: int | None) -> int:
+    """The largest distance of curves: the one asked for, or the default.
+
+    Raises:
+        UserError: it does not fit the image, or the image has an edge of one voxel.
+    """
+    shortest = min(structure.shape)
+    if shortest < 2:
+        plane = ",".join("0" if edge == 1 else ":" for edge in structure.shape)
+        how = f"; --crop {plane} reads it as an image" if plane.count(":") > 1 else ""
+        sizes = " x ".join(map(str, structure.shape))
+        raise UserError(f"{sizes} voxels: curves along each axis need two voxels or more along it{how}")
+    r_max = max(1, min(32, shortest // 2)) if r_max is None else r_max
+    if not 1 <= r_max < shortest:
+        raise UserError(f"r_max is {r_max} voxels; the shortest edge has {shortest}: choose 1 to {shortest - 1}")
+    return r_max
 
 
 def _measure_phase(phase: np.ndarray, axes: str, size: float, r_max: int) -> dict[str, Any]:

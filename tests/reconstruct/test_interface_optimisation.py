@@ -11,12 +11,12 @@ from scipy import ndimage
 
 from jaxmicro.descriptors import crofton_surface_area, isotropic_slice_steps, label_clusters, slice_steps
 from jaxmicro.phases import one_hot
-from jaxmicro.reconstruct import plane_covariance, polish, segment_lags, segments_inside
-from jaxmicro.reconstruct.polish import WEIGHTS
+from jaxmicro.reconstruct import dyadic_lags, dyadic_lineal_path, optimise_interfaces, plane_covariance
+from jaxmicro.reconstruct.interface_optimisation import WEIGHTS
 
 SHAPE = (32, 32, 32)
-LAGS = len(segment_lags(16))
-polished = jax.jit(polish)
+LAGS = len(dyadic_lags(16))
+polished = jax.jit(optimise_interfaces)
 PLANES = WEIGHTS._replace(slices=None)  # what a single volume has from slice to slice scatters about what is expected
 
 
@@ -27,7 +27,7 @@ def medium(*, sigma: float, seed: int, fraction: float = 0.4) -> np.ndarray:
 def statistics(labels) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Volume fractions, lineal path, covariance."""
     fractions = one_hot(jnp.asarray(labels), 2)
-    return fractions.mean((0, 1, 2)), segments_inside(fractions, lags=LAGS), plane_covariance(fractions, r_max=16)
+    return fractions.mean((0, 1, 2)), dyadic_lineal_path(fractions, lags=LAGS), plane_covariance(fractions, r_max=16)
 
 
 def off(labels, wanted) -> np.ndarray:
@@ -71,7 +71,7 @@ def test_what_s2_cannot_foretell_is_left_out():
     stripes = own[2].at[:, 1:].set(-own[2][:, :1])  # an extreme case of it
     assert np.isnan(isotropic_slice_steps(stripes, SHAPE, lags=(1, 2, 4))).all()
     with_slices, without = (
-        polish(jnp.asarray(layers.astype(np.uint8)), own[0], own[1], stripes, weights=weights, steps=5)
+        optimise_interfaces(jnp.asarray(layers.astype(np.uint8)), own[0], own[1], stripes, weights=weights, steps=5)
         for weights in (WEIGHTS, PLANES)
     )
     np.testing.assert_array_equal(with_slices, without)
@@ -88,7 +88,7 @@ def test_only_what_is_near_an_interface_changes(wanted):
 
 def test_a_volume_that_has_what_is_wanted_stays_as_it_is():
     labels = medium(sigma=2.0, seed=3)
-    again = np.asarray(jax.jit(partial(polish, weights=PLANES))(jnp.asarray(labels), *statistics(labels)))
+    again = np.asarray(jax.jit(partial(optimise_interfaces, weights=PLANES))(jnp.asarray(labels), *statistics(labels)))
     assert np.mean(again != labels) < 1e-3
 
 
@@ -101,11 +101,11 @@ def test_phases_of_unknown_statistics_are_left_alone_and_volumes_without_segment
     boxed = jnp.asarray(labels[:16, :24])  # no cube
     three = boxed.at[..., :16].multiply(2)  # phase 2 on one side
     one = one_hot(three, 3)
-    paths = segments_inside(one, lags=3).at[0].set(jnp.nan)
-    moved = polish(three, one.mean((0, 1, 2)), paths, plane_covariance(one, r_max=8), weights=PLANES)
+    paths = dyadic_lineal_path(one, lags=3).at[0].set(jnp.nan)
+    moved = optimise_interfaces(three, one.mean((0, 1, 2)), paths, plane_covariance(one, r_max=8), weights=PLANES)
     assert moved.shape == three.shape and np.mean(np.asarray(moved) != three) < 1e-3
     thin = jnp.asarray(labels[:1])
-    np.testing.assert_array_equal(polish(thin, *wanted), thin)
+    np.testing.assert_array_equal(optimise_interfaces(thin, *wanted), thin)
 
 
 def test_filtered_gradients_make_more_interface_without_specks():
@@ -123,11 +123,11 @@ def test_filtered_gradients_make_more_interface_without_specks():
     found = {
         width: jax.jit(
             partial(
-                polish,
+                optimise_interfaces,
                 weights=PLANES._replace(interface=None),
                 steps=40,
                 filter_width=width,
-                also=lambda fractions: 16 * (area(fractions) / wanted - 1) ** 2,
+                extra_misfit=lambda fractions: 16 * (area(fractions) / wanted - 1) ** 2,
             )
         )(jnp.asarray(labels), *own)
         for width in (0.0, 1.0)

@@ -8,7 +8,7 @@ from media import level_cut
 
 from jaxmicro.descriptors import lineal_path
 from jaxmicro.phases import one_hot, to_labels
-from jaxmicro.reconstruct import match_lineal_path, plane_covariance, segment_lags, segments_inside
+from jaxmicro.reconstruct import dyadic_lags, dyadic_lineal_path, match_lineal_path, plane_covariance
 
 
 def two_phases(shape=(16, 16, 16), *, fraction: float = 0.4, sigma: float = 1.5, seed: int = 0) -> jax.Array:
@@ -25,8 +25,8 @@ def undecided(fractions: jax.Array, *, seed: int = 1) -> jax.Array:
 @pytest.mark.parametrize("periodic", [True, False])
 def test_shares_of_segments_are_the_lineal_path_averaged_over_the_axes(periodic: bool):
     fractions = two_phases((16, 18, 20))
-    lags = segment_lags(8)
-    found = segments_inside(fractions, lags=len(lags), periodic=periodic)
+    lags = dyadic_lags(8)
+    found = dyadic_lineal_path(fractions, lags=len(lags), periodic=periodic)
     for phase in range(2):
         curves = [lineal_path(fractions[..., phase], axis=a, r_max=8, periodic=periodic) for a in range(3)]
         # the same count, in another order of float32 sums
@@ -36,12 +36,12 @@ def test_shares_of_segments_are_the_lineal_path_averaged_over_the_axes(periodic:
 def test_of_soft_phases_the_products_are_those_of_the_lineal_path():
     fractions = jax.nn.softmax(jax.random.normal(jax.random.key(0), (8, 8, 8, 3)), axis=-1)
     curves = [lineal_path(fractions[..., 1], axis=a, r_max=3, periodic=True) for a in range(3)]
-    found = segments_inside(fractions, lags=3)[1]
+    found = dyadic_lineal_path(fractions, lags=3)[1]
     np.testing.assert_allclose(found, np.mean(curves, axis=0)[[0, 1, 3]], rtol=1e-5)
 
 
 def misfit(x0_hat: jax.Array, path: np.ndarray) -> float:
-    found = segments_inside(one_hot(to_labels(x0_hat), 2), lags=path.shape[1])
+    found = dyadic_lineal_path(one_hot(to_labels(x0_hat), 2), lags=path.shape[1])
     return float(np.sum((np.asarray(found) - path)[:, 1:] ** 2))
 
 
@@ -49,7 +49,7 @@ def misfit(x0_hat: jax.Array, path: np.ndarray) -> float:
 @pytest.mark.parametrize("sigma", [1.0, 2.5])
 def test_a_prediction_is_moved_towards_longer_and_towards_shorter_segments(sigma: float, periodic: bool):
     """From a medium of 1.5 to finer and to coarser ones of the same fraction."""
-    wanted = np.asarray(segments_inside(two_phases((24, 24, 24), sigma=sigma, seed=3), lags=4))
+    wanted = np.asarray(dyadic_lineal_path(two_phases((24, 24, 24), sigma=sigma, seed=3), lags=4))
     prediction = undecided(two_phases((24, 24, 24), seed=2))
     moved = prediction
     for _ in range(12):  # as often as in six time steps of a sampling
@@ -61,13 +61,13 @@ def test_a_prediction_is_moved_towards_longer_and_towards_shorter_segments(sigma
 def test_what_has_the_path_already_is_left_alone():
     fractions = two_phases()
     prediction = 2 * jax.nn.softmax(8 * fractions, axis=-1) - 1  # its most probable phases are these fractions
-    path = segments_inside(fractions, lags=4)
+    path = dyadic_lineal_path(fractions, lags=4)
     np.testing.assert_allclose(match_lineal_path(prediction, path), prediction, atol=1e-5)
 
 
 def test_a_phase_whose_path_is_unknown_is_free_and_one_that_is_known_is_not():
     prediction = undecided(two_phases())
-    path = np.asarray(segments_inside(two_phases(sigma=3.0, seed=5), lags=4))
+    path = np.asarray(dyadic_lineal_path(two_phases(sigma=3.0, seed=5), lags=4))
     free = match_lineal_path(prediction, jnp.full((2, 4), jnp.nan), covariance=jnp.full((2, 9), 0.1))
     np.testing.assert_allclose(free, prediction, atol=1e-5)
     half = match_lineal_path(prediction, jnp.asarray(np.where([[True], [False]], path, np.nan)))
@@ -86,7 +86,7 @@ def test_a_prediction_is_moved_towards_the_two_point_correlation_too():
     target = two_phases(shape, sigma=2.0, seed=3)
     covariance = plane_covariance(target, r_max=12)
     prediction = undecided(two_phases(shape, sigma=1.5, seed=2))
-    own = segments_inside(one_hot(to_labels(prediction), 2), lags=4)  # a path that it has already
+    own = dyadic_lineal_path(one_hot(to_labels(prediction), 2), lags=4)  # a path that it has already
 
     def off(x0_hat: jax.Array) -> float:
         return float(jnp.sum((plane_covariance(one_hot(to_labels(x0_hat), 2), r_max=12) - covariance)[:, 1:] ** 2))
@@ -100,7 +100,7 @@ def test_a_prediction_is_moved_towards_the_two_point_correlation_too():
 
 def test_the_interface_counts_only_when_it_is_to():
     prediction = undecided(two_phases())
-    path = np.array(segments_inside(one_hot(to_labels(prediction), 2), lags=2))
+    path = np.array(dyadic_lineal_path(one_hot(to_labels(prediction), 2), lags=2))
     path[:, 1] *= 0.95
     change = [match_lineal_path(prediction, jnp.asarray(path), interface=yes) - prediction for yes in (False, True)]
     assert float(jnp.abs(change[1]).max()) > 0 and float(jnp.abs(change[0] - change[1]).max()) > 0
@@ -113,7 +113,7 @@ def test_shares_of_periodic_segments_change_as_their_differences_say():
     with jax.enable_x64(True):
 
         def share(x) -> jax.Array:
-            return jnp.sum(weights * segments_inside(jnp.asarray(x), lags=3))
+            return jnp.sum(weights * dyadic_lineal_path(jnp.asarray(x), lags=3))
 
         slope = jnp.sum(jax.grad(share)(jnp.asarray(soft)) * way)
         difference = (share(soft + 1e-5 * way) - share(soft - 1e-5 * way)) / 2e-5

@@ -1,12 +1,11 @@
-"""From a micrograph to a prior."""
+"""The fit of a 2D prior to crops of images: the networks in turn, checkpoints, and the statistics of the micrograph."""
 
 import contextlib
 import dataclasses
 import functools
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,27 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmicro import models
-from jaxmicro.data import CropConfig, Sources, crop_batches, training_sources
+from jaxmicro.data import CropConfig, Sources, crop_batches
 from jaxmicro.devices import jit_network
-from jaxmicro.diffusion import StepInput, ddim_step, log_snr_times
 from jaxmicro.errors import UserError
-from jaxmicro.evaluate import micrograph_directions, representativity
 from jaxmicro.io.checkpoint import Checkpoints, load_weights, save_weights
 from jaxmicro.models import PriorConfig
-from jaxmicro.phases import one_hot, to_labels
-from jaxmicro.pipeline.prior import (
-    Material,
-    Prior,
-    Progress,
-    fingerprint,
-    general_prior,
-    material_of,
-    remember_statistics,
-    save_prior,
-)
+from jaxmicro.phases import one_hot
+from jaxmicro.pipeline.prior import Material, Prior, with_statistics
+from jaxmicro.pipeline.prior_files import save_prior
+from jaxmicro.pipeline.progress import Progress
+from jaxmicro.pipeline.state import fingerprint, identity_of
 from jaxmicro.pipeline.tuning import tune_correlation
 from jaxmicro.train import TrainConfig, TrainState, fit
-from jaxmicro.types import Microstructure, check_all_phases, check_patch
 
 FINE_TUNING = TrainConfig(
     steps=600, optimiser="muon", learning_rate=0.02, warmup=30, ema_decay=0.99, save_every=100, evaluate_every=200
@@ -43,66 +33,9 @@ FINE_TUNING = TrainConfig(
 FROM_SCRATCH = dataclasses.replace(FINE_TUNING, steps=1500, warmup=100)
 AUTOENCODER = dataclasses.replace(FINE_TUNING, steps=1200)  # of a latent prior, from scratch
 AUTOENCODER_FINE_TUNING = dataclasses.replace(FINE_TUNING, steps=400)
-
-
-def train(
-    micrograph: Microstructure | Sequence[Microstructure],
-    *,
-    start: Prior | Literal["general"] | None = "general",
-    config: TrainConfig | None = None,
-    prior_config: PriorConfig | None = None,
-    autoencoder: TrainConfig | None = None,
-    augment: Literal["isotropic", "flips", "none"] = "isotropic",
-    validation: float = 0.2,
-    tune: bool = True,
-    out: Path | str | None = None,
-    log: Callable[[dict[str, Any]], None] | None = None,
-    on_sample: Callable[[int, Prior], None] | None = None,
-    progress: Progress | None = None,
-) -> Prior:
-    """A 2D prior of one micrograph, of several of one material, or of the planes of a volume.
-
-    Args:
-        micrograph: several have the same phases and voxel size (`io.read_images`). Crops are drawn from everywhere in
-            them alike, and their statistics are weighted by their area.
-        start: prior to fine-tune; "general" is the bundled one for this number of phases (and the space of
-            `prior_config`), if there is one; None starts from scratch.
-        config: length and pace of the training; FINE_TUNING or FROM_SCRATCH by default.
-        prior_config: the network, when starting from scratch; `models.latent_small` gives one in latent space.
-        autoencoder: the same as `config` for the autoencoder of a latent prior, which is trained first; AUTOENCODER or
-            AUTOENCODER_FINE_TUNING by default.
-        augment: the symmetry of the material: all 8 turns and reflections, only reflections, or none.
-        validation: share of the image that is held out to measure the loss on ("validation_loss" in the record). From
-            an image too small for that nothing is held out, and the loss is "whole_image_loss".
-        tune: afterwards sample three volumes, to know what to hold others to (`tune_correlation`); in pixel space.
-        out: folder for checkpoints and the result; an interrupted training in it goes on where it stopped, to the bit.
-        log: takes one record of plain numbers from time to time.
-        on_sample: called with the step and the prior so far, every `config.sample_every` steps and at the end.
-    Raises:
-        UserError: the image does not fit the prior, or holds no crop; the loss is no longer finite.
-    """
-    space = "pixel" if prior_config is None else prior_config.space
-    micrographs = [micrograph] if isinstance(micrograph, Microstructure) else list(micrograph)
-    check_same_material(micrographs)
-    phases = micrographs[0].phases
-    base = general_prior(phases, space) if start == "general" else start
-    config = config or (FROM_SCRATCH if base is None else FINE_TUNING)
-    network = base.config if base is not None else prior_config or PriorConfig(phases=phases)
-    for each in micrographs:
-        check_training(each, network)
-    return train_on(
-        training_sources([each.labels for each in micrographs], patch=network.patch, validation=validation),
-        network if base is None else base,
-        config=config,
-        autoencoder=autoencoder,
-        material=material_of(*micrographs),
-        augment=augment,
-        tune=tune,
-        out=out,
-        log=log,
-        on_sample=on_sample,
-        progress=progress,
-    )
+STATISTICS_BATCHES = 16  # of training crops, from which the mean and deviation of the code are measured
+VALIDATION_BATCHES = 4  # of crops of the held-out part: enough to rank steps, few enough to be cheap
+_SCORES = ("validation_", "whole_image_")
 
 
 def train_on(
@@ -134,8 +67,8 @@ def train_on(
     began = time.monotonic()
     if network.vae is not None:
         autoencoder = autoencoder or (AUTOENCODER if fresh else AUTOENCODER_FINE_TUNING)
-        parts = [network.to_dict(), dataclasses.asdict(autoencoder), dataclasses.asdict(crops)]
-        identity = json.dumps([*parts, fingerprint([*sources, params])])
+        settings = network.to_dict(), dataclasses.asdict(autoencoder), dataclasses.asdict(crops)
+        identity = identity_of(*settings, arrays=[*sources, params])
         params, entries = _with_autoencoder(
             run, params, network, autoencoder, sources=sources, crops=crops, identity=identity, out=out, log=log
         )
@@ -160,7 +93,7 @@ def train_on(
         on_sample=on_sample and (lambda step, ema: on_sample(step, so_far(ema))),
     )
     everywhere = crop_batches(sources.whole, dataclasses.replace(crops, seed=config.seed + 2))
-    prior = remember_statistics(
+    prior = with_statistics(
         so_far(jax.device_get(state.ema), steps=int(state.step), seconds=time.monotonic() - began),
         next(everywhere),
         sources.whole,
@@ -287,54 +220,11 @@ class _Encoded:
         return np.asarray(self._encode(next(self._batches)))
 
 
-_init = jax.jit(models.init, static_argnums=0)  # one compilation instead of one for each operation
-
-
-def check_training(micrograph: Microstructure, network: PriorConfig) -> None:
-    """Refuses an image that a network cannot be trained on.
-
-    Raises:
-        UserError: the number of phases is not the network's, or the image lacks one, or is smaller than a crop.
-    """
-    if network.phases != micrograph.phases:
-        raise UserError(
-            f"{micrograph.source or 'the image'} has {micrograph.phases} phases, the prior to start from has "
-            f"{network.phases}; start from another prior or from scratch"
-        )
-    check_all_phases(micrograph)
-    check_patch(micrograph, network.patch)
-
-
-def check_same_material(micrographs: Sequence[Microstructure]) -> None:
-    """Refuses images that do not have the same phases and voxel size.
-
-    Raises:
-        UserError: there are none, or they differ.
-    """
-    kinds = {(each.values, each.voxel_size, each.unit) for each in micrographs}
-    if len(kinds) != 1:
-        found = "; ".join(
-            f"{', '.join(f'{value:g}' for value in values)} at {size or 'unknown'} {unit or ''}".strip()
-            for values, size, unit in sorted(kinds, key=str)
-        )
-        raise UserError(
-            f"{len(micrographs)} images of {len(kinds)} kinds ({found or 'none'}); expected one set of phases and one "
-            "voxel size: read them together (read_images), or name them in one command"
-        )
-
-
-STATISTICS_BATCHES = 16  # of training crops whose codes are measured
-_SCORES = ("validation_", "whole_image_")
-
-
 def _named(entry: dict[str, Any], *, disjoint: bool) -> dict[str, Any]:
     """A record of the training loop; a loss on an image too small to hold a part of it out is no validation."""
     if disjoint:
         return entry
     return {key.replace("validation_", "whole_image_"): value for key, value in entry.items()}
-
-
-VALIDATION_BATCHES = 4  # crops of the held-out part: enough to rank steps, few enough to be cheap
 
 
 def _checkpoint_folder(out: Path, network: PriorConfig, stage: str) -> Path:
@@ -360,44 +250,4 @@ def _checkpoints(
         yield checkpoints
 
 
-def directions(micrograph: Microstructure, *, r_max: int = 32) -> tuple[str, bool]:
-    """By how much a micrograph differs between its axes, beside its scatter, in words, and whether that is more.
-
-    Of a volume the middle planes normal to each axis are looked at, and the first that is anisotropic is told of.
-    """
-    labels, images = micrograph.labels, [("", micrograph.labels)]
-    if labels.ndim == 3:
-        planes = zip("zyx", (np.take(labels, n // 2, axis) for axis, n in enumerate(labels.shape)), strict=True)
-        images = [(f"In the middle plane normal to {axis}: ", plane) for axis, plane in planes if min(plane.shape) > 3]
-    found = []
-    for where, image in images:
-        parts = representativity(image, micrograph.phases, r_max=min(r_max, min(image.shape) // 2))
-        line, anisotropic = micrograph_directions(parts)
-        found.append((where + line, anisotropic))
-    return max(found, key=lambda each: each[1])
-
-
-def sample_images(prior: Prior, *, count: int = 8, steps: int = 40, seed: int = 0) -> np.ndarray:
-    """Labels "n h w" of images drawn from a 2D prior, of the size of its training crops: what it has learned."""
-    keys = jax.random.split(jax.random.key(seed), steps + 1)
-    edge = prior.config.patch // prior.config.cell
-    shape = (count, edge, edge, prior.config.channels)
-    return np.asarray(_sample_images(prior.params, keys, shape=shape, prior=prior.config))
-
-
-@functools.partial(jit_network, static_argnames=("shape", "prior"))
-def _sample_images(params, keys, *, shape: tuple[int, ...], prior: PriorConfig):
-    model = models.plane_model(prior, params)
-    low, high = prior.log_snr_range
-    times = log_snr_times(len(keys) - 1, log_snr_min=low, log_snr_max=high)
-
-    def one_step(x_t, now):
-        t, s, key = now
-        evidence = model.evidence(x_t, jnp.broadcast_to(t, shape[:1]))
-        x0_hat = model.combine(evidence[None], jnp.ones(1), x_t, t)
-        noise = jax.random.normal(key, shape)
-        return ddim_step(StepInput(x_t, x0_hat, x0_hat, noise, t, t, s), eta=1.0), x0_hat
-
-    x_t = jax.random.normal(keys[0], shape)
-    _, predictions = jax.lax.scan(one_step, x_t, (times[:-1], times[1:], keys[1:]))
-    return to_labels(models.codec(prior, params).decode(predictions[-1]))
+_init = jax.jit(models.init, static_argnums=0)  # one compilation instead of one for each operation

@@ -9,15 +9,15 @@ from jaxmicro.guidance import (
     LEAK,
     QUANTITIES,
     Target,
-    exact,
-    exact_of_planes,
-    measured,
+    exact_value,
+    exact_values_of_planes,
     misfit,
     of_each_plane,
-    steer,
+    target_values,
 )
 from jaxmicro.phases import hardened, one_hot
 from jaxmicro.physics import effective_tensor
+from jaxmicro.reconstruct import polyak_step
 from tests.media import level_cut
 
 SHAPE = (12, 12, 12)
@@ -36,8 +36,8 @@ def soft(seed: int = 0) -> jax.Array:
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
 def test_a_quantity_of_decided_phases_is_the_exact_one(target: Target):
     """Diffusivities up to what the blocked phase lets through, which is of the order of LEAK."""
-    number = float(measured(one_hot(jnp.asarray(LABELS), 2), [target])[0])
-    expected = exact(target.quantity, LABELS, 2, target.phase, target.axis, periodic=target.periodic)
+    number = float(target_values(one_hot(jnp.asarray(LABELS), 2), [target])[0])
+    expected = exact_value(target.quantity, LABELS, 2, target.phase, target.axis, periodic=target.periodic)
     if target.quantity == "volume_fraction":
         assert expected == pytest.approx(LABELS.mean())
     if target.quantity == "relative_surface_area":
@@ -51,18 +51,18 @@ def test_a_quantity_of_decided_phases_is_the_exact_one(target: Target):
 def test_exact_diffusivities_of_slices_are_those_of_the_planes_and_zero_where_nothing_connects():
     columns = np.zeros((8, 8, 8), np.uint8)
     columns[:, :, ::2] = 1  # layers normal to x: planes normal to z and y conduct along one direction, x-planes wholly
-    found = exact("slice_diffusivity", columns, 2, 1)
+    found = exact_value("slice_diffusivity", columns, 2, 1)
     half = 0.5 / 2  # a plane of stripes: their fraction along them, 0 across; mean of both
     assert found == pytest.approx((half + half + 0.5) / 3, abs=1e-6)
-    assert exact("diffusivity", columns, 2, 1, 2) == 0
-    assert exact("diffusivity", columns, 2, 1, 0) == pytest.approx(0.5, abs=1e-6)
-    assert exact("tortuosity", columns, 2, 1, 0) == pytest.approx(1, abs=1e-6)  # straight
-    assert exact("tortuosity", columns, 2, 1, 2) == np.inf
+    assert exact_value("diffusivity", columns, 2, 1, 2) == 0
+    assert exact_value("diffusivity", columns, 2, 1, 0) == pytest.approx(0.5, abs=1e-6)
+    assert exact_value("tortuosity", columns, 2, 1, 0) == pytest.approx(1, abs=1e-6)  # straight
+    assert exact_value("tortuosity", columns, 2, 1, 2) == np.inf
 
 
 def test_what_a_periodic_medium_conducts_does_not_depend_on_where_it_is_cut():
     numbers = np.array([
-        [exact("diffusivity", np.roll(LABELS, shift, axis=2), 2, 1, 2, periodic=periodic) for shift in (0, 5)]
+        [exact_value("diffusivity", np.roll(LABELS, shift, axis=2), 2, 1, 2, periodic=periodic) for shift in (0, 5)]
         for periodic in (True, False)
     ])  # fmt: skip
     medium, between_faces = numbers[:, 0] / numbers[:, 1] - 1
@@ -77,10 +77,10 @@ def test_the_gradient_of_a_misfit_is_that_of_central_differences(target: Target)
         fractions = jnp.asarray(np.asarray(soft()), float)
         direction = jnp.asarray(np.random.default_rng(0).normal(size=fractions.shape))
         direction = direction - direction.mean(axis=-1, keepdims=True)  # the sum stays 1
-        aims = jnp.array([0.2])
+        setpoints = jnp.array([0.2])
 
         def loss(h):
-            return misfit(fractions + h * direction, [target], aims)
+            return misfit(fractions + h * direction, [target], setpoints)
 
         h = 1e-7 if target.quantity == "surface_area" else 1e-4  # |I(x) - I(y)| has kinks everywhere
         expected = float(loss(h) - loss(-h)) / (2 * h)
@@ -105,8 +105,8 @@ def test_each_section_counts_for_itself_and_the_mean_over_them_is_the_number():
 
 @pytest.mark.parametrize("quantity", ["volume_fraction", "relative_surface_area", "slice_diffusivity"])
 def test_numbers_of_a_stack_of_planes_are_those_of_single_planes(quantity: str):
-    found = exact_of_planes(quantity, LABELS, 2, 1)
-    np.testing.assert_allclose(found, [exact(quantity, plane, 2, 1) for plane in LABELS], rtol=1e-5)
+    found = exact_values_of_planes(quantity, LABELS, 2, 1)
+    np.testing.assert_allclose(found, [exact_value(quantity, plane, 2, 1) for plane in LABELS], rtol=1e-5)
 
 
 def test_hardened_fractions_are_labels_with_the_derivative_of_soft_ones():
@@ -117,13 +117,17 @@ def test_hardened_fractions_are_labels_with_the_derivative_of_soft_ones():
     np.testing.assert_allclose(gradient[..., 0], 2 * hard[..., 0], atol=1e-5)
 
 
+def steer(x0_hat, targets, setpoints, *, steps=2):
+    return polyak_step(lambda fractions: misfit(fractions, targets, setpoints), x0_hat, steps=steps)
+
+
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_a_steered_prediction_is_nearer_to_its_aim(factor: float):
     target = Target("diffusivity", 1, 1.0, axis=0)
     x0_hat = 2 * soft() - 1
 
     def number(x):
-        return float(measured(hardened((x + 1) / 2), [target])[0])
+        return float(target_values(hardened((x + 1) / 2), [target])[0])
 
     before = number(x0_hat)
     after = number(steer(x0_hat, [target], jnp.array([factor * before]), steps=4))

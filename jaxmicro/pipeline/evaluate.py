@@ -1,0 +1,44 @@
+"""Evaluate: how close volumes are to their micrograph, and to a true volume."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxmicro.evaluate import compare
+from jaxmicro.pipeline.estimators import evaluation_head
+from jaxmicro.pipeline.progress import Progress
+from jaxmicro.pipeline.transport import diffusivities
+from jaxmicro.types import Microstructure, in_phases_of
+
+
+def evaluate(
+    volumes: Sequence[Microstructure],
+    reference: Microstructure,
+    *,
+    true_volume: Microstructure | None = None,
+    r_max: int = 32,
+    seed: int = 0,
+    targets: Sequence[str] = (),
+    held: Sequence[str] | None = None,
+    diffusivity: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """How close volumes are to their micrograph, and to a true volume if there is one; see `evaluate.compare`; with the
+    schema of the report, its estimators, units and lags before it.
+
+    Args:
+        targets: what the volumes were designed for.
+        held: what was held when the volumes were made (`constrained_statistics`); None: not known.
+        diffusivity: also the effective diffusivity and tortuosity factor of each phase along each axis: the entry
+            "transport", see `diffusivities`. Seconds for 64 x 64 x 64 voxels, minutes for 256 x 256 x 256.
+        progress: called after each of its solves.
+    """
+    report = compare(volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed, targets=targets, held=held)
+    if diffusivity:
+        truth = true_volume if true_volume is not None or reference.labels.ndim == 2 else reference
+        report["transport"] = diffusivities(
+            [in_phases_of(reference, v) for v in volumes],
+            truth=None if truth is None else in_phases_of(reference, truth),
+            held=held,
+            progress=progress,
+        )
+    return {"overview": report["overview"], **evaluation_head(report), **report}

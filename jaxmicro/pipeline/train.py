@@ -1,0 +1,108 @@
+"""Train: from micrographs to a prior."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxmicro.data import training_sources
+from jaxmicro.errors import UserError
+from jaxmicro.models import PriorConfig
+from jaxmicro.pipeline.fitting import FINE_TUNING, FROM_SCRATCH, train_on
+from jaxmicro.pipeline.prior import Prior, material_of
+from jaxmicro.pipeline.prior_files import general_prior
+from jaxmicro.pipeline.progress import Progress
+from jaxmicro.train import TrainConfig
+from jaxmicro.types import Microstructure, check_all_phases, check_patch
+
+
+def train(
+    micrograph: Microstructure | Sequence[Microstructure],
+    *,
+    start: Prior | Literal["general"] | None = "general",
+    config: TrainConfig | None = None,
+    prior_config: PriorConfig | None = None,
+    autoencoder: TrainConfig | None = None,
+    augment: Literal["isotropic", "flips", "none"] = "isotropic",
+    validation: float = 0.2,
+    tune: bool = True,
+    out: Path | str | None = None,
+    log: Callable[[dict[str, Any]], None] | None = None,
+    on_sample: Callable[[int, Prior], None] | None = None,
+    progress: Progress | None = None,
+) -> Prior:
+    """A 2D prior of one micrograph, of several of one material, or of the planes of a volume.
+
+    Args:
+        micrograph: several have the same phases and voxel size (`io.read_images`). Crops are drawn from everywhere in
+            them alike, and their statistics are weighted by their area.
+        start: prior to fine-tune; "general" is the bundled one for this number of phases (and the space of
+            `prior_config`), if there is one; None starts from scratch.
+        config: length and pace of the training; FINE_TUNING or FROM_SCRATCH by default.
+        prior_config: the network, when starting from scratch; `models.latent_small` gives one in latent space.
+        autoencoder: the same as `config` for the autoencoder of a latent prior, which is trained first; AUTOENCODER or
+            AUTOENCODER_FINE_TUNING by default.
+        augment: the symmetry of the material: all 8 turns and reflections, only reflections, or none.
+        validation: share of the image that is held out to measure the loss on ("validation_loss" in the record). From
+            an image too small for that nothing is held out, and the loss is "whole_image_loss".
+        tune: afterwards sample three volumes, to know what to hold others to (`tune_correlation`); in pixel space.
+        out: folder for checkpoints and the result; an interrupted training in it goes on where it stopped, to the bit.
+        log: takes one record of plain numbers from time to time.
+        on_sample: called with the step and the prior so far, every `config.sample_every` steps and at the end.
+    Raises:
+        UserError: the image does not fit the prior, or holds no crop; the loss is no longer finite.
+    """
+    space = "pixel" if prior_config is None else prior_config.space
+    micrographs = [micrograph] if isinstance(micrograph, Microstructure) else list(micrograph)
+    check_same_material(micrographs)
+    phases = micrographs[0].phases
+    base = general_prior(phases, space) if start == "general" else start
+    config = config or (FROM_SCRATCH if base is None else FINE_TUNING)
+    network = base.config if base is not None else prior_config or PriorConfig(phases=phases)
+    for each in micrographs:
+        check_training(each, network)
+    return train_on(
+        training_sources([each.labels for each in micrographs], patch=network.patch, validation=validation),
+        network if base is None else base,
+        config=config,
+        autoencoder=autoencoder,
+        material=material_of(*micrographs),
+        augment=augment,
+        tune=tune,
+        out=out,
+        log=log,
+        on_sample=on_sample,
+        progress=progress,
+    )
+
+
+def check_training(micrograph: Microstructure, network: PriorConfig) -> None:
+    """Refuses an image that a network cannot be trained on.
+
+    Raises:
+        UserError: the number of phases is not the network's, or the image lacks one, or is smaller than a crop.
+    """
+    if network.phases != micrograph.phases:
+        raise UserError(
+            f"{micrograph.source or 'the image'} has {micrograph.phases} phases, the prior to start from has "
+            f"{network.phases}; start from another prior or from scratch"
+        )
+    check_all_phases(micrograph)
+    check_patch(micrograph, network.patch)
+
+
+def check_same_material(micrographs: Sequence[Microstructure]) -> None:
+    """Refuses images that do not have the same phases and voxel size.
+
+    Raises:
+        UserError: there are none, or they differ.
+    """
+    kinds = {(each.values, each.voxel_size, each.unit) for each in micrographs}
+    if len(kinds) != 1:
+        found = "; ".join(
+            f"{', '.join(f'{value:g}' for value in values)} at {size or 'unknown'} {unit or ''}".strip()
+            for values, size, unit in sorted(kinds, key=str)
+        )
+        raise UserError(
+            f"{len(micrographs)} images of {len(kinds)} kinds ({found or 'none'}); expected one set of phases and one "
+            "voxel size: read them together (read_images), or name them in one command"
+        )
