@@ -29,6 +29,7 @@ HOMES = {
     "safetensors": ["io/checkpoint.py"],
     "jax_fem": ["physics/jaxfem.py"],
 }
+VERBS = ("train", "reconstruct", "design", "measure", "evaluate")
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -67,6 +68,33 @@ def test_imports_go_downward_only(path: Path):
         assert below or (own, target) in SIBLINGS, f"{name(path)}:{line} imports {module}"
 
 
+def modules_imported() -> dict[str, set[str]]:
+    """Module -> the modules of jaxmicro that it imports, also within functions."""
+    known = {name(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in FILES}
+    found = {}
+    for module, path in known.items():
+        candidates = [target.removeprefix("jaxmicro.") for target, _ in imports(path)]
+        found[module] = {t if t in known else t.rpartition(".")[0] for t in candidates} & set(known) - {module}
+    return found
+
+
+def test_no_module_imports_itself_through_others():
+    left = modules_imported()
+    while free := {module for module, needed in left.items() if not needed & set(left)}:
+        left = {module: needed for module, needed in left.items() if module not in free}
+    assert not left, f"a cycle among {sorted(left)}"
+
+
+def test_a_verb_is_one_module_with_one_public_function_and_no_other_builds_on_it():
+    for module, needed in modules_imported().items():
+        if module.startswith("pipeline."):
+            assert not needed & {f"pipeline.{verb}" for verb in VERBS}, module
+    for verb in VERBS:
+        tree = ast.parse((ROOT / "pipeline" / f"{verb}.py").read_text())
+        public = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+        assert public == [verb]
+
+
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_a_library_with_side_effects_is_named_in_one_place_only(path: Path):
     for module, line in imports(path):
@@ -80,7 +108,7 @@ def test_annotations_are_evaluated(path: Path):
     assert not any(module == "__future__.annotations" for module, _ in imports(path))
 
 
-def test_every_layer_0_to_3_package_has_no_module_named_utils():
+def test_no_module_is_named_utils():
     assert not [path for path in FILES if path.stem in ("utils", "util", "helpers", "misc")]
 
 

@@ -13,9 +13,8 @@ from jaxmicro.cli.options import Demo
 from jaxmicro.cli.reconstruct import find_reference, sample_into, sampling_of
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
-from jaxmicro.guidance import exact_value, parse_target
 from jaxmicro.io import read, write
-from jaxmicro.pipeline import Prior
+from jaxmicro.pipeline import Prior, exact_value, parse_target
 
 DEMO_PRIOR = "sofc"
 NAMES = ("pore", "grey", "white")  # which of the solids is which is not known

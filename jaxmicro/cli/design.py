@@ -19,17 +19,17 @@ from jaxmicro.cli.reconstruct import find_reference, sampling_of
 from jaxmicro.cli.resume import drop_damaged_arrays, is_made, is_recorded
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import TargetsMissed, UserError
-from jaxmicro.guidance import (
+from jaxmicro.io import files, read, write
+from jaxmicro.pipeline import (
     CURVES,
     PER_LENGTH,
     DistillationConfig,
     LengthUnit,
+    Prior,
     Target,
     TargetSpec,
     exact_values_of_planes,
 )
-from jaxmicro.io import files, read, write
-from jaxmicro.pipeline import Prior
 from jaxmicro.types import AXES, Microstructure
 
 SCHEMA = "jaxmicro.designs/1"  # of designs.json; the number changes when what a reader finds there does

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from jaxmicro import viz
-from jaxmicro.guidance import CURVES, QUANTITIES, LengthUnit, Target
 from jaxmicro.io import files
-from jaxmicro.pipeline import Design
+from jaxmicro.pipeline import CURVES, QUANTITIES, Design, LengthUnit, Target
 from jaxmicro.types import Microstructure, in_phases_of
 
 

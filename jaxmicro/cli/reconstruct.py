@@ -14,8 +14,7 @@ from jaxmicro.cli.resume import drop_damaged_arrays, is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
 from jaxmicro.io import read, write
-from jaxmicro.pipeline import Prior
-from jaxmicro.reconstruct import SamplingConfig
+from jaxmicro.pipeline import Prior, SamplingConfig
 from jaxmicro.types import Microstructure, check_all_phases
 
 

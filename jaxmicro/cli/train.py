@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 from collections.abc import Sequence
 
-from jaxmicro import models, pipeline
+from jaxmicro import pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.inputs import checked_options, files_of, grey_levels, read_several
@@ -13,9 +13,7 @@ from jaxmicro.cli.resume import finished_prior, is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
 from jaxmicro.io import write
-from jaxmicro.models import PriorConfig, UNetConfig
-from jaxmicro.pipeline import Prior
-from jaxmicro.train import TrainConfig
+from jaxmicro.pipeline import Prior, PriorConfig, TrainConfig, UNetConfig
 from jaxmicro.types import Microstructure
 
 
@@ -131,7 +129,7 @@ def _network(options: Train, phases: int) -> PriorConfig:
     """The network of a training from scratch."""
     with checked_options():
         if options.space == "latent":
-            latent = models.latent_paper if options.paper else models.latent_small
+            latent = pipeline.latent_paper if options.paper else pipeline.latent_small
             network = latent(phases, options.latent_size, patch=options.patch)
             unet = dataclasses.replace(network.unet, widths=options.widths or network.unet.widths)
             return dataclasses.replace(network, unet=unet)

@@ -64,8 +64,8 @@ def compare(
         patches: patches for the memorisation search (0: leave it out); see `memorisation`.
         seed: of the places of these patches.
         targets: what the volumes were designed for, as "diffusivity.0.x": findings do not wonder at it.
-        held: what was held when the volumes were made, names of `independent.CONSTRAINABLE`, and targets of a design; None:
-            not known. It is marked: what was held shows that holding works, not that the material is right.
+        held: what the volumes were constrained to (`independent.CONSTRAINABLE`), and targets of a design; None:
+            not known. It is marked: agreement there shows that the constraints work, not that the material is right.
     Returns:
         {"overview" (what was held and what nothing held, side by side), "held", "independent" (see `independent`),
         "r_max", "r", "voxel_size", "unit", "volumes", "periodic", "shapes", "reference", "phases": [per phase:

@@ -160,7 +160,7 @@ def checked(kappa: Diffusivity) -> Float[Array, "*grid"]:
 def scheme_of(discretisation: str, conditions: tuple[Side, ...], backend: str) -> Discretisation:
     """The discretisation by its name, with one side condition per axis."""
     if (discretisation, backend) == ("q1", "jaxfem"):
-        from jaxmicro.physics.jaxfem import JaxFemElements
+        from jaxmicro.physics.jaxfem_elements import JaxFemElements
 
         return JaxFemElements(conditions)
     schemes = {("finite_volume", "xla"): FiniteVolumes, ("q1", "xla"): Elements}

@@ -10,11 +10,23 @@ Progress goes to a function `progress(stage, done, total, note)`; without one, n
 """
 
 from jaxmicro.evaluate import directions
-from jaxmicro.guidance import CURVES, PER_LENGTH, QUANTITIES, DistillationConfig, LengthUnit, Target, TargetSpec
+from jaxmicro.guidance import (
+    CURVES,
+    PER_LENGTH,
+    QUANTITIES,
+    DistillationConfig,
+    LengthUnit,
+    Target,
+    TargetSpec,
+    exact_value,
+    exact_values_of_planes,
+    parse_target,
+)
 from jaxmicro.io import read, read_images, write
-from jaxmicro.models import PriorConfig
+from jaxmicro.models import PriorConfig, UNetConfig, latent_paper, latent_small
 from jaxmicro.pipeline.design import Design, Effect, design
 from jaxmicro.pipeline.design_constraints import constrained_in_design
+from jaxmicro.pipeline.estimators import check_r_max
 from jaxmicro.pipeline.evaluate import evaluate
 from jaxmicro.pipeline.feasibility import check_feasible
 from jaxmicro.pipeline.fitting import (
@@ -22,9 +34,10 @@ from jaxmicro.pipeline.fitting import (
     AUTOENCODER_FINE_TUNING,
     FINE_TUNING,
     FROM_SCRATCH,
+    check_training,
     train_on,
 )
-from jaxmicro.pipeline.measure import check_r_max, measure
+from jaxmicro.pipeline.measure import measure
 from jaxmicro.pipeline.pooling import pooled, pooled_numbers
 from jaxmicro.pipeline.prior import Material, Prior, with_statistics
 from jaxmicro.pipeline.prior_files import (
@@ -40,7 +53,7 @@ from jaxmicro.pipeline.reconstruct import reconstruct
 from jaxmicro.pipeline.sampling import default_sampling, sample_images, sampling_config
 from jaxmicro.pipeline.target_statistics import constrained_statistics, scattered_fractions, target_fractions
 from jaxmicro.pipeline.targets import crop_numbers, length_unit_of, read_targets, residual
-from jaxmicro.pipeline.train import check_training, train
+from jaxmicro.pipeline.train import train
 from jaxmicro.pipeline.transport import TransportField, diffusivities, transport
 from jaxmicro.pipeline.tuning import tune_correlation
 from jaxmicro.reconstruct import SamplingConfig
@@ -67,6 +80,7 @@ __all__ = [
     "TargetSpec",
     "TrainConfig",
     "TransportField",
+    "UNetConfig",
     "bundled",
     "bundled_micrograph",
     "check_feasible",
@@ -80,10 +94,15 @@ __all__ = [
     "diffusivities",
     "directions",
     "evaluate",
+    "exact_value",
+    "exact_values_of_planes",
     "general_prior",
+    "latent_paper",
+    "latent_small",
     "length_unit_of",
     "load_prior",
     "measure",
+    "parse_target",
     "pooled",
     "pooled_numbers",
     "prior_path",

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxmicro.descriptors import radial_lags
+from jaxmicro.errors import UserError
+from jaxmicro.types import Microstructure
 
 MEASURE, EVALUATION = "jaxmicro.measure/1", "jaxmicro.evaluation/1"
 """Schemas of JSON; the number changes when what a reader finds there does."""
@@ -49,6 +51,24 @@ def measure_head(shape: Sequence[int], *, r_max: int, unit: str | None, diffusiv
         "units": {**units, "mean_chord_length": length},
         "lags": lags(shape, r_max=r_max),
     }
+
+
+def check_r_max(structure: Microstructure, r_max: int | None) -> int:
+    """The largest distance of curves: the one asked for, or the default.
+
+    Raises:
+        UserError: it does not fit the image, or the image has an edge of one voxel.
+    """
+    shortest = min(structure.shape)
+    if shortest < 2:
+        plane = ",".join("0" if edge == 1 else ":" for edge in structure.shape)
+        how = f"; --crop {plane} reads it as an image" if plane.count(":") > 1 else ""
+        sizes = " x ".join(map(str, structure.shape))
+        raise UserError(f"{sizes} voxels: curves along each axis need two voxels or more along it{how}")
+    r_max = max(1, min(32, shortest // 2)) if r_max is None else r_max
+    if not 1 <= r_max < shortest:
+        raise UserError(f"r_max is {r_max} voxels; the shortest edge has {shortest}: choose 1 to {shortest - 1}")
+    return r_max
 
 
 def lags(shape: Sequence[int], *, r_max: int, periodic: bool = False) -> dict[str, Any]:

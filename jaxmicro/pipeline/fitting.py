@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.state import fingerprint, identity_of
 from jaxmicro.pipeline.tuning import tune_correlation
 from jaxmicro.train import TrainConfig, TrainState, fit
+from jaxmicro.types import Microstructure, check_all_phases, check_patch
 
 FINE_TUNING = TrainConfig(
     steps=600, optimiser="muon", learning_rate=0.02, warmup=30, ema_decay=0.99, save_every=100, evaluate_every=200
@@ -103,6 +104,39 @@ def train_on(
     if out is not None:
         save_prior(Path(out) / "weights.safetensors", prior)
     return prior
+
+
+def check_training(micrograph: Microstructure, network: PriorConfig) -> None:
+    """Refuses an image that a network cannot be trained on.
+
+    Raises:
+        UserError: the number of phases is not the network's, or the image lacks one, or is smaller than a crop.
+    """
+    if network.phases != micrograph.phases:
+        raise UserError(
+            f"{micrograph.source or 'the image'} has {micrograph.phases} phases, the prior to start from has "
+            f"{network.phases}; start from another prior or from scratch"
+        )
+    check_all_phases(micrograph)
+    check_patch(micrograph, network.patch)
+
+
+def check_same_material(micrographs: Sequence[Microstructure]) -> None:
+    """Refuses images that do not have the same phases and voxel size.
+
+    Raises:
+        UserError: there are none, or they differ.
+    """
+    kinds = {(each.values, each.voxel_size, each.unit) for each in micrographs}
+    if len(kinds) != 1:
+        found = "; ".join(
+            f"{', '.join(f'{value:g}' for value in values)} at {size or 'unknown'} {unit or ''}".strip()
+            for values, size, unit in sorted(kinds, key=str)
+        )
+        raise UserError(
+            f"{len(micrographs)} images of {len(kinds)} kinds ({found or 'none'}); expected one set of phases and one "
+            "voxel size: read them together (read_images), or name them in one command"
+        )
 
 
 def _fit(

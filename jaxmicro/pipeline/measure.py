@@ -7,8 +7,7 @@ import jax
 import numpy as np
 
 from jaxmicro import descriptors
-from jaxmicro.errors import UserError
-from jaxmicro.pipeline.estimators import measure_head
+from jaxmicro.pipeline.estimators import check_r_max, measure_head
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.transport import TransportField, transport
 from jaxmicro.types import Microstructure
@@ -69,24 +68,6 @@ def measure(
         ):
             phase["transport"] = {name: value for name, value in found.items() if name != "label"}
     return measured
-
-
-def check_r_max(structure: Microstructure, r_max: int | None) -> int:
-    """The largest distance of curves: the one asked for, or the default.
-
-    Raises:
-        UserError: it does not fit the image, or the image has an edge of one voxel.
-    """
-    shortest = min(structure.shape)
-    if shortest < 2:
-        plane = ",".join("0" if edge == 1 else ":" for edge in structure.shape)
-        how = f"; --crop {plane} reads it as an image" if plane.count(":") > 1 else ""
-        sizes = " x ".join(map(str, structure.shape))
-        raise UserError(f"{sizes} voxels: curves along each axis need two voxels or more along it{how}")
-    r_max = max(1, min(32, shortest // 2)) if r_max is None else r_max
-    if not 1 <= r_max < shortest:
-        raise UserError(f"r_max is {r_max} voxels; the shortest edge has {shortest}: choose 1 to {shortest - 1}")
-    return r_max
 
 
 def _measure_phase(phase: np.ndarray, axes: str, size: float, r_max: int) -> dict[str, Any]:

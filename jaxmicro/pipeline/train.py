@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxmicro.data import training_sources
-from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline.fitting import FINE_TUNING, FROM_SCRATCH, train_on
+from jaxmicro.pipeline.fitting import FINE_TUNING, FROM_SCRATCH, check_same_material, check_training, train_on
 from jaxmicro.pipeline.prior import Prior, material_of
 from jaxmicro.pipeline.prior_files import general_prior
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.train import TrainConfig
-from jaxmicro.types import Microstructure, check_all_phases, check_patch
+from jaxmicro.types import Microstructure
 
 
 def train(
@@ -73,36 +72,3 @@ def train(
         on_sample=on_sample,
         progress=progress,
     )
-
-
-def check_training(micrograph: Microstructure, network: PriorConfig) -> None:
-    """Refuses an image that a network cannot be trained on.
-
-    Raises:
-        UserError: the number of phases is not the network's, or the image lacks one, or is smaller than a crop.
-    """
-    if network.phases != micrograph.phases:
-        raise UserError(
-            f"{micrograph.source or 'the image'} has {micrograph.phases} phases, the prior to start from has "
-            f"{network.phases}; start from another prior or from scratch"
-        )
-    check_all_phases(micrograph)
-    check_patch(micrograph, network.patch)
-
-
-def check_same_material(micrographs: Sequence[Microstructure]) -> None:
-    """Refuses images that do not have the same phases and voxel size.
-
-    Raises:
-        UserError: there are none, or they differ.
-    """
-    kinds = {(each.values, each.voxel_size, each.unit) for each in micrographs}
-    if len(kinds) != 1:
-        found = "; ".join(
-            f"{', '.join(f'{value:g}' for value in values)} at {size or 'unknown'} {unit or ''}".strip()
-            for values, size, unit in sorted(kinds, key=str)
-        )
-        raise UserError(
-            f"{len(micrographs)} images of {len(kinds)} kinds ({found or 'none'}); expected one set of phases and one "
-            "voxel size: read them together (read_images), or name them in one command"
-        )

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.descriptors.test_clusters import two_periods
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
@@ -31,6 +30,7 @@ from jaxmicro.pipeline.targets import residual
 from jaxmicro.reconstruct import SamplingConfig, TargetStatistics, plane_covariance
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior
+from tests.descriptors.test_clusters import two_periods
 
 SHAPE = (16, 16, 16)
 QUICK = SamplingConfig(steps=6, harmonise=1)

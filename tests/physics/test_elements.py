@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmicro.physics import SolverConfig, jaxfem, solve
+from jaxmicro.physics import SolverConfig, jaxfem, jaxfem_elements, solve
 from jaxmicro.physics.elements import Elements
 
 SHAPES = [(6, 9), (4, 7, 5)]
@@ -33,11 +33,10 @@ def test_residual_equals_that_of_jax_fem_on_the_whole_grid(shape: tuple[int, ...
 def test_slab_by_slab_jax_fems_residual_is_the_same(shape: tuple[int, ...], float64: None, monkeypatch):
     kappa = jnp.asarray(medium(shape, 1e-6))
     nodes = jnp.asarray(np.random.default_rng(1).random([edge + 1 for edge in shape]))
-    elements = jaxfem.JaxFemElements(("insulated",) * len(shape))
+    elements = jaxfem_elements.JaxFemElements(("insulated",) * len(shape))
     whole = elements.residual(kappa, nodes)
-    monkeypatch.setattr(
-        jaxfem, "LARGEST_PROBLEM", 3 * kappa[0].size
-    )  # voxels of three planes: the last slab is not full
+    # voxels of three planes: the last slab is not full
+    monkeypatch.setattr(jaxfem_elements, "LARGEST_PROBLEM", 3 * kappa[0].size)
     np.testing.assert_allclose(elements.residual(kappa, nodes), whole, atol=1e-14)
 
 

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from media import level_cut
-from tests.descriptors.test_clusters import two_periods
 
 from jaxmicro import descriptors, physics
 from jaxmicro.errors import UserError
 from jaxmicro.physics import SolverConfig
 from tests import reference
+from tests.descriptors.test_clusters import two_periods
 
 SCHEMES = ["finite_volume", "q1"]
 TIGHT = SolverConfig(tolerance=1e-7)
