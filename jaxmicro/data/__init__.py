@@ -1,4 +1,4 @@
-"""Crops of micrographs for training, and synthetic media with known answers."""
+"""Crops of micrographs for training, and synthetic media with known statistics."""
 
 from jaxmicro.data.batches import (
     CropConfig,
@@ -12,18 +12,14 @@ from jaxmicro.data.prior_media import prior_media
 from jaxmicro.data.synthetic import (
     discs,
     gaussian_field,
-    gaussian_field_two_point,
     labyrinth,
     laguerre_grain_images,
     laguerre_grains,
-    laminate,
     overlapping_spheres,
-    overlapping_spheres_two_point,
     pack_spheres,
     polydisperse_spheres,
     sphere_density,
     tessellation,
-    voronoi_grains,
 )
 
 __all__ = [
@@ -33,13 +29,10 @@ __all__ = [
     "crop_dataset",
     "discs",
     "gaussian_field",
-    "gaussian_field_two_point",
     "labyrinth",
     "laguerre_grain_images",
     "laguerre_grains",
-    "laminate",
     "overlapping_spheres",
-    "overlapping_spheres_two_point",
     "pack_spheres",
     "polydisperse_spheres",
     "prior_media",
@@ -47,5 +40,4 @@ __all__ = [
     "tessellation",
     "training_sources",
     "volume_planes",
-    "voronoi_grains",
 ]

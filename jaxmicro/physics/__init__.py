@@ -11,7 +11,6 @@ from jaxmicro.physics.homogenize import (
     effective_diffusivity,
     effective_tensor,
     flux_field,
-    relative_diffusivity,
     tortuosity_factor,
 )
 from jaxmicro.physics.steady_diffusion import DiffusionSolution, SolverConfig, solve
@@ -25,7 +24,6 @@ __all__ = [
     "effective_tensor",
     "flux_field",
     "hashin_shtrikman_bounds",
-    "relative_diffusivity",
     "solve",
     "tortuosity_factor",
     "wiener_bounds",

@@ -109,13 +109,6 @@ def conducted(solution: DiffusionSolution, percolates: Flag) -> Float[Array, ""]
     return jnp.where(percolates, jnp.where(solution.converged, solution.d_eff, jnp.nan), 0.0)
 
 
-def relative_diffusivity(d_eff: Float[Array, ""], diffusivity: float) -> Float[Array, ""]:
-    """D_eff / D_0, dimensionless; `diffusivity` is D_0, that of the conducting phase, above 0."""
-    if not diffusivity > 0:
-        raise UserError(f"diffusivity {diffusivity:g} of the conducting phase is not above 0")
-    return d_eff / diffusivity
-
-
 def tortuosity_factor(
     d_eff: Float[Array, ""], volume_fraction: float | Float[Array, ""], diffusivity: float = 1.0
 ) -> Float[Array, ""]:

@@ -272,8 +272,8 @@ def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
     jax.clear_caches()
     assert compiled("_sampled", prior, "diffusivity.1.z=+10%", 0.02) == 2  # with guidance and without
     assert compiled("_sampled", prior, "diffusivity.1.z=+12%", 0.01) == 0
-    assert compiled("_polish", knows, "diffusivity.1.z=+10%", 0.02) == 1
-    assert compiled("_polish", knows, "diffusivity.1.z=+12%", 0.01) == 0
+    assert compiled("_optimised", knows, "diffusivity.1.z=+10%", 0.02) == 1
+    assert compiled("_optimised", knows, "diffusivity.1.z=+12%", 0.01) == 0
 
 
 def test_a_bound_is_kept_and_an_equal_number_may_be_off_by_its_tolerance():

@@ -12,7 +12,7 @@ from jaxmicro.cli.console import Console
 from jaxmicro.cli.main import main
 from jaxmicro.cli.run_folder import RunFolder
 from jaxmicro.data.synthetic import gaussian_field
-from jaxmicro.pipeline import Prior, training
+from jaxmicro.pipeline import Prior, fitting
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import tiny_prior
 
@@ -48,8 +48,8 @@ def test_directions_of_a_volume_are_those_of_its_planes():
 
 def test_a_loss_is_called_held_out_only_where_something_was(tmp_path: Path, capfd: pytest.CaptureFixture):
     entry = {"step": 3, "validation_loss": 0.5}
-    assert training._named(entry, disjoint=True) == entry
-    whole = training._named(entry, disjoint=False)
+    assert fitting._named(entry, disjoint=True) == entry
+    whole = fitting._named(entry, disjoint=False)
     assert whole == {"step": 3, "whole_image_loss": 0.5}
     folder, prior = RunFolder(tmp_path), tiny_prior()
     folder.log("training", **whole)

@@ -2,21 +2,18 @@
 
 import numpy as np
 import pytest
+from known_media import gaussian_field_two_point, laminate, overlapping_spheres_two_point, voronoi_grains
 
 from jaxmicro.data import (
     gaussian_field,
-    gaussian_field_two_point,
     labyrinth,
     laguerre_grain_images,
     laguerre_grains,
-    laminate,
     overlapping_spheres,
-    overlapping_spheres_two_point,
     pack_spheres,
     polydisperse_spheres,
     sphere_density,
     tessellation,
-    voronoi_grains,
 )
 from jaxmicro.errors import UserError
 

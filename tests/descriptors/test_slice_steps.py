@@ -5,9 +5,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from known_media import gaussian_field_two_point
 from scipy.ndimage import gaussian_filter
 
-from jaxmicro.data.synthetic import gaussian_field, gaussian_field_two_point
+from jaxmicro.data.synthetic import gaussian_field
 from jaxmicro.descriptors import dependent_steps, isotropic_slice_steps, slice_steps
 from jaxmicro.evaluate import phase_covariance
 from jaxmicro.io import read

@@ -5,13 +5,12 @@ import jax
 import numpy as np
 import pytest
 import reference
+from known_media import gaussian_field_two_point, overlapping_spheres_two_point
 from media import ball, checkerboard, laminate, outside_overlapping_balls
 
 from jaxmicro.data.synthetic import (
     gaussian_field,
-    gaussian_field_two_point,
     overlapping_spheres,
-    overlapping_spheres_two_point,
     sphere_density,
 )
 from jaxmicro.descriptors import (
