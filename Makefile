@@ -1,6 +1,6 @@
 # make demo      micrograph -> 3D volume -> evaluation -> report, from a fresh clone
 # make test      the tests;  make test-fast  in two minutes those that compile little;  make test-all  with the slow ones
-# make lint      style and types
+# make lint      style, types, and what nothing calls
 # PYTHON=...     the Python to use (3.11 to 3.13; found by itself otherwise);  VENV=...  where the environment goes
 # ARGS="..."     passed on to jaxmicro demo or to pytest
 
@@ -27,6 +27,7 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+	$(VENV)/bin/vulture
 
 $(VENV)/bin/python:
 	@for candidate in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
@@ -43,7 +44,7 @@ $(VENV)/bin/python:
 	fi; exit 2
 
 # Files of tests side by side: most of their time is compilation, which uses one core.
-fast = $(wildcard tests/test_[!prt]*.py) tests/test_phases.py tests/test_polyak.py tests/descriptors tests/io tests/viz \
+fast = $(wildcard tests/test_[!prt]*.py) tests/test_phases.py tests/reconstruct/test_polyak.py tests/descriptors tests/io tests/viz \
   tests/guidance/test_targets.py tests/cli/test_bad_input.py tests/cli/test_damaged_prior.py
 workers = -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 
