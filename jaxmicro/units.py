@@ -25,6 +25,9 @@ _ROUNDING = 1e-6  # lengths that differ by less were the same number before some
 def plain_unit(unit: str | None) -> str | None:
     """Unit in its ASCII spelling: um for the micrometre's many names; None for pixels.
 
+    Raises:
+        UserError: characters that image formats cannot store.
+
     >>> plain_unit("Micron"), plain_unit("µm"), plain_unit("pixel"), plain_unit("furlong")
     ('um', 'um', None, 'furlong')
     """

@@ -108,6 +108,27 @@ def test_annotations_are_evaluated(path: Path):
     assert not any(module == "__future__.annotations" for module, _ in imports(path))
 
 
+def raised(node: ast.AST) -> Iterator[str]:
+    """Names of the exceptions that a function raises itself, and does not catch."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Raise) and child.exc is not None:
+            yield ast.unparse(child.exc.func if isinstance(child.exc, ast.Call) else child.exc)
+        elif isinstance(child, ast.Try) and child.handlers:
+            for statement in (*child.handlers, *child.orelse, *child.finalbody):
+                yield from raised(statement)
+        elif not isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+            yield from raised(child)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_public_functions_say_what_they_raise(path: Path):
+    tree = ast.parse(path.read_text())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
+    for node in [*tree.body, *(method for each in classes for method in each.body)]:
+        if isinstance(node, ast.FunctionDef) and node.name[0] != "_" and set(raised(node)):
+            assert "Raises:" in (ast.get_docstring(node) or ""), f"{name(path)}: {node.name} raises {set(raised(node))}"
+
+
 def test_no_module_is_named_utils():
     assert not [path for path in FILES if path.stem in ("utils", "util", "helpers", "misc")]
 

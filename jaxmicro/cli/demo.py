@@ -22,7 +22,11 @@ TARGET = "diffusivity.pore.z=+20%"
 
 
 def run(options: Demo) -> None:
-    """Reconstruct, design, compare, report."""
+    """Reconstruct, design, compare, report.
+
+    Raises:
+        UserError: the bundled micrograph is missing.
+    """
     console, began = Console(quiet=options.quiet), time.monotonic()
     prior = pipeline.load_prior(DEMO_PRIOR)
     micrograph = find_reference(DEMO_PRIOR, prior, None)

@@ -27,7 +27,11 @@ from jaxmicro.types import Microstructure
 
 
 def run(options: Evaluate) -> None:
-    """Compare and write the run folder."""
+    """Compare and write the run folder.
+
+    Raises:
+        UserError: no volumes, or volumes that cannot be compared with the reference.
+    """
     console = Console(quiet=options.quiet)
     paths = [file for path in options.volumes for file in volume_files(path)]
     if not paths:

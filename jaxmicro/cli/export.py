@@ -14,7 +14,11 @@ from jaxmicro.types import Microstructure
 
 
 def run(options: Export) -> None:
-    """Read, convert, write."""
+    """Read, convert, write.
+
+    Raises:
+        UserError: the target exists, has no folder, or a suffix that is not written.
+    """
     console, target = Console(quiet=options.quiet), options.target
     if target.exists() and not options.overwrite:
         raise UserError(f"{target} exists already; choose another name or add --overwrite")

@@ -20,7 +20,11 @@ from jaxmicro.units import is_length
 
 
 def read_image(path: Path, options: ImageOptions, console: Console, *, resample: str | None = None) -> Microstructure:
-    """The microstructure in a file, read as the options say; says what the user should know of how it was read."""
+    """The microstructure in a file, read as the options say; says what the user should know of how it was read.
+
+    Raises:
+        UserError: the file cannot be read as one image or volume of phases.
+    """
     if options.stack == "images":
         raise UserError(f"{path}: --stack images is for 'train' and 'measure'; one image or volume is needed here")
     return read_several([path], options, console, resample=resample)[0]
@@ -29,7 +33,11 @@ def read_image(path: Path, options: ImageOptions, console: Console, *, resample:
 def read_several(
     paths: Sequence[Path], options: ImageOptions, console: Console, *, resample: str | None = None
 ) -> tuple[Microstructure, ...]:
-    """Images of one material with the same phases, or the one volume that they are slices of."""
+    """Images of one material with the same phases, or the one volume that they are slices of.
+
+    Raises:
+        UserError: there is no file, or the voxel size or its unit is none, or the files are not of one material.
+    """
     if not paths:
         raise UserError("Missing file: name at least one image or volume")
     if options.voxel_size is not None and options.voxel_size <= 0:
@@ -91,7 +99,11 @@ def _value(text: str) -> float:
 
 
 def three_edges(size: tuple[int, ...]) -> tuple[int, int, int]:
-    """A cube from one edge, a box from three."""
+    """A cube from one edge, a box from three.
+
+    Raises:
+        UserError: neither one nor three positive edges.
+    """
     if len(size) not in (1, 3):
         raise UserError(f"--size takes one edge or three (z y x), in voxels; found {len(size)} numbers")
     if min(size) < 1:
@@ -102,7 +114,11 @@ def three_edges(size: tuple[int, ...]) -> tuple[int, int, int]:
 
 @contextmanager
 def checked_options() -> Iterator[None]:
-    """Turns the ValueError of a config built from options into a UserError."""
+    """Turns the ValueError of a config built from options into a UserError.
+
+    Raises:
+        UserError: the message of that ValueError.
+    """
     try:
         yield
     except UserError:
@@ -115,7 +131,11 @@ VOLUME_SUFFIXES = (".tif", ".tiff", ".vti", ".npz", ".zarr")
 
 
 def volume_files(source: Path) -> list[Path]:
-    """The volumes of a run folder, or the file itself."""
+    """The volumes of a run folder, or the file itself.
+
+    Raises:
+        UserError: a folder without volumes.
+    """
     if not source.is_dir() or is_zarr(source):
         return [source]
     for suffix in VOLUME_SUFFIXES:

@@ -19,7 +19,11 @@ from jaxmicro.types import Microstructure, check_all_phases
 
 
 def run(options: Reconstruct) -> None:
-    """Sample the volumes and write the run folder."""
+    """Sample the volumes and write the run folder.
+
+    Raises:
+        UserError: options that exclude each other, or do not fit the prior.
+    """
     console = Console(quiet=options.quiet)
     if options.no_calibrate and options.fractions:
         raise UserError("--fractions and --no-calibrate exclude each other; leave one out")
@@ -96,7 +100,11 @@ def _left_to_network(prior: Prior, held: Sequence[str]) -> str | None:
 
 
 def sampling_of(options: Sampling, prior: Prior) -> SamplingConfig:
-    """The sampling that the options ask for, for the rest the measured defaults. Checked before a folder is made."""
+    """The sampling that the options ask for, for the rest the measured defaults. Checked before a folder is made.
+
+    Raises:
+        UserError: an option out of its range.
+    """
     for name in ("volumes", "together", "rounds"):
         if getattr(options, name, 1) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}; expected 1 or more")
@@ -148,7 +156,11 @@ def sample_into(
 
 
 def find_reference(source: str, prior: Prior, given: Path | None) -> Microstructure | None:
-    """The micrograph to compare with: the given one, that of the run folder, or the bundled one of the same name."""
+    """The micrograph to compare with: the given one, that of the run folder, or the bundled one of the same name.
+
+    Raises:
+        UserError: the micrograph cannot be read, or has other phases than the prior.
+    """
     kept = Path(source) / "micrograph.npz"
     if given is not None:
         found = read(given)

@@ -18,7 +18,11 @@ from jaxmicro.types import Microstructure
 
 
 def run(options: Train) -> None:
-    """Train and write the run folder."""
+    """Train and write the run folder.
+
+    Raises:
+        UserError: options that exclude each other, or an image that cannot be trained on.
+    """
     console = Console(quiet=options.quiet)
     micrographs = read_several(options.micrograph, options, console)
     micrograph = max(micrographs, key=lambda image: image.labels.size)  # what volumes will be compared with

@@ -134,7 +134,11 @@ def crop_dataset(
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.MapDataset:
-    """The same batches by random access: `crop_dataset(...)[k]` is batch k. Arguments as `crop_batches`."""
+    """The same batches by random access: `crop_dataset(...)[k]` is batch k. Arguments as `crop_batches`.
+
+    Raises:
+        UserError: the batch is no multiple of the number of processes, or sources or weights do not fit the config.
+    """
     if config.batch % process_count or not 0 <= process_index < process_count:
         raise UserError(
             f"a batch of {config.batch} cannot be shared by {process_count} processes (this is {process_index}); "

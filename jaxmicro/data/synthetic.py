@@ -102,6 +102,8 @@ def labyrinth(
         wavelength: mean period of the lamellae.
         bandwidth: standard deviation of the wave number over its mean; small values give long straight lamellae.
         fractions, periodic, exact_fractions: as in `gaussian_field`.
+    Raises:
+        UserError: no wave of that length fits a periodic grid of that shape.
     """
     grown = _grown(shape, np.full(len(shape), math.ceil(3 * wavelength / bandwidth)), periodic)
     axes = np.meshgrid(*(np.fft.fftfreq(edge) for edge in grown), indexing="ij", sparse=True)

@@ -39,7 +39,8 @@ def shard_batch(batch: Any, mesh: Mesh) -> Any:
 
     Args:
         batch: a tree of host arrays "n ...", n = global batch / processes.
-    Errors: UserError when the devices of this process cannot share n evenly.
+    Raises:
+        UserError: the devices of this process cannot share n evenly.
     """
     sharding = batch_sharded(mesh)
     devices = len(mesh.local_devices)

@@ -29,6 +29,8 @@ def exact_value(
     Args:
         periodic: of diffusivity and tortuosity the number of the medium repeated periodically, not that between two
             faces.
+    Raises:
+        ValueError: the quantity exists in 3D only, and labels are those of an image.
     """
     if quantity == "diffusivity":
         axes = range(labels.ndim) if axis is None else [axis]
@@ -48,7 +50,11 @@ def exact_value(
 
 
 def exact_values_of_planes(quantity: str, planes: Labels, phases: int, phase: int) -> np.ndarray:
-    """A quantity that planes have, of each plane of labels "n h w"."""
+    """A quantity that planes have, of each plane of labels "n h w".
+
+    Raises:
+        ValueError: the quantity exists in 3D only.
+    """
     if QUANTITIES[quantity].of_plane is None:
         raise ValueError(f"{quantity} exists in 3D only")
     if quantity == "slice_diffusivity":

@@ -38,7 +38,9 @@ class Checkpoints:
     def __init__(self, directory: str | Path, *, keep: int = 3, config: Mapping[str, Any] | None = None):
         """`config` is stored with each checkpoint; one of another config is refused by `restore`.
 
-        Errors: UserError when what Orbax notes of a checkpoint is damaged; OSError when the folder cannot be used.
+        Raises:
+            UserError: what Orbax notes of a checkpoint is damaged.
+            OSError: the folder cannot be used.
         """
         self._directory = Path(directory).absolute()
         self._config = None if config is None else json.loads(json.dumps(config))
@@ -65,7 +67,8 @@ class Checkpoints:
     def save(self, step: int, state: Any, position: Any = None) -> None:
         """Store `state` (a tree of arrays, copied before this returns) and the position of the data (JSON or bytes).
 
-        Errors: OSError when this save or the one before it could not be written (disk full); also `wait` and `close`.
+        Raises:
+            OSError: this save or the one before it could not be written (disk full); also `wait` and `close`.
         """
         beside = {"position": _to_json(position), "config": self._config}
         with _disk_errors(self._directory):
@@ -76,7 +79,8 @@ class Checkpoints:
 
         Args:
             like: a state of the same structure, shapes and sharding; its values are not used.
-        Errors: UserError when the checkpoint is of another model or config, or cannot be read.
+        Raises:
+            UserError: the checkpoint is of another model or config, or cannot be read.
         """
         if not self.steps:
             return None
@@ -122,7 +126,8 @@ def save_weights(path: str | Path, params: Mapping[str, Any], config: Mapping[st
 
     Args:
         half: store float32 as float16 (half the size, relative error up to 2^-11); loaded back as float32.
-    Errors: UserError when a weight is not finite, also after the conversion.
+    Raises:
+        UserError: a weight is not finite, also after the conversion.
     """
     path = Path(path)
     arrays = {name: np.asarray(jax.device_get(value)) for name, value in _flatten(params).items()}
@@ -141,7 +146,8 @@ def save_weights(path: str | Path, params: Mapping[str, Any], config: Mapping[st
 def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read what `save_weights` wrote: (nested dict of float32 NumPy arrays, config).
 
-    Errors: UserError when the file is missing, damaged, not written by `save_weights`, or a weight is not finite.
+    Raises:
+        UserError: the file is missing, damaged, not written by `save_weights`, or a weight is not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -171,7 +177,11 @@ def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def check_weights(params: Any, like: Any, *, source: str | Path) -> None:
-    """Raise UserError unless `params` has the names and shapes of `like` (arrays or shape structs)."""
+    """Refuse parameters that have not the names and shapes of `like` (arrays or shape structs).
+
+    Raises:
+        UserError: names the first that differs.
+    """
     found = {name: tuple(value.shape) for name, value in _flatten(params).items()}
     expected = {name: tuple(value.shape) for name, value in _flatten(like).items()}
     for name in sorted(found.keys() | expected.keys()):

@@ -264,7 +264,11 @@ def write_nrrd(path: str | Path, microstructure: Microstructure) -> None:
 
 
 def read_nifti(path: Path) -> Raster:
-    """NIfTI (.nii, .nii.gz) through nibabel: voxel sizes and their unit from the header, orientation left aside."""
+    """NIfTI (.nii, .nii.gz) through nibabel: voxel sizes and their unit from the header, orientation left aside.
+
+    Raises:
+        UserError: the file is damaged or of a type that is no NIfTI.
+    """
     with reading(path, "NIfTI file"):
         nibabel = needs("nibabel", "NIfTI")
         logging.getLogger("nibabel").setLevel(logging.CRITICAL)  # what it says of odd headers is no result of ours

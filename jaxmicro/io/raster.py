@@ -125,7 +125,11 @@ def needs(module: str, what: str) -> Any:
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turns whatever a decoder raises on a damaged file into one line. Catches all: decoders raise anything."""
+    """Turns whatever a decoder raises on a damaged file into one line. Catches all: decoders raise anything.
+
+    Raises:
+        UserError: names the file, its kind and the reason.
+    """
     try:
         yield
     except UserError as error:

@@ -127,7 +127,11 @@ def read_rasters(
     stack: Stack | None = None,
     layout: FileLayout = NO_LAYOUT,
 ) -> list[Raster]:
-    """The parts of files that are read, before they are phases; arguments as `read_images`."""
+    """The parts of files that are read, before they are phases; arguments as `read_images`.
+
+    Raises:
+        UserError: there is no file, or one that cannot be read as asked for.
+    """
     if not paths:
         raise UserError("no image given; name at least one file")
     if stack == "volume":

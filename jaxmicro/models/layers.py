@@ -49,6 +49,8 @@ def conv(
     Args:
         upsampled: convolve `upsample(x)`, with size 3 and stride 1.
         zero: start at zero, so that its branch starts as nothing.
+    Raises:
+        ValueError: another size or stride of an upsampled convolution.
     """
     if upsampled and (size, stride) != (3, 1):
         raise ValueError(f"size is {size} and stride {stride}, expected 3 and 1 for an upsampled convolution")

@@ -43,6 +43,8 @@ def diffusivity_of_phases(
     Args:
         fractions: share of each phase in each voxel.
         diffusivities: D_p; any unit, 0 for a blocked phase.
+    Raises:
+        UserError: not as many diffusivities as phases.
 
     >>> diffusivity_of_phases(jnp.eye(2), jnp.array([0.5, 2.0])).tolist()
     [0.5, 2.0]

@@ -57,7 +57,11 @@ class JaxFemElements(Elements):
         return self.forces(stencil, haloed, (0.0,) * stencil.ndim)
 
     def diagonal(self, stencil: Float[Array, "*cells"]) -> Float[Array, "*unknown"]:
-        """Of no use here, and not known to JAX-FEM: the preconditioner is that of `Elements`."""
+        """Of no use here, and not known to JAX-FEM: the preconditioner is that of `Elements`.
+
+        Raises:
+            NotImplementedError: always.
+        """
         raise NotImplementedError("the diagonal is that of Elements, which preconditions")
 
     def preconditioner(self) -> Elements:

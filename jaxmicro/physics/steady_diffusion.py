@@ -129,7 +129,11 @@ def solve(
 def problem(
     ndim: int, axis: int, discretisation: str, sides: str, backend: str, *, ends: str = "fixed"
 ) -> tuple[Discretisation, Drops]:
-    """The discretisation and the drop of the concentration along each axis, for a flux along `axis`."""
+    """The discretisation and the drop of the concentration along each axis, for a flux along `axis`.
+
+    Raises:
+        UserError: an axis that the grid has not, or an unknown condition or discretisation.
+    """
     if not -ndim <= axis < ndim:
         raise UserError(f"axis {axis} is not one of the {ndim} axes of the grid")
     if ends not in ("fixed", "periodic"):
@@ -142,7 +146,11 @@ def problem(
 
 
 def checked(kappa: Diffusivity) -> Float[Array, "*grid"]:
-    """`kappa` as a floating array, refused if it is no diffusivity; inside jit values cannot be checked."""
+    """`kappa` as a floating array, refused if it is no diffusivity; inside jit values cannot be checked.
+
+    Raises:
+        UserError: it is empty, of another rank, not finite, or negative.
+    """
     kappa = jnp.asarray(kappa)
     if kappa.ndim not in (2, 3) or kappa.size == 0:
         raise UserError(f"diffusivity has shape {kappa.shape}; expected a non-empty array h w or z y x")
@@ -158,7 +166,11 @@ def checked(kappa: Diffusivity) -> Float[Array, "*grid"]:
 
 
 def scheme_of(discretisation: str, conditions: tuple[Side, ...], backend: str) -> Discretisation:
-    """The discretisation by its name, with one side condition per axis."""
+    """The discretisation by its name, with one side condition per axis.
+
+    Raises:
+        UserError: there is no such discretisation with that backend.
+    """
     if (discretisation, backend) == ("q1", "jaxfem"):
         from jaxmicro.physics.jaxfem_elements import JaxFemElements
 

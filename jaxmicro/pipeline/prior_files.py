@@ -69,7 +69,11 @@ def bundled_micrograph(prior: Prior) -> Microstructure | None:
 
 
 def prior_path(source: Path | str) -> Path:
-    """The file of a prior: that of a run folder, the file itself, or the bundled one of this name."""
+    """The file of a prior: that of a run folder, the file itself, or the bundled one of this name.
+
+    Raises:
+        UserError: there is none, or the file is no prior.
+    """
     path = Path(source)
     if path.is_dir():
         weights = path / "weights.safetensors"

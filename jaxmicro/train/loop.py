@@ -74,8 +74,9 @@ def fit(
         on_sample: (step, ema parameters), every `sample_every` updates and at the end.
         validation: fixed batches; the EMA parameters are scored on them with fixed keys, as "validation_...".
         clock: seconds.
-    Errors: NonFiniteLoss, raised at the next log or save; a state that is not finite is never saved. KeyboardInterrupt
-        (Ctrl-C or SIGTERM) is raised between two updates, after saving.
+    Raises:
+        NonFiniteLoss: at the next log or save; a state that is not finite is never saved.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, between two updates, after saving.
 
     With several processes every one must reach the same step: no `minutes`, and stop all of them together.
     """
