@@ -141,7 +141,7 @@ def _has_type(value: Any, hint: Any) -> bool:
 
 
 def check_all_phases(micrograph: Microstructure) -> None:
-    """Refuses an image that says that it has a phase and has not: there is nothing to learn of it or compare with it.
+    """Refuses an image without a voxel of one of its phases: nothing can be learned of that phase, or compared.
 
     Raises:
         UserError: names the phase.

@@ -257,7 +257,7 @@ def _face_to_face(found: pipeline.Design, target: Target) -> dict[str, Any]:
 
 
 def _title(records: list[dict[str, Any]]) -> str:
-    """What was asked for and what the volumes have on average."""
+    """The targets, and the mean values of the volumes."""
     parts = []
     for same in zip(*(record["targets"] for record in records), strict=True):
         unit, relation = same[0]["unit"], _bound(same[0])

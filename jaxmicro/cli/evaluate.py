@@ -130,8 +130,7 @@ def write_report(
 
 
 def held_in(paths: Sequence[Path]) -> tuple[str, ...] | None:
-    """What was held when volumes were made, by the config.json that the runs that made them left beside them; None
-    where that is not known of each."""
+    """The constraints common to volumes, from the config.json beside them; None where one of them has none."""
     found = []
     for folder in {path.parent for path in paths}:
         try:
@@ -145,8 +144,8 @@ def held_in(paths: Sequence[Path]) -> tuple[str, ...] | None:
 
 
 def summary(report: dict[str, Any], *, names: Sequence[str] = ()) -> str:
-    """What was held, what nothing held and the true volume, as tables with a column for each phase; `*` marks what
-    differs."""
+    """Constrained statistics, independent statistics and the true volume, as tables with a column for each phase; `*`
+    marks what differs by more than the scatter of the micrograph."""
     phases = len(report["phases"])
     tables = [table for table in (held_table(report), independent_table(report), truth_table(report)) if table]
     width = max(len(name) for table in tables for name, _ in table.rows)

@@ -221,36 +221,36 @@ class Design(RunOptions, Sampling):
     two_point and lineal_path. Values: a number, as 'measure' prints it (surface_area in 1 / unit of the voxel size, or
     as 0.002/nm, 0.13/voxel; shares also as 40%); a change of what the unguided volume or the micrograph has, +20%; max
     or min over crops of the micrograph; micrograph; a multiple, 2*max. Volume fractions and two-point correlation, and
-    with it the interface, stay those of the micrograph (not with sds) unless a target or --release says otherwise. Each
-    volume comes with the reconstruction it was made from, and with what the design does to the other phases and axes.
-    Diffusivity and tortuosity of a periodic volume are those of the medium wherever it is cut (the diagonal of its
-    effective tensor); those between two faces are stated beside them. What was missed in one round is aimed at in the
-    next. Targets that no medium can meet, that exclude each other or
-    contradict what is held are refused (exit code 2); where a target is missed, everything is written and the exit code
+    with it the interface area, are constrained to those of the micrograph (not with sds) unless a target is about them
+    or --release names them. Each volume comes with its reconstruction without targets, and with the effect of the
+    design on the other phases and axes. Diffusivity and tortuosity of a periodic volume are those of the medium
+    wherever it is cut (the diagonal of its effective tensor); those between two faces are stated beside them. After
+    each round the setpoints are corrected by what was missed. Targets that no medium can meet, or that contradict each
+    other or a constraint, are refused (exit code 2); where a target is missed, everything is written and the exit code
     is 3. Bundled priors: BUNDLED.
     """
 
     source: Annotated[Positional[str], arg(metavar="SOURCE")]
     """Run folder of 'train', .safetensors file, or name of a bundled prior."""
     target: Annotated[tuple[str, ...], arg(metavar="TARGET ...")]
-    """What the volumes should have, for example diffusivity.0.z=+20% volume_fraction.1=0.3; all after one --target, or
+    """Targets of the volumes, for example diffusivity.0.z=+20% volume_fraction.1=0.3; all after one --target, or
     one after each."""
     names: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")] = ()
     """Names of the phases in the order of their grey levels, to be used in targets: pore grey white."""
     method: Literal["guided", "sds"] = "guided"
-    """Move interfaces and steer the sampling (guided), or distil a reconstructed volume as MicroLad does (sds)."""
+    """Optimise interfaces and guide the sampling (guided), or distil a reconstructed volume as MicroLad does (sds)."""
     release: Annotated[tuple[Literal["two_point"], ...], arg(metavar="two_point", help_behavior_hint="")] = ()
-    """What is not to be held: two_point, and with it the interface, whose area the slope of S2 at 0 fixes. Needed for
-    more than 10 % more or less interface."""
+    """Constraint to give up: two_point, and with it the interface area, which the slope of S2 at 0 fixes. Needed for
+    more than 10 % more or less interface area."""
     each_slice: bool = False
-    """Each section should have the numbers that sections have (volume_fraction, relative_surface_area,
-    slice_diffusivity), not only the mean over them. What is reported as achieved is the mean."""
+    """Targets of sections (volume_fraction, relative_surface_area, slice_diffusivity) are those of each section, not
+    only of their mean. What is reported as achieved is the mean."""
     tolerance: float = 2.0
-    """Deviation from a target that counts as met, in percent of it. Of a curve an error rate of 1 % does; of two_point
-    alone one of 0.3 %. A bound is kept, but for the rounding of voxels (0.2 %)."""
+    """Deviation from a target at which it is met, in percent of it. A curve is met at an error rate of 1 %, two_point
+    alone at 0.3 %. Bounds are kept to within the rounding of voxels (0.2 %)."""
     rounds: int = 4
-    """Largest number of volumes to make and measure for each design. The first may be the unguided one with its
-    interfaces moved; the others are sampled."""
+    """Largest number of volumes to sample and measure for each design. The first may be the reconstruction with its
+    interfaces optimised."""
     size: Annotated[tuple[int, ...], arg(metavar="N | Z Y X")] = (64,)
     """Edge of a cube, or three edges z y x, in voxels."""
     volumes: int = 1
@@ -310,12 +310,12 @@ class Measure(ImageOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(RunOptions, ImageOptions):
-    """Compare volumes with the micrograph they should look like, and with a true volume where there is one.
+    """Compare volumes with their micrograph, and with a true volume where there is one.
 
-    What is held while volumes are made (fractions, two-point correlation, lineal path, interface) beside what nothing
-    holds (Euler density, clusters, specks, chords, triple points, each with what the micrograph's own scatter explains;
-    in 3D diffusivities, tortuosity factors, percolation), a check that the volumes do not copy the micrograph, and how
-    representative the micrograph itself is. What was held is known of volumes in the run folder that made them.
+    Statistics that were constraints (volume fractions, two-point correlation, lineal path, interface area) beside those
+    that were not (Euler density, clusters, specks, chords, triple points, each with the scatter of the micrograph's
+    crops; in 3D diffusivities, tortuosity factors, percolation), a check that the volumes do not copy the micrograph,
+    and how representative the micrograph itself is. Constraints are known of volumes in the run folder of their making.
     S2 is radial in sections (all pairs of periodic volumes, else those in the window); surface areas are edges of
     pixels in sections, of which only the ratio to the micrograph's means something. Writes evaluation.json, figures and
     report.html, one file that opens in any browser.

@@ -88,7 +88,7 @@ def run(options: Reconstruct) -> None:
 
 
 def _left_to_network(prior: Prior, held: Sequence[str]) -> str | None:
-    """What to say of statistics of the micrograph that volumes are not held to; None if they are held to all."""
+    """A remark on statistics of the micrograph that are no constraints of the sampling; None if all are."""
     titles = {"two_point": "two-point correlation", "lineal_path": "lineal path", "surface_area": "interface"}
     missing = [title for name, title in titles.items() if name not in held]
     if not missing:

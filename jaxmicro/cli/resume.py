@@ -26,7 +26,7 @@ def is_made(paths: Sequence[Path], *, shape: Sequence[int], phases: int, console
             volumes.append(volume)
     if len(volumes) < len(paths):
         return False
-    if any(volume != volumes[0] for volume in volumes):  # which of them is right cannot be told
+    if any(volume != volumes[0] for volume in volumes):  # which of them is right is unknown
         for path in paths:
             make_again(path, f"{path} differs from the same volume in another format", console)
         return False
@@ -57,7 +57,7 @@ def finished_prior(path: Path, console: Console) -> Prior | None:
 
 
 def drop_damaged_arrays(paths: Sequence[Path], console: Console) -> None:
-    """Sets unfinished work aside that is cut off or damaged: it begins anew."""
+    """Sets damaged or incomplete state files aside; that work begins anew."""
     for path in paths:
         if files.is_damaged(path):
             make_again(path, f"{path} is cut off or damaged", console)

@@ -116,7 +116,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The JSON objects in a file with one in each line, and how many lines are none: cut off or damaged."""
+    """The JSON objects of a file with one in each line, and the number of lines that are none (incomplete or damaged)."""
     lines = path.read_bytes().splitlines() if path.is_file() else []
     found = []
     for line in lines:
@@ -154,7 +154,7 @@ def unsealed(path: Path) -> dict[str, Any]:
 
 
 def save_arrays(path: Path, identity: str, **arrays: ArrayLike | int) -> None:
-    """Keeps arrays for `load_arrays`, with a text that says what they belong to."""
+    """Write arrays for `load_arrays`, with the identity of the work that they belong to."""
     plain = {name: np.asarray(array) for name, array in arrays.items()}
     digest = digest_of_arrays(identity, plain)
     with whole(path) as part, part.open("wb") as file:
@@ -162,7 +162,7 @@ def save_arrays(path: Path, identity: str, **arrays: ArrayLike | int) -> None:
 
 
 def load_arrays(path: Path | None, identity: str) -> dict[str, np.ndarray] | None:
-    """What `save_arrays` wrote for the same identity; None if there is nothing of use."""
+    """The arrays that `save_arrays` wrote with the same identity; None if there are none, or they are damaged."""
     if path is None or not path.is_file():
         return None
     try:

@@ -60,7 +60,7 @@ class _Layout:
 
 
 def _load(path: Path, layout: _Layout) -> np.ndarray:
-    """The numbers, after what the header promises was held against what is there.
+    """The array, after the size that the header states was compared with that of the data.
 
     Raises:
         UserError: larger than we read.

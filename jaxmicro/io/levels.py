@@ -11,7 +11,7 @@ from scipy import ndimage
 from jaxmicro.errors import UserError
 
 TOLERANCE = 1e-4  # of their range: float values that agree to within it are one value
-RARE = 0.005  # share below which a value is spoken of
+RARE = 0.005  # share of the voxels below which a value is reported as rare
 THIN = 0.05  # 2 x 2 blocks of one value, per voxel of it, below which it is but lines between others
 _STRAY = 255  # code of a voxel whose phase is yet to be found
 _MOST_SHOWN = 10  # values listed in a message

@@ -15,7 +15,7 @@ from jaxmicro.io.raster import Raster
 _RANGE = re.compile(r"\s*(?:(?P<only>-?\d+)|(?P<start>-?\d+)?\s*:\s*(?P<stop>-?\d+)?)\s*")
 _LEAST_BOX = 0.1  # share of the sample that a box without its surroundings must hold
 _RELATED = 0.2  # correlation of neighbouring planes over that of neighbouring pixels, below which they are images
-_SMOOTH = 0.3  # correlation of neighbouring pixels, below which nothing can be told
+_SMOOTH = 0.3  # correlation of neighbouring pixels, below which no conclusion is drawn
 _PLANES = 32  # at most, that are compared
 
 

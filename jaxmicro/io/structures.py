@@ -367,7 +367,7 @@ def _factors(
 def _resampled(
     labels: Sequence[np.ndarray], phases: int, factors: Sequence[tuple[float, ...]]
 ) -> tuple[list[np.ndarray], str]:
-    """Labels on the new grids, and by how much volume fractions moved."""
+    """Labels on the new grids, and the changes of volume fractions."""
     found = [resampled(each, phases, by) for each, by in zip(labels, factors, strict=True)]
     shares = [
         [np.bincount(a.ravel(), minlength=phases) / a.size for a in pair] for pair in zip(labels, found, strict=True)

@@ -60,7 +60,7 @@ def write_fields(
     voxel_size: float | None = None,
     unit: str | None = None,
 ) -> None:
-    """Writes fields of numbers as VTK image data for ParaView: float32 cell data, NaN where there is nothing.
+    """Writes fields of numbers as VTK image data for ParaView: float32 cell data, NaN outside the field.
 
     Args:
         grid: voxels along each axis, (h, w) or (z, y, x).

@@ -177,7 +177,7 @@ def _tensor(kappa, percolates: Bool[Array, " axis"], scheme, config: SolverConfi
     scale = jnp.where(scale > 0, scale, 1)
     relative, axes = kappa / scale, range(kappa.ndim)
     drops = [tuple(float(n) if a == axis else 0.0 for a, n in enumerate(kappa.shape)) for axis in axes]  # slope 1
-    # the field of an axis along which nothing conducts is not wanted: with nothing to balance, its solve ends at once
+    # along an axis that does not conduct the right-hand side is 0: its solve ends at once
     driven = [jnp.where(percolates[axis], relative, 0) for axis in axes]
     fields = [equilibrium(driven[axis], None, scheme, drops[axis], config) for axis in axes]
     work = {

@@ -184,7 +184,7 @@ def _validator(loss: Loss, validation: Sequence[Batch], mesh) -> Callable[[Param
 
 
 class _Meter:
-    """Means, speed and time left, from metrics that stay on the device until they are asked for."""
+    """Means, speed and time left, from metrics that stay on the device until they are read."""
 
     def __init__(self, config: TrainConfig, step: int, clock: Callable[[], float]):
         self._config, self._clock, self._rate = config, clock, learning_rate(config)
