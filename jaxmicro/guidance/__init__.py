@@ -1,4 +1,4 @@
-"""Guidance: targets for descriptors and properties, and one gradient of one loss towards them."""
+"""Guidance: targets for descriptors and properties, their misfit, and score distillation."""
 
 from jaxmicro.guidance.exact import exact_value, exact_values_of_planes
 from jaxmicro.guidance.misfit import misfit, target_values

@@ -1,6 +1,6 @@
-"""The quantities of labels, exactly: blocked phases conduct nothing, and connectivity decides what percolates.
+"""Exact values of quantities on labels: blocked phases have diffusivity 0, and only percolating clusters conduct.
 
-The same numbers as `measure` reports, in double precision; not differentiable, on the host.
+The same numbers as `measure` reports, in double precision, on the host; not differentiable.
 """
 
 import functools
@@ -23,37 +23,40 @@ _SOLVER = SolverConfig(tolerance=1e-3)  # 1e-6 in the diffusivity
 def exact_value(
     quantity: str, labels: Labels, phases: int, phase: int, axis: int | None = None, *, periodic: bool = False
 ) -> float:
-    """A quantity of an image "h w" or a volume "z y x" of labels; of slices the mean over the planes of all axes. The
-    tortuosity factor of a phase that connects nothing is infinite.
+    """A quantity of an image "h w" or a volume "z y x" of labels; quantities of slices are means over the planes normal
+    to all axes. The tortuosity factor of a phase that does not percolate is infinite.
 
     Args:
-        periodic: of diffusivity and tortuosity the number of the medium repeated periodically, not that between two
-            faces.
+        axis: 0, 1, 2 for z, y, x; None: the mean over the axes.
+        periodic: diffusivity and tortuosity factor of the medium repeated periodically, not those between two faces.
     Raises:
-        ValueError: the quantity exists in 3D only, and labels are those of an image.
+        ValueError: when the quantity exists in 3D only and `labels` is an image.
+
+    >>> exact_value("volume_fraction", np.eye(2, dtype=int), 2, 1)
+    0.5
     """
     if quantity == "diffusivity":
         axes = range(labels.ndim) if axis is None else [axis]
         return float(np.mean([_diffusivity(labels == phase, a, periodic) for a in axes]))
     if quantity == "tortuosity":
-        conducts = exact_value("diffusivity", labels, phases, phase, axis, periodic=periodic)
-        return float(np.mean(labels == phase)) / conducts if conducts else math.inf
+        d_eff = exact_value("diffusivity", labels, phases, phase, axis, periodic=periodic)
+        return float(np.mean(labels == phase)) / d_eff if d_eff else math.inf
     if quantity == "slice_diffusivity":
         planes = [labels[None]] if labels.ndim == 2 else [np.moveaxis(labels, a, 0) for a in range(3)]
         return float(np.mean([exact_values_of_planes(quantity, stack, phases, phase).mean() for stack in planes]))
-    found = QUANTITIES[quantity]
+    entry = QUANTITIES[quantity]
     if labels.ndim == 2:
-        if found.of_plane is None:
+        if entry.of_plane is None:
             raise ValueError(f"{quantity} exists in 3D only")
-        return float(found.of_plane(one_hot(jnp.asarray(labels), phases), phase))
-    return float(found.measure(one_hot(jnp.asarray(labels), phases), phase, axis))
+        return float(entry.of_plane(one_hot(jnp.asarray(labels), phases), phase))
+    return float(entry.measure(one_hot(jnp.asarray(labels), phases), phase, axis))
 
 
 def exact_values_of_planes(quantity: str, planes: Labels, phases: int, phase: int) -> np.ndarray:
-    """A quantity that planes have, of each plane of labels "n h w".
+    """A quantity of each plane of labels "n h w".
 
     Raises:
-        ValueError: the quantity exists in 3D only.
+        ValueError: when the quantity exists in 3D only.
     """
     if QUANTITIES[quantity].of_plane is None:
         raise ValueError(f"{quantity} exists in 3D only")
@@ -78,25 +81,26 @@ def _diffusivity(phase: np.ndarray, axis: int, periodic: bool) -> float:
     if not conducting.any():
         return 0.0
     with jax.enable_x64(True):
-        turned = jnp.asarray(np.moveaxis(conducting, axis, 0), float)  # always along the first axis: compiles once
-        return float(conducted(_solve(turned, periodic=periodic), True))
+        along_first = jnp.asarray(np.moveaxis(conducting, axis, 0), float)  # so that it is compiled once
+        return float(conducted(_solve(along_first, periodic=periodic), True))
 
 
 def _plane_diffusivities(planes: np.ndarray) -> np.ndarray:
-    """Mean over both directions of each plane "n h w"."""
-    turned = [np.stack([_percolating(plane.T if axis else plane, 0) for plane in planes]) for axis in range(2)]
-    found = []
+    """D_eff / D_0 of each plane "n h w", mean over both directions."""
+    along_first = [np.stack([_percolating(plane.T if axis else plane, 0) for plane in planes]) for axis in range(2)]
+    values = []
     with jax.enable_x64(True):
-        for stack in turned:
-            flows = np.array([plane.any() for plane in stack])
-            # what does not percolate is solved as if all of it conducted, and not used: a cheap problem
-            kappa = np.where(flows[:, None, None], stack, True)
+        for stack in along_first:
+            percolates = np.array([plane.any() for plane in stack])
+            # planes that do not percolate are solved as wholly conducting ones, which is cheap, and set to 0
+            kappa = np.where(percolates[:, None, None], stack, True)
             d_eff = np.asarray(_solve_all(jnp.asarray(kappa, float)))
-            found.append(np.where(flows, d_eff, 0.0))
-    return np.mean(found, axis=0)
+            values.append(np.where(percolates, d_eff, 0.0))
+    return np.mean(values, axis=0)
 
 
 def _percolating(phase: np.ndarray, axis: int) -> np.ndarray:
+    """The clusters of a phase that connect the two faces normal to an axis."""
     clusters = label_clusters(phase)
     return np.isin(clusters, spanning(clusters, axis))
 

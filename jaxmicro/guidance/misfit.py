@@ -1,4 +1,4 @@
-"""One loss of one variable: how far a volume is from its targets, and the step that brings it nearer."""
+"""Misfit of a volume from setpoints of its targets: the loss that guidance and interface optimisation reduce."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,24 @@ from jaxmicro.guidance.targets import Target
 
 
 def target_values(fractions: Float[Array, "z y x p"], targets: Sequence[Target]) -> Float[Array, " m"]:
-    """The numbers of a volume that the targets are about."""
+    """Values of the quantities of targets in a volume of phase fractions."""
     return jnp.stack([_of_whole(fractions, target) for target in targets])
 
 
 def misfit(
     fractions: Float[Array, "z y x p"], targets: Sequence[Target], setpoints: Float[Array, " m"]
 ) -> Float[Array, ""]:
-    """Weighted sum of the squared relative deviations from the setpoints, differentiable; of an inequality where it is
-    violated, of a target for each section (`Target.each`) the mean over the sections.
+    """Weighted sum of the squared relative deviations from setpoints, differentiable.
+
+    An inequality contributes where it is violated; a target for each section (`Target.each`) contributes the mean over
+    the sections.
 
     Args:
-        setpoints: a number for each target, its value or one that leads to it.
+        setpoints: one for each target: its value, or a corrected one.
+
+    >>> fractions = jnp.full((2, 2, 2, 2), 0.5)
+    >>> float(misfit(fractions, [Target("volume_fraction", 0, value=0.4)], jnp.array([0.4])))  # (0.5 / 0.4 - 1)^2
+    0.0625
     """
     value = jnp.zeros(())
     for target, setpoint in zip(targets, setpoints, strict=True):

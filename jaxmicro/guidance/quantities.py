@@ -1,11 +1,11 @@
-"""What a design can aim at: descriptors and properties of a volume of phase fractions, all differentiable.
+"""Quantities that can be targets of a design: descriptors and properties of phase fractions, all differentiable.
 
-Each quantity is a number of one phase, measured as `measure` and `evaluate` measure it on labels. Quantities of slices
-are means over the planes normal to all three axes, so that they can be compared with crops of a micrograph; the others
-exist in 3D only. Lengths are in voxels, diffusivities relative to that of the phase, all others blocked.
+Each quantity is a number of one phase, with the estimator that `measure` and `evaluate` use on labels. Quantities of
+slices are means over the planes normal to all three axes, so that they can be compared with crops of a micrograph; the
+others exist in 3D only. Lengths are in voxels; diffusivities are relative to that of the phase, all others blocked.
 
-What a volume conducts between two opposite faces depends on where it is cut; a volume that continues at its faces also
-has what the medium conducts, the diagonal of its effective tensor.
+The diffusivity of a volume between two opposite faces depends on where it is cut; a periodic volume also has that of
+the medium, the diagonal of its effective tensor.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ from jaxmicro.descriptors import crofton_surface_area, relative_surface_area
 from jaxmicro.diffusion import take_planes
 from jaxmicro.physics import SolverConfig, solve
 
-# Diffusivity of the blocked phases where gradients are wanted: what is cut off must still feel where to connect, and
-# single precision must be able to solve it.
+# Diffusivity of the blocked phases in differentiable solves: isolated clusters need a gradient towards connections, and
+# single precision needs a contrast that it can solve.
 LEAK = 1e-3
 SOLVER = SolverConfig(tolerance=1e-2)  # 1e-4 in the diffusivity
 
@@ -35,10 +35,10 @@ class Quantity:
 
     Attributes:
         measure: (fractions "z y x p", phase, axis) -> number; axis None: the mean over the axes.
-        of_plane: the same of one image "h w p", so that a micrograph has it too; None for what exists in 3D only.
-        directional: whether it can be asked for along one axis.
+        of_plane: the number of one image "h w p", such as a micrograph; None for quantities that exist in 3D only.
+        directional: whether it can be a target along one axis.
         unit: of the number, in words.
-        measure_periodic: the same of the medium that a volume repeated periodically is, where that is another number.
+        measure_periodic: the number of the medium repeated periodically, where that differs from `measure`.
     """
 
     measure: Measure
@@ -48,12 +48,12 @@ class Quantity:
     measure_periodic: Measure | None = None
 
     def measure_of(self, *, periodic: bool) -> Measure:
-        """That of a periodic medium, or that of a volume by itself."""
+        """The measure of a periodic medium, or of a volume between faces."""
         return self.measure_periodic if periodic and self.measure_periodic is not None else self.measure
 
 
 def _over_planes(of_plane: Callable[[Float[Array, "h w p"], int], Float[Array, ""]]) -> Measure:
-    """Mean over the planes of a volume that are normal to one axis, or to each of the three."""
+    """The mean over the planes of a volume that are normal to one axis, or to each of the three."""
 
     def measure(fractions: Float[Array, "z y x p"], phase: int, axis: int | None) -> Float[Array, ""]:
         return jnp.mean(jnp.stack([jnp.mean(each) for each in _of_planes(of_plane, fractions, phase, axis)]))
@@ -63,7 +63,7 @@ def _over_planes(of_plane: Callable[[Float[Array, "h w p"], int], Float[Array, "
 
 def _of_planes(of_plane, fractions: Float[Array, "z y x p"], phase: int, axis: int | None) -> list[Float[Array, " n"]]:
     """A number of each plane normal to one axis, or to each of the three."""
-    # mapped, not batched: solves of many planes at once would all run as long as the slowest
+    # mapped, not batched: batched solves all iterate until the slowest converges
     return [
         jax.lax.map(lambda plane: of_plane(plane, phase), take_planes(fractions, a))
         for a in (range(3) if axis is None else [axis])
@@ -73,7 +73,7 @@ def _of_planes(of_plane, fractions: Float[Array, "z y x p"], phase: int, axis: i
 def of_each_plane(
     quantity: str, fractions: Float[Array, "z y x p"], phase: int, axis: int | None = None
 ) -> Float[Array, " n"]:
-    """A quantity that planes have of each plane normal to one axis, or to z, then y, then x."""
+    """A quantity of each plane normal to one axis, or to z, then y, then x."""
     of_plane = QUANTITIES[quantity].of_plane
     assert of_plane is not None, quantity
     return jnp.concatenate(_of_planes(of_plane, fractions, phase, axis))
@@ -100,7 +100,7 @@ def _diffusivity(
 
 
 def boundary(periodic: bool) -> dict[str, Any]:
-    """Conditions of a solve for what a periodic medium conducts, or for what a volume conducts between two faces."""
+    """Boundary conditions of a solve for a periodic medium, or for a volume between two faces."""
     return {"ends": "periodic", "sides": "periodic"} if periodic else {}
 
 

@@ -1,4 +1,4 @@
-"""Score distillation: slices moved to where the prior finds them likely and the targets are met (P-MicroLad 3.4)."""
+"""Score distillation: descent of slices on the score loss of the prior plus the misfits of targets (P-MicroLad 3.4)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,20 +16,20 @@ from jaxmicro.phases import hardened
 
 Misfit = Callable[[Float[Array, "z y x p"]], Float[Array, ""]]
 MAX_STEPS = 10**6  # of one distillation
-SOFTNESS = 0.02  # of the fractions that are encoded: what is wholly decided has no derivative
+SOFTNESS = 0.02  # weight of uniform fractions before encoding: fractions of exactly 0 and 1 have no derivative
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationConfig:
-    """How volumes are distilled.
+    """Settings of a distillation.
 
     Attributes:
-        steps: gradient steps, in whole turns; the planes normal to z, y, x take turns, all of an axis in each step.
-        turn: at most so many steps for one axis before the next has its turn; Adam's moments persist within a turn.
-        learning_rate: of Adam, in units of the space that diffuses.
-        weight: of the score loss against the misfits, which are relative deviations squared.
+        steps: number of gradient steps, rounded up to whole turns; each changes all planes normal to one axis.
+        turn: largest number of steps for one axis before the next axis; Adam's moments are kept within a turn only.
+        learning_rate: of Adam, in units of the space of the diffusion.
+        weight: of the score loss relative to the misfits, which are squares of relative deviations.
         log_snr_range: noise levels of the score loss.
-        jacobian: differentiate through the network too (eq. 39 as written); without, as score distillation is done.
+        jacobian: differentiate through the network, too (eq. 39 as written); False: as is usual in score distillation.
     """
 
     steps: int = 90
@@ -57,19 +57,19 @@ def score_loss(
     """Mean |eps - eps_theta(x_t)|^2 over planes noised to a log SNR (P-MicroLad eqs. 38 and 39).
 
     Without the Jacobian its value is the same and its gradient is 2 (eps_theta - eps) dx_t/dx: descent moves x towards
-    what the prior makes of its noised self.
+    the prediction of the prior from its noised planes.
     """
     eps = jax.random.normal(key, x.shape)
     x_t = diffuse(x, log_snr, eps)
-    seen = x_t if jacobian else jax.lax.stop_gradient(x_t)
-    evidence = model.evidence(seen, jnp.broadcast_to(log_snr, x.shape[:1]))
-    x0_hat = model.combine(evidence[None], jnp.ones(1), seen, log_snr)
-    eps_hat = (seen - alpha(log_snr) * x0_hat) / sigma(log_snr)
+    network_input = x_t if jacobian else jax.lax.stop_gradient(x_t)
+    evidence = model.evidence(network_input, jnp.broadcast_to(log_snr, x.shape[:1]))
+    x0_hat = model.combine(evidence[None], jnp.ones(1), network_input, log_snr)
+    eps_hat = (network_input - alpha(log_snr) * x0_hat) / sigma(log_snr)
     value = jnp.mean((eps_hat - eps) ** 2)
     if jacobian:
         return value
-    pull = 2 * jnp.mean(jax.lax.stop_gradient(eps_hat - eps) * x_t)
-    return jax.lax.stop_gradient(value - pull) + pull
+    surrogate = 2 * jnp.mean(jax.lax.stop_gradient(eps_hat - eps) * x_t)
+    return jax.lax.stop_gradient(value - surrogate) + surrogate
 
 
 def total_loss(
@@ -85,10 +85,10 @@ def total_loss(
     config: DistillationConfig,
     extra_misfit: Misfit | None = None,
 ) -> Float[Array, ""]:
-    """w SDS(x) + sum of misfits of the decoded volume: what a step of the distillation differentiates, once."""
+    """w SDS(x) + sum of misfits of the decoded volume: the loss of a step of the distillation."""
     volume = hardened(put_planes(_fractions(codec, x), axis))
-    off = misfit(volume, targets, setpoints) + (0.0 if extra_misfit is None else extra_misfit(volume))
-    return config.weight * score_loss(model, x, log_snr, key, jacobian=config.jacobian) + off
+    misfits = misfit(volume, targets, setpoints) + (0.0 if extra_misfit is None else extra_misfit(volume))
+    return config.weight * score_loss(model, x, log_snr, key, jacobian=config.jacobian) + misfits
 
 
 def distill(
@@ -102,15 +102,15 @@ def distill(
     key: jax.Array,
     extra_misfit: Misfit | None = None,
 ) -> Float[Array, "z y x p"]:
-    """A volume moved towards its setpoints by Adam on its encoded planes, axis after axis (P-MicroLad eqs. 37 to 45).
+    """A volume after descent of `total_loss` by Adam on its encoded planes, axis after axis (P-MicroLad eqs. 37 to 45).
 
-    All planes of an axis are encoded, moved for a turn of steps, decoded and written back. One compiled loop.
+    All planes normal to an axis are encoded, changed by a turn of steps, decoded and written back. One compiled loop.
 
     Args:
-        model, codec: the 2D prior and its space.
+        model, codec: the 2D prior and the codec of its space.
         fractions: the volume to start from.
-        setpoints: a number for each target.
-        extra_misfit: another misfit of phase fractions, added to those of the targets.
+        setpoints: one for each target.
+        extra_misfit: a further misfit of phase fractions, added to those of the targets.
     """
     optimiser = optax.adam(config.learning_rate)
     length = min(config.turn, config.steps)
@@ -148,6 +148,6 @@ def distill(
 
 
 def _fractions(codec: Codec, x) -> Float[Array, "n h2 w2 p"]:
-    """Decoded, and where the codec does not see to it made fractions: at least nearly zero, with sum 1."""
-    found = jnp.clip(codec.decode(x), 1e-4, 1.0)
-    return found / jnp.sum(found, axis=-1, keepdims=True)
+    """Decoded planes as phase fractions: clipped to at least 1e-4 and normalised, for codecs that do not do so."""
+    decoded = jnp.clip(codec.decode(x), 1e-4, 1.0)
+    return decoded / jnp.sum(decoded, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Targets of a design: what is asked for, in words, and what that is as a number."""
+"""Targets of a design: their notation, and the numbers they stand for."""
 
 import difflib
 import re
@@ -11,9 +11,9 @@ from jaxmicro.guidance.quantities import QUANTITIES
 
 Relation = Literal["=", ">=", "<="]
 AXES = "zyx"
-CURVES = ("two_point", "lineal_path")  # functions of the distance, which can be those of the micrograph
-SHARES = ("volume_fraction", "relative_surface_area")  # parts of a whole, which may be given in percent of it
-PER_LENGTH = ("surface_area",)  # in the inverse of the unit of length
+CURVES = ("two_point", "lineal_path")  # functions of distance, whose only target is that of the micrograph
+SHARES = ("volume_fraction", "relative_surface_area")  # shares of a whole, which may be given in percent
+PER_LENGTH = ("surface_area",)  # unit: 1 / length
 _FORM = "QUANTITY.PHASE[.AXIS]=VALUE, with >= or <= instead of = for a bound"
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _VALUE = re.compile(
@@ -24,19 +24,19 @@ _VALUE = re.compile(
 
 @dataclass(frozen=True)
 class Target:
-    """One number that a volume should have.
+    """A target for one number or curve of a volume.
 
     Attributes:
-        quantity: name in `QUANTITIES`, or in `CURVES`: that of the micrograph.
+        quantity: name in `QUANTITIES`, or in `CURVES` for a curve of the micrograph.
         phase: label, 0..P-1.
         axis: 0, 1, 2 for z, y, x; None where the quantity has no direction, or for the mean over all.
-        relation: "=" to hit the value, ">=" or "<=" to be on one side of it.
-        value: wanted number, lengths in voxels; NaN for a curve.
-        tolerance: relative deviation from the value that counts as met; of a curve its error rate.
-        weight: of its misfit among those of other targets.
-        each: whether each section should have the number, not only their mean.
-        periodic: of a diffusivity or tortuosity factor, whether it is that of the medium repeated periodically instead
-            of that of the volume between two opposite faces. `pipeline.design` sets it as the volumes are.
+        relation: "=" for equality, ">=" or "<=" if the value is a bound.
+        value: target number, lengths in voxels; NaN for a curve.
+        tolerance: largest relative deviation at which the target is met; of a curve, its error rate.
+        weight: of its misfit relative to those of other targets.
+        each: whether the target applies to each section, not only to their mean.
+        periodic: for a diffusivity or tortuosity factor, whether it is that of the medium repeated periodically instead
+            of that of the volume between two opposite faces. `pipeline.design` sets it for periodic volumes.
     """
 
     quantity: str
@@ -51,28 +51,35 @@ class Target:
 
     @property
     def name(self) -> str:
-        """As it is written: quantity.phase.axis."""
+        """The name in the notation of targets: quantity.phase.axis."""
         return self.name_with(())
 
     def name_with(self, names: Sequence[str]) -> str:
-        """Its name with that of the phase, if phases have names."""
+        """The name with the name of the phase, if phases have names."""
         phase = names[self.phase] if names else self.phase
         return f"{self.quantity}.{phase}" + ("" if self.axis is None else f".{AXES[self.axis]}")
 
     def deviation(self, achieved: float) -> float:
-        """Relative deviation of a number from the target; 0 on the right side of a bound."""
-        off = (achieved - self.value) / abs(self.value)
-        return max(off, 0.0) if self.relation == "<=" else min(off, 0.0) if self.relation == ">=" else off
+        """Relative deviation of a number from the target; 0 where a bound is satisfied.
+
+        >>> Target("diffusivity", phase=0, value=0.1, relation=">=").deviation(0.2)
+        0.0
+        """
+        relative = (achieved - self.value) / abs(self.value)
+        return (
+            max(relative, 0.0) if self.relation == "<=" else min(relative, 0.0) if self.relation == ">=" else relative
+        )
 
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """A target as it was asked for: its value may be relative to what is not known yet.
+    """A target as written: its value may be relative to a number that is not known yet.
 
     Attributes:
-        kind: "number"; "change", value is a factor on the unguided number; "max", "min" or "micrograph", value is a
-            factor on the largest, smallest or mean number over crops of the micrograph.
-        per: unit of length that a number is per, as written ("nm", "voxel"); None: that of the material, if it has one.
+        kind: "number"; "change": value is a factor on the number without the target; "max", "min" or "micrograph":
+            value is a factor on the largest, smallest or mean number over crops of the micrograph.
+        per: unit of length in the unit 1 / length of a number, as written ("nm", "voxel"); None: that of the material,
+            if it has one.
     """
 
     quantity: str
@@ -85,7 +92,7 @@ class TargetSpec:
 
     @property
     def name(self) -> str:
-        """As that of a target."""
+        """The name, as `Target.name`."""
         return self._target.name
 
     @property
@@ -96,7 +103,7 @@ class TargetSpec:
         return self.text()
 
     def text(self, names: Sequence[str] = ()) -> str:
-        """As it can be written, with the names of the phases if they have any."""
+        """The target in the notation that `parse_target` reads, with the names of the phases if they have any."""
         value = {
             "number": f"{self.value:.4g}" + (f"/{self.per}" if self.per else ""),
             "change": f"{100 * (self.value - 1):+.4g}%",
@@ -106,7 +113,7 @@ class TargetSpec:
 
 @dataclass(frozen=True)
 class LengthUnit:
-    """The unit in which the numbers of a material are told: that of its voxel size, or the voxel where that is unknown.
+    """Unit of length of the numbers of a material: that of its voxel size, or the voxel where that is unknown.
 
     Attributes:
         voxel_size: edge of a voxel in `unit`.
@@ -122,18 +129,22 @@ class LengthUnit:
         return f"1/{self.unit if self._known else 'voxel'}" if quantity in PER_LENGTH else ""
 
     def factor(self, quantity: str) -> float:
-        """What a number in voxels is multiplied with."""
+        """Factor from a number in voxels to one in this unit."""
         return 1 / self.voxel_size if quantity in PER_LENGTH and self._known and self.voxel_size else 1.0
 
     def formatted(self, quantity: str, number: float) -> str:
-        """A number in voxels with its unit, the one in voxels beside it where the two differ: 0.002/nm (0.13/voxel)."""
+        """A number given in voxels as text in this unit, with that in voxels if they differ: 0.002/nm (0.13/voxel).
+
+        >>> LengthUnit(65.0, "nm").formatted("surface_area", 0.13)
+        '0.002/nm (0.13/voxel)'
+        """
         if quantity not in PER_LENGTH:
             return f"{number:.4g}"
         voxels = f"{number:.4g}/voxel"
         return f"{number * self.factor(quantity):.4g}/{self.unit} ({voxels})" if self._known else voxels
 
     def text(self, target: Target, names: Sequence[str] = ()) -> str:
-        """A target as it could be written in this unit, with the names of the phases if they have any."""
+        """A target as text in this unit, with the names of the phases if they have any."""
         value = "micrograph" if target.quantity in CURVES else self.formatted(target.quantity, target.value)
         return f"{target.name_with(names)}{target.relation}{value}"
 
@@ -145,31 +156,31 @@ class LengthUnit:
 def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> TargetSpec:
     """Read a target: QUANTITY.PHASE[.AXIS]=VALUE, or with >= or <=.
 
-    VALUE is a number, of an area per volume also with its unit, "0.002/nm" or "0.13/voxel", and of a share also in
-    percent, "40%" for 0.4; a change as "+20%" or "-10%" (relative: 20 % of what there is); "max" or "min", the largest
-    or smallest over crops of the micrograph; "micrograph", what the micrograph has; or a multiple of these, "2*max".
+    VALUE is one of: a number, for an area per volume also with its unit, "0.002/nm" or "0.13/voxel", and for a share
+    also in percent, "40%" for 0.4; a relative change, "+20%" or "-10%"; "max" or "min", the largest or smallest over
+    crops of the micrograph; "micrograph", the number of the micrograph; a multiple of these, "2*max".
 
     Args:
         phases: number of phases of the material.
         names: of the phases, by label, if they have any.
     Raises:
-        UserError: it cannot be read, or names no quantity, phase or axis that there is.
+        UserError: when the text cannot be read, or its quantity, phase or axis does not exist.
 
     >>> parse_target("diffusivity.pore.z>=0.05", phases=2, names=["pore", "solid"])
     TargetSpec(quantity='diffusivity', phase=0, axis=0, relation='>=', kind='number', value=0.05, per=None)
     """
-    found = re.fullmatch(r"\s*([^=<>]+?)\s*(>=|<=|=)\s*([^=<>]+)", text)
-    if not found:
+    match = re.fullmatch(r"\s*([^=<>]+?)\s*(>=|<=|=)\s*([^=<>]+)", text)
+    if not match:
         of_number = text.split(".")[0].strip() in QUANTITIES and not re.search(r"[=<>\s]", text.strip())
         bound = f', in quotes, "{text.strip()}>=VALUE", as the shell takes a bare > away' if of_number else ""
         raise UserError(f"target {text!r} cannot be read; expected {_FORM}{bound}")
-    left, relation, right = found.groups()
+    left, relation, right = match.groups()
     quantity, *rest = left.split(".")
     known = [*QUANTITIES, *CURVES]
     if quantity not in known:
         close = difflib.get_close_matches(quantity, known, n=1)
-        meant = f" (perhaps you meant {close[0]})" if close else ""
-        raise UserError(f"target {text!r}: no quantity {quantity!r}{meant}; there are {', '.join(known)}")
+        suggestion = f" (perhaps you meant {close[0]})" if close else ""
+        raise UserError(f"target {text!r}: no quantity {quantity!r}{suggestion}; there are {', '.join(known)}")
     if not rest:
         raise UserError(f"target {text!r} names no phase; expected {_FORM}")
     phase = _phase(text, rest[0], phases, names)
@@ -191,22 +202,23 @@ def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Target
 
 
 def _phase(text: str, word: str, phases: int, names: Sequence[str]) -> int:
+    """The label of a phase given by name or number."""
     if word in names:
         return list(names).index(word)
     if word.isdecimal() and int(word) < phases:
         return int(word)
-    there = ", ".join([*map(str, range(phases)), *names])
-    raise UserError(f"target {text!r}: no phase {word!r}; there are {there}")
+    choices = ", ".join([*map(str, range(phases)), *names])
+    raise UserError(f"target {text!r}: no phase {word!r}; there are {choices}")
 
 
 def _value(text: str, quantity: str, word: str) -> tuple[str, float, str | None]:
-    """Kind, value and unit of what stands right of the relation."""
-    found = _VALUE.fullmatch(word)
+    """Kind, value and unit from the text right of the relation."""
+    match = _VALUE.fullmatch(word)
     kind, value, per = "number", float("nan"), None
-    if found and found["change"]:
-        kind, value = "change", 1 + float(found["change"]) / 100
-    elif found and found["percent"]:
-        value = float(found["percent"]) / 100
+    if match and match["change"]:
+        kind, value = "change", 1 + float(match["change"]) / 100
+    elif match and match["percent"]:
+        value = float(match["percent"]) / 100
         if quantity not in SHARES:
             raise UserError(
                 f"target {text!r}: {word} without a sign could be a number or a change; give +{word} for a change of "
@@ -214,15 +226,15 @@ def _value(text: str, quantity: str, word: str) -> tuple[str, float, str | None]
             )
         if value > 1:
             raise UserError(f"target {text!r}: a share is at most 100%; with a sign, +{word}, it is a change")
-    elif found and found["signed"]:
+    elif match and match["signed"]:
         raise UserError(
             f"target {text!r}: {word!r} is no value, for a number has no sign and a change is in percent; give "
             f"{word[1:]} for the number, or a change of what there is such as {word[0]}5%"
         )
-    elif found and found["word"]:
-        kind, value = found["word"], float(found["factor"] or 1)
-    elif found and found["number"]:
-        value, per = float(found["number"]), found["per"]
+    elif match and match["word"]:
+        kind, value = match["word"], float(match["factor"] or 1)
+    elif match and match["number"]:
+        value, per = float(match["number"]), match["per"]
     if not 0 < value < float("inf"):
         raise UserError(
             f"target {text!r}: {word!r} is no value; give a number above 0, a change as +20%, or max, min, micrograph"
