@@ -1,4 +1,4 @@
-"""Hold the volume fractions of a predicted clean volume at given values."""
+"""Constraint on the volume fractions of a predicted clean volume."""
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,19 @@ def calibrate_fractions(
 ) -> Float[Array, "*grid p"]:
     """The prediction in [-1, 1]^p with its logits shifted, the same shift everywhere, so that its mean is `fractions`.
 
-    A uniform shift of the logits multiplies the odds of every voxel alike: voxels that are certain stay, undecided
-    ones (interfaces) move. The shift b solves mean softmax(log p + b) = fractions, the stationary point of a concave
-    function, by Newton's method with bounded steps. Fractions that the undecided voxels cannot give are approached.
+    A uniform shift of the logits multiplies the odds of every voxel by the same factor: the phases of decided voxels
+    stay, those of undecided ones (interfaces) change. The shift b solves mean softmax(log p + b) = fractions, the
+    stationary point of a concave function, by Newton's method with bounded steps. Fractions beyond those that the
+    undecided voxels allow are approached.
 
     Args:
-        x0_hat: 2 p - 1 with p the posterior of each phase; values outside [-1, 1] are clipped.
-        fractions: wanted mean of p, sums to 1.
+        x0_hat: 2 p - 1 with p the posterior probability of each phase; values outside [-1, 1] are clipped.
+        fractions: target mean of p, sums to 1.
         within: part of the grid over which the mean is taken; default: all of it.
+
+    >>> x0_hat = calibrate_fractions(jnp.zeros((4, 2)), jnp.array([0.3, 0.7]))
+    >>> [round(float(p), 3) for p in jnp.mean((1 + x0_hat) / 2, axis=0)]
+    [0.3, 0.7]
     """
     p = jnp.clip((x0_hat + 1) / 2, 1e-6, 1.0)
     cells = p[within].reshape(-1, p.shape[-1])
@@ -32,10 +37,10 @@ def calibrate_fractions(
 
     def newton(_, b):
         q = shifted(cells, b)
-        # d mean / d b = diag(mean q_i) - mean q_i q_j. Its rows sum to zero, and built from what lies off the diagonal
-        # it has no cancellation: with the last undecided voxels it gets small, not noisy. 1 / p fills its null space,
-        # the constant shifts; the ridge is for phases without an undecided voxel.
-        # As a mean, not a product of matrices, which takes one core of a CPU and loses digits.
+        # d mean / d b = diag(mean q_i) - mean q_i q_j. Its rows sum to zero: computed from the off-diagonal entries it
+        # has no cancellation, and is small but not noisy when few voxels are undecided. 1 / p fills its null space, the
+        # constant shifts; the ridge is for phases without an undecided voxel.
+        # As a mean, not a product of matrices, which uses one core of a CPU and loses digits.
         pairs = jnp.mean(q[:, :, None] * q[:, None, :], axis=0) * (1 - jnp.eye(len(b)))
         jacobian = jnp.diag(pairs.sum(axis=1)) - pairs
         size = jnp.trace(jacobian)  # above zero: no probability is below 1e-6

@@ -1,10 +1,10 @@
-"""Hold the two-point correlation of a volume being sampled.
+"""Constraint on the two-point correlation of a volume while it is sampled.
 
-What the covariance of a noised volume x_t = alpha x_0 + sigma eps must be is known beforehand: for each phase alpha^2
-times that of x_0, plus sigma^2 at distance zero. Nothing has to be predicted for it, and the noise averages out over
-the voxels. Where x_t has another covariance, a linear isotropic filter gives it the right one: each wave is scaled by
-the root of the ratio of the spectra. The denoiser then sees planes as it knows them. Early in the process this decides
-how coarse the volume becomes; once the structures are decided it would only colour the noise.
+The covariance of a noised volume x_t = alpha x_0 + sigma eps follows from that of x_0: for each phase it is alpha^2
+times the latter, plus sigma^2 at distance zero. No prediction of x_0 is needed, and the noise averages out over the
+voxels. A linear isotropic filter gives x_t this covariance: the amplitude of each wave is multiplied by the square root
+of the ratio of target and actual spectrum. The denoiser then sees planes with the statistics of its training. Early in
+the process this determines how coarse the volume is; once the structures are decided it would only colour the noise.
 """
 
 import math
@@ -16,19 +16,19 @@ from jaxtyping import Array, Float
 
 from jaxmicro.diffusion import alpha, sigma
 
-MAX_GAIN = 1.25  # largest factor by which an amplitude is changed at once; its inverse is the smallest
-SPECTRUM_FLOOR = 0.3  # of the mean spectrum: below, a spectrum is noise of the estimate
+MAX_GAIN = 1.25  # upper bound of the factor on an amplitude in one call; its inverse is the lower bound
+SPECTRUM_FLOOR = 0.3  # share of the mean spectrum below which a spectrum is noise of the estimate
 
 
 def match_covariance(
     x_t: Float[Array, "z y x p"], covariance: Float[Array, "p r"], log_snr: Float[Array, ""], *, periodic: bool = True
 ) -> Float[Array, "z y x p"]:
-    """x_t filtered so that its covariance becomes that of media with the given one, noised to a log SNR.
+    """x_t filtered so that its covariance becomes that of a medium with the given one, noised to a log SNR.
 
     Args:
         x_t: noised phases in {-1, 1}^p.
-        covariance: <(I(x) - phi)(I(x + r) - phi)> of each phase's indicator at r = 0, 1, ... voxels. Distances of more
-            than half the shortest edge are left alone, and so is what lies beyond the last.
+        covariance: <(I(x) - phi)(I(x + r) - phi)> of each phase's indicator at r = 0, 1, ... voxels. Distances beyond
+            the last, or beyond half the shortest edge, are not constrained.
         log_snr: noise level of x_t.
         periodic: whether the volume continues at its opposite face; if not, pairs across it count as independent.
     """
@@ -38,26 +38,33 @@ def match_covariance(
     waves = jnp.fft.rfftn(x_t, axes=(0, 1, 2))
     power = (waves.real**2 + waves.imag**2) / math.prod(shape)
     share = np.ones(reach + 1) if periodic else _inside(shape, reach)
-    wanted = 4 * alpha(log_snr) ** 2 * covariance[:, : reach + 1] * jnp.asarray(share, x_t.dtype)[None]
-    wanted = wanted.at[:, 0].add(sigma(log_snr) ** 2)
+    target = 4 * alpha(log_snr) ** 2 * covariance[:, : reach + 1] * jnp.asarray(share, x_t.dtype)[None]
+    target = target.at[:, 0].add(sigma(log_snr) ** 2)
     measured = _covariance(power, shape, reach)
     shells = np.linspace(0, np.pi * math.sqrt(3), 4 * reach)  # wave numbers, radians per voxel
-    fade = 0.5 + 0.5 * np.cos(np.pi * np.clip(2 * r / reach - 1, 0, 1))  # no step at the last distance
-    voxels_at = np.where(r == 0, 1, 4 * np.pi * r.astype(float) ** 2 + np.pi / 3)  # from r - 1/2 to r + 1/2
+    fade = 0.5 + 0.5 * np.cos(np.pi * np.clip(2 * r / reach - 1, 0, 1))  # no discontinuity at the last distance
+    voxels_at = np.where(
+        r == 0, 1, 4 * np.pi * r.astype(float) ** 2 + np.pi / 3
+    )  # number of voxels from r - 1/2 to r + 1/2
     to_spectrum = jnp.asarray(voxels_at * fade * np.sinc(np.outer(shells, r) / np.pi), x_t.dtype)
-    found, change = measured @ to_spectrum.T, (wanted - measured) @ to_spectrum.T
-    ratio = 1 + change / jnp.maximum(found, SPECTRUM_FLOOR * jnp.mean(found, axis=-1, keepdims=True))
+    spectrum, change = measured @ to_spectrum.T, (target - measured) @ to_spectrum.T
+    ratio = 1 + change / jnp.maximum(spectrum, SPECTRUM_FLOOR * jnp.mean(spectrum, axis=-1, keepdims=True))
     gain = jnp.clip(jnp.sqrt(jnp.maximum(ratio, 0.0)), 1 / MAX_GAIN, MAX_GAIN)
-    place = np.clip(_wave_numbers(shape) / shells[1], 0, len(shells) - 1.001)
-    low, part = place.astype(int), jnp.asarray(place % 1, x_t.dtype)[..., None]
-    at_waves = (1 - part) * gain.T[low] + part * gain.T[low + 1]
-    at_waves = at_waves.at[0, 0, 0].set(1.0)  # volume fractions are held elsewhere
+    position = np.clip(_wave_numbers(shape) / shells[1], 0, len(shells) - 1.001)
+    shell, weight = position.astype(int), jnp.asarray(position % 1, x_t.dtype)[..., None]
+    at_waves = (1 - weight) * gain.T[shell] + weight * gain.T[shell + 1]
+    at_waves = at_waves.at[0, 0, 0].set(1.0)  # volume fractions are constrained separately (calibrate.py)
     return jnp.fft.irfftn(waves * at_waves, shape, axes=(0, 1, 2))
 
 
 def plane_covariance(field: Float[Array, "z y x p"], *, r_max: int) -> Float[Array, "p r"]:
     """Radial covariance <(f(x) - <f>)(f(x + r) - <f>)> at r = 0..r_max voxels of each channel of a periodic volume,
-    over the lags that lie in planes normal to its axes: those that sections show."""
+    over the lags in planes normal to its axes, which sections show.
+
+    >>> layers = jnp.eye(2)[jnp.zeros((4, 4, 4), int).at[:2].set(1)]
+    >>> plane_covariance(layers, r_max=0).round(3).tolist()  # phi (1 - phi) at r = 0
+    [[0.25], [0.25]]
+    """
     waves = jnp.fft.rfftn(field, axes=(0, 1, 2))
     shape = field.shape[:3]
     return _covariance((waves.real**2 + waves.imag**2) / math.prod(shape), shape, r_max)
@@ -70,10 +77,10 @@ def _wave_numbers(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _covariance(power: Float[Array, "z y half p"], shape: tuple[int, ...], reach: int) -> Float[Array, "p r"]:
-    """Covariance over in-plane lags from the spectrum: lags normal to an axis need the power summed along it only."""
+    """Covariance over in-plane lags from the spectrum: for planes normal to an axis, of the power summed along it."""
     power = power.at[0, 0, 0].set(0.0)  # about the mean
     half = shape[2] // 2 + 1
-    twice = np.full(half, 2.0)  # rfftn leaves out the mirror images of all waves but these
+    twice = np.full(half, 2.0)  # rfftn omits the complex conjugates of all waves but these
     twice[[0, half - 1] if shape[2] % 2 == 0 else [0]] = 1.0
     total = 0.0
     for axis, plane in enumerate(_PLANES):
@@ -95,7 +102,7 @@ def _lags(shape: tuple[int, ...], plane: tuple[int, int]) -> tuple[np.ndarray, .
 
 
 def _ring(shape: tuple[int, ...], plane: tuple[int, int], reach: int) -> np.ndarray:
-    """Distance of each lag in whole voxels; reach + 1 for all that are farther."""
+    """Distance of each lag rounded to voxels; reach + 1 for all larger ones."""
     return np.minimum(np.floor(np.hypot(*_lags(shape, plane)) + 0.5).astype(int), reach + 1)
 
 

@@ -1,9 +1,9 @@
 """Interface optimisation: change the phase of voxels along interfaces to reduce a misfit of a finished volume.
 
 Constraints that are imposed while sampling are met within a percent or two, because structures that are decided no
-longer respond. Of a finished volume the fractions of voxels along interfaces are softened, by the share of the phases
-in a Gaussian neighbourhood, and moved down the gradient of the misfit of S2, lineal path and interface area. Sections
-do not show how much they differ from their neighbours; in an isotropic material that follows from S2, and is part of
+longer respond. In a finished volume the fractions of voxels along interfaces are softened, by the share of the phases
+in a Gaussian neighbourhood, and changed by descent of the misfit of S2, lineal path and interface area. A micrograph
+does not show by how much neighbouring sections differ; in an isotropic material that follows from S2, and is part of
 the misfit.
 """
 

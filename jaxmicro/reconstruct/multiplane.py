@@ -1,14 +1,14 @@
 """Multi-plane denoising: a 2D denoiser on the planes of a volume along its three axes (P-Micro3Diff, P-MicroLad).
 
 The whole reverse process is one compiled loop over *evaluations*. Evaluation i denoises the planes normal to axis
-i mod 3 ("alternate") or to all three ("average") from log SNR t to s. What the planes of the other two axes said in the
-two evaluations before is remembered and joins with weight `couple`: every voxel is denoised from its three planes at
-the cost of one. Where the roughness of the micrograph's planes is known, the weight is steered by it (roughness.py),
-where its two-point correlation is known, x_t is held to it (correlation.py), and where its lineal path is known, the
-predictions are (statistics_misfit.py).
+i mod 3 ("alternate") or to all three ("average") from log SNR t to s. The evidence of the planes normal to the other
+two axes, from the two evaluations before, is added with weight `couple`: every voxel is denoised from its three planes
+at the cost of one. If the roughness of the micrograph's planes is known, it controls this weight (roughness.py); if the
+two-point correlation is known, it is a constraint on x_t (correlation.py), and if the lineal path is known, it is one
+on the predictions (statistics_misfit.py).
 The harmonising evaluations of a time step (P-Micro3Diff Fig. 16) renoise from s back to t (eq. 21) and denoise again.
-`advance` runs any stretch of evaluations with the same program, so that long work can show progress, stop, and go on
-with the same result: the noise of evaluation i depends on (key, i) only.
+`advance` runs any range of evaluations with the same program, so that long work can report progress, and be stopped and
+resumed with the same result: the noise of evaluation i depends on (key, i) only.
 """
 
 from collections.abc import Callable
@@ -39,35 +39,41 @@ from jaxmicro.reconstruct.statistics_misfit import match_lineal_path
 from jaxmicro.reconstruct.tiles import evidence_tiled
 
 Guide = Callable[[Float[Array, "z y x c"], Float[Array, ""]], Float[Array, "z y x c"]]
-"""(x0_hat, log SNR) -> a prediction nearer to what is wanted."""
+"""(x0_hat, log SNR) -> the prediction after a step towards targets."""
 
-MAX_EVALUATIONS = 10**6  # of the network, for one volume; the paper's has 1000
+MAX_EVALUATIONS = 10**6  # of the network, for one volume; the paper uses 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
-    """How a volume is sampled. experiments/sampling compares the choices."""
+    """Settings of the sampling of a volume. experiments/sampling compares them."""
 
     shape: tuple[int, int, int] = (64, 64, 64)  # voxels along z, y, x
     steps: int = 40  # time steps
     harmonise: int = 1  # n_h, extra renoise-denoise cycles at each time step
-    mode: str = "alternate"  # planes of one axis per evaluation, or "average": of all three
+    mode: str = "alternate"  # planes normal to one axis in each evaluation, or "average": to all three
     couple: float = 0.12  # weight, 0 to 1, of the planes normal to the other two axes
-    steer_from: float = -2.0  # log SNR from which on interfaces take shape and the weight is steered
-    steer_gain: float = 4.0  # added weight per relative excess of roughness; 0: no steering
-    steer_max: float = 0.8  # largest weight that steering may choose
+    steer_from: float = -2.0  # log SNR from which on interfaces form and the weight is controlled
+    steer_gain: float = 4.0  # gain: added weight per relative excess of roughness; 0: no control
+    steer_max: float = 0.8  # upper bound of the controlled weight
     sampler: str = "ddim"  # or "dpm" (second order)
     eta: float = 1.0  # 1: stochastic (ancestral), 0: deterministic
     times: str = "log_snr"  # spacing of the time steps: even in log SNR, or "ddpm": even in the time of linear beta
     log_snr_range: tuple[float, float] = (-5.5, 2.5)  # first and last noise level of times="log_snr"
-    calibrate_range: tuple[float, float] = (0.0, 1.0)  # part of the process in which volume fractions are held
-    path_range: tuple[float, float] = (-3.0, 2.0)  # log SNRs between which lineal path and S2 of predictions are held
-    interface_from: float = 0.0  # log SNR from which on the interface is held with it
-    match_until: float = -1.0  # log SNR up to which S2 is held in x_t; structures are decided by then
-    periodic: bool = True  # the volume continues at its opposite face; without, its faces are less faithful
-    kept: tuple[int, int, int] | None = None  # edges of the middle that is kept: fractions are held there; None: all
-    tile: int = 128  # largest edge in pixels that the network sees; larger planes are cut into blended tiles
-    overlap: int = 32  # least overlap of neighbouring tiles in pixels
+    calibrate_range: tuple[float, float] = (
+        0.0,
+        1.0,
+    )  # interval of the process, 0 to 1, in which volume fractions are imposed
+    path_range: tuple[float, float] = (
+        -3.0,
+        2.0,
+    )  # log SNRs between which lineal path and S2 of predictions are constrained
+    interface_from: float = 0.0  # log SNR from which on their interface area is constrained, too
+    match_until: float = -1.0  # log SNR up to which S2 of x_t is constrained; structures are decided by then
+    periodic: bool = True  # periodic volume; in others, structures are less faithful near the faces
+    kept: tuple[int, int, int] | None = None  # edges of the middle to keep, where fractions are imposed; None: all
+    tile: int = 128  # largest edge of an input of the network, pixels; larger planes are cut into blended tiles
+    overlap: int = 32  # smallest overlap of neighbouring tiles, pixels
     batch: int = 32  # planes (or tiles) in the network at once; bounds the memory
     refine: int = 5  # rounds K of refinement after decoding (refine.py); of latent volumes only
 
@@ -102,18 +108,18 @@ class SamplingConfig:
 
     @property
     def middle(self) -> tuple[slice, ...]:
-        """What is kept of the box."""
+        """Slices of the part of the box to keep."""
         starts = [(edge - kept) // 2 for edge, kept in zip(self.shape, self.kept or self.shape, strict=True)]
         return tuple(slice(start, start + kept) for start, kept in zip(starts, self.kept or self.shape, strict=True))
 
     @property
     def evaluations(self) -> int:
-        """Number of turns of the loop."""
+        """Number of evaluations in the whole process."""
         return self.steps * (self.harmonise + 1)
 
 
 class SamplingState(NamedTuple):
-    """Everything the reverse process carries from one evaluation to the next."""
+    """State of the reverse process between evaluations."""
 
     x_t: Float[Array, "z y x c"]
     x0_hat: Float[Array, "z y x c"]  # last prediction of the clean volume
@@ -121,16 +127,16 @@ class SamplingState(NamedTuple):
 
 
 class TargetStatistics(NamedTuple):
-    """Statistics that a volume must have; what is None is left to the prior."""
+    """Statistics to which a volume is constrained; None: no constraint."""
 
     fractions: Float[Array, " c"] | None = None  # of each phase
     roughness: Float[Array, " t"] | None = None  # boundary density of single planes at each of `sampling_times`
     covariance: Float[Array, "c r"] | None = None  # S2 - phi^2 of each phase at r = 0, 1, ... voxels
-    lineal_path: Float[Array, "c k"] | None = None  # of each phase at `dyadic_lags`; NaN: left to the prior
+    lineal_path: Float[Array, "c k"] | None = None  # of each phase at `dyadic_lags`; NaN: no constraint
 
 
 def init_state(config: SamplingConfig, channels: int, *, key: jax.Array) -> SamplingState:
-    """Pure noise."""
+    """The state before the first evaluation: pure noise."""
     noise = jax.random.normal(jax.random.fold_in(key, 0), (*config.shape, channels))
     return SamplingState(noise, jnp.zeros_like(noise), jnp.zeros((3, *noise.shape)))
 
@@ -148,11 +154,13 @@ def advance(
 ) -> SamplingState:
     """Evaluations start..stop-1 of the reverse process (0..config.evaluations-1 in all), as one loop.
 
+    One function, because the loop body and its steps are closures over the same settings.
+
     Args:
         model: the 2D prior.
-        key: the volume's key; the same key gives the same volume, whatever the stretches.
-        constraints: statistics that are imposed.
-        guide: changes each prediction of the clean volume, say towards a wanted property.
+        key: key of the volume; the result does not depend on how the evaluations are divided into calls.
+        constraints: statistics to which the volume is constrained.
+        guide: applied to each prediction of the clean volume, for example a step towards a target property.
     """
     times = sampling_times(config)
     repeats = config.harmonise + 1
@@ -167,7 +175,7 @@ def advance(
         return evidence.at[axis].set(put_planes(new, axis))
 
     def coupling(evidence, x_t, log_snr, axis, expected):
-        """More weight to the other planes where those of `axis` by themselves are rougher than expected."""
+        """Weight of the other planes: larger if the planes normal to `axis`, denoised alone, are too rough."""
         density = boundary_density(model.combine(evidence[None], jnp.ones(1), x_t, log_snr))
         in_plane = (density.sum() - density[axis]) / 2
         error = jnp.log((in_plane + 1e-4) / (expected + 1e-4))
@@ -175,26 +183,26 @@ def advance(
         return jnp.where(log_snr > config.steer_from, weight, config.couple)
 
     def constrain_lineal_path(x0_hat, path, log_snr):
-        kept = match_lineal_path(
+        matched = match_lineal_path(
             x0_hat[config.middle], path, covariance=constraints.covariance, interface=log_snr > config.interface_from,
             periodic=config.periodic,
         )  # fmt: skip
-        return x0_hat.at[config.middle].set(kept)
+        return x0_hat.at[config.middle].set(matched)
 
     def evaluation(i, state: SamplingState) -> SamplingState:
         level, repeat = i // repeats, i % repeats
         t, s = times[level], times[level + 1]
-        # within a harmonised level and at the first step there is no older prediction at a noisier time
+        # repeats of a level, and the first level, have no earlier prediction at a noisier time
         before = jnp.where((repeat == 0) & (level > 0), times[jnp.maximum(level - 1, 0)], t)
         shift_key, step_key, renoise_key = jax.random.split(jax.random.fold_in(key, i + 1), 3)
         x_t, x0_before, evidence = state
-        if config.periodic:  # no voxel keeps its place at the seam
+        if config.periodic:  # a random shift, so that no voxel stays at the seam
             shift = jax.random.randint(shift_key, (3,), 0, jnp.asarray(config.shape))
             x_t, x0_before, evidence = (jnp.roll(v, shift, axis=(-4, -3, -2)) for v in state)
         if constraints.covariance is not None:
             x_t = jax.lax.cond(
                 t < config.match_until,
-                lambda x, wanted=constraints.covariance: match_covariance(x, wanted, t, periodic=config.periodic),
+                lambda x, target=constraints.covariance: match_covariance(x, target, t, periodic=config.periodic),
                 lambda x: x,
                 x_t,
             )
@@ -208,24 +216,24 @@ def advance(
             couple = jnp.array(config.couple)
             if constraints.roughness is not None:
                 couple = coupling(evidence[i % 3], x_t, t, i % 3, constraints.roughness[level])
-            others = jnp.where(i < 3, 0.0, couple)  # in the first turns they have not been looked at
+            others = jnp.where(i < 3, 0.0, couple)  # the first three evaluations lack evidence of some axes
             weights = jnp.where(jnp.arange(3) == i % 3, 1.0, others)
         x0_hat = model.combine(evidence, weights, x_t, t)
         predicted = x0_hat
         if constraints.lineal_path is not None:
             x0_hat = jax.lax.cond(
                 (t > config.path_range[0]) & (t < config.path_range[1]),
-                lambda x, wanted=constraints.lineal_path: constrain_lineal_path(x, wanted, t),
+                lambda x, target=constraints.lineal_path: constrain_lineal_path(x, target, t),
                 lambda x: x,
                 x0_hat,
             )
         if guide is not None:
             x0_hat = guide(x0_hat, t)
-        x_t = x_t + alpha(t) * (x0_hat - predicted)  # the signal moves at once, the noise stays what it is
+        x_t = x_t + alpha(t) * (x0_hat - predicted)  # the signal changes at once, its noise does not
         if constraints.fractions is not None:
             x0_hat = jax.lax.cond(
                 (i >= low) & (i < high),
-                lambda x, wanted=constraints.fractions: calibrate_fractions(x, wanted, within=config.middle),
+                lambda x, target=constraints.fractions: calibrate_fractions(x, target, within=config.middle),
                 lambda x: x,
                 x0_hat,
             )

@@ -10,7 +10,7 @@ from jaxmicro.diffusion import PlaneModel, StepInput, ddim_step, log_snr_times
 def sample_planes(
     model: PlaneModel, shape: tuple[int, ...], *, log_snr_min: float, log_snr_max: float, keys: jax.Array
 ) -> Float[Array, "n h w c"]:
-    """Images of the space that diffuses, by DDIM steps with eta = 1 evenly spaced in log SNR.
+    """Images in the space of the diffusion, by DDIM steps with eta = 1 evenly spaced in log SNR.
 
     Args:
         shape: n, h, w, c.

@@ -22,7 +22,7 @@ def polyak_step(
 
     The step size 2 L / |grad L|^2 brings a loss whose square root is linear in the logits to zero. The loss is
     evaluated on the most probable phases, with the derivative of the soft ones (`phases.hardened`): the logits of
-    decided voxels hardly change, for the derivative of their softmax is small.
+    decided voxels hardly change, because the derivative of their softmax is small.
 
     Args:
         loss: L of phase fractions, at least 0.

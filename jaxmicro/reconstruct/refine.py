@@ -16,8 +16,8 @@ from jaxmicro.phases import to_labels
 from jaxmicro.reconstruct.calibrate import calibrate_fractions
 from jaxmicro.reconstruct.tiles import in_batches
 
-# Powers of the fractions, in turn: the mean of the last is nearly the share of the labels. With larger steps between
-# them the shift is too far off for the next of Newton's methods where many voxels are undecided.
+# Exponents of the fractions, applied in turn: the mean of the last power is nearly the share of the labels. With larger
+# ratios between them, and many undecided voxels, the shift is too far from the next solution for Newton's method.
 SHARPEN = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
 
 
@@ -34,11 +34,11 @@ def decode_volume(
     """Phase fractions of a latent volume, differentiable.
 
     Args:
-        rounds: K, of refinement.
-        periodic: the volume continues at its opposite face.
+        rounds: number of refinements, K.
+        periodic: whether the volume is periodic.
         batch: planes in the networks at once; bounds the memory.
-        key: of the shifts that move the seam of a periodic volume from round to round; None: none.
-        hold: applied to the volume before each round, for example to hold its volume fractions.
+        key: of the random shift of a periodic volume in each round; None: no shifts.
+        hold: applied to the volume before each round, for example to impose its volume fractions.
     """
     decoded = [
         in_batches(codec.decode, take_planes(interpolate(latent, codec.factor, axis, periodic=periodic), axis), batch)
@@ -59,8 +59,8 @@ def refine(
 ) -> Float[Array, "z y x p"]:
     """X <- mean over the three axes of D(E(planes of X)), `rounds` times (P-MicroLad eqs. 29 to 35).
 
-    A volume whose planes the codec reproduces along all axes is a fixed point. With a key, for periodic volumes, each
-    round sees the volume shifted, so that no voxel keeps its place at the seam or in a cell.
+    A volume whose planes the codec reproduces along all axes is a fixed point. With a key, for periodic volumes, the
+    volume is shifted at random in each round, so that no voxel stays at the seam or at one place of a cell.
     """
 
     def one_round(k, volume):
@@ -68,9 +68,9 @@ def refine(
         if key is not None:
             shift = jax.random.randint(jax.random.fold_in(key, k), (3,), 0, jnp.asarray(volume.shape[:3]))
         volume = jnp.roll(hold(volume) if hold else volume, shift, axis=(0, 1, 2))
-        seen = [in_batches(lambda x: codec.decode(codec.encode(x)), take_planes(volume, axis), batch)
+        decoded = [in_batches(lambda x: codec.decode(codec.encode(x)), take_planes(volume, axis), batch)
                 for axis in range(3)]  # fmt: skip
-        return jnp.roll(_mean(seen), -shift, axis=(0, 1, 2))
+        return jnp.roll(_mean(decoded), -shift, axis=(0, 1, 2))
 
     return jax.lax.fori_loop(0, rounds, one_round, volume)
 
@@ -78,8 +78,12 @@ def refine(
 def interpolate(
     latent: Float[Array, "i j k c"], factor: int, axis: int, *, periodic: bool = False
 ) -> Float[Array, "i2 j2 k2 c"]:
-    """The latent volume with `factor` times as many planes normal to `axis`; beyond the faces the last plane goes on,
-    or the opposite face."""
+    """The latent volume with `factor` times as many planes normal to `axis`, by linear interpolation; beyond the faces
+    the last plane is repeated, or in periodic volumes that at the opposite face is used.
+
+    >>> interpolate(jnp.array([0.0, 4.0]).reshape(2, 1, 1, 1), 2, 0).ravel().tolist()
+    [0.0, 1.0, 3.0, 4.0]
+    """
     n = latent.shape[axis]
     position = (jnp.arange(n * factor) + 0.5) / factor - 0.5
     below = jnp.floor(position).astype(int)
@@ -95,8 +99,8 @@ def interpolate(
 def labels_of_fractions(
     fractions: Float[Array, "z y x p"], held: Float[Array, " p"] | None, within: tuple[slice, ...] = ()
 ) -> UInt8[Array, "z y x"]:
-    """The most probable phase of each voxel; with `held`, after a uniform shift of the logits that makes the phases'
-    shares of the voxels `within` these (`calibrate_fractions`)."""
+    """The most probable phase of each voxel; with `held`, after the uniform shift of the logits at which the shares of
+    the phases among the voxels `within` are `held` (`calibrate_fractions`)."""
     if held is None:
         return to_labels(fractions)
     log_p = jnp.log(jnp.clip(fractions, 1e-6, 1.0))

@@ -26,7 +26,9 @@ def blend_weights(edge: int, tile: int, overlap: int) -> Float[Array, "k t"]:
     """Weight of each tile at each of its pixels along one axis: smooth, and the weights at a pixel sum to 1."""
     starts = tile_starts(edge, tile, overlap)
     tile = min(tile, edge)
-    window = jnp.sin(jnp.pi * (jnp.arange(tile) + 0.5) / tile) ** 2 + 1e-3  # the edge of the plane has one tile only
+    window = (
+        jnp.sin(jnp.pi * (jnp.arange(tile) + 0.5) / tile) ** 2 + 1e-3
+    )  # above 0: at the edge of the plane there is one tile
     index = jnp.asarray(starts)[:, None] + jnp.arange(tile)[None, :]
     total = jnp.zeros(edge).at[index].add(window[None, :])
     return window[None, :] / total[index]
@@ -64,7 +66,7 @@ def evidence_tiled(
 def in_batches(
     function: Callable[[Float[Array, "m ..."]], Float[Array, "m ..."]], x: Float[Array, "n ..."], limit: int
 ) -> Float[Array, "n ..."]:
-    """A function of a batch applied to a larger one, at most `limit` samples at once: bounds the memory."""
+    """A function of a batch applied to a larger batch, with at most `limit` samples at once to bound the memory."""
     at_once = _largest_divisor(x.shape[0], max(1, limit))
     if at_once == x.shape[0]:
         return function(x)
