@@ -1,4 +1,8 @@
-"""Design: from a prior and targets to volumes that meet them."""
+"""Design: from a prior and targets to volumes that meet them.
+
+One file, because the rounds of a design, their setpoints and the result are parts of one loop; its steps are in
+`design_constraints`, `guided_sampling`, `distillation`, `interfaces` and `setpoints`.
+"""
 
 import dataclasses
 import math
@@ -133,11 +137,11 @@ def design(
         each_slice: the target is one of each section, not only of their mean. The narrower their distribution, the less
             the volume is one of the material.
         method: "guided", or "sds" (score distillation).
-        release: constraints that are given up although no target is about them: "two_point", and with it the interface
+        release: constraints to release although no target replaces them: "two_point", and with it the interface
             area, which the slope of S2 at 0 fixes.
         tolerance: relative deviation at which a target is met.
         rounds: volumes that are sampled and measured at most for each design; the first may be the reconstruction.
-        sampling, distillation: everything else about the two methods.
+        sampling, distillation: all other settings of the two methods.
         skip: numbers of volumes that exist already.
         on_design: called with the number and the design as soon as each is ready.
         on_impossible: called with the number of a volume, and the reason, when a change of its reconstruction turns out
@@ -145,7 +149,8 @@ def design(
         keep: folder for the reconstructions, which take half of the time: they are read again for other targets of the
             same prior, seed and sampling, and after an interruption.
     Raises:
-        UserError: a target that cannot be read, or met by any medium, or contradicts another or a constraint.
+        UserError: when a target cannot be read, cannot be met by any medium, or contradicts another target or a
+            constraint.
     """
     if rounds < 1 or volumes < 1:
         raise UserError(f"rounds is {rounds} and volumes {volumes}; both must be at least 1")
@@ -165,15 +170,15 @@ def design(
             return stage_progress(progress, f"{stage}, volume {number + 1} of {volumes}")
 
         try:
-            found = _design_volume(settings, number, specs, stages, progress)
+            designed = _design_volume(settings, number, specs, stages, progress)
         except UserError as reason:
             if on_impossible is None:
                 raise
             on_impossible(number, reason)
             continue
-        designs.append(found)
+        designs.append(designed)
         if on_design is not None:
-            on_design(number, found)
+            on_design(number, designed)
     return designs
 
 
@@ -193,14 +198,14 @@ class _Settings(NamedTuple):
 
 
 class _Setpoints(NamedTuple):
-    """What a round is given in order to arrive at the targets."""
+    """Setpoints of a round: the numbers and the curve that the sampling is given in place of the targets."""
 
     values: np.ndarray  # of the guided targets
     covariance: np.ndarray | None  # "p r", constraint of the sampling
 
 
 class _Round(NamedTuple):
-    """What a round has made."""
+    """Result of a round."""
 
     residual: float  # the largest of all targets; 1 is its tolerance
     labels: np.ndarray
@@ -217,7 +222,10 @@ def _design_volume(
     stages: Stages,
     progress: Progress | None,
 ) -> Design:
-    """Reconstruct; then in rounds sample, optimise interfaces, measure exactly, and correct the setpoints."""
+    """Reconstruct; then in rounds sample, optimise interfaces, measure exactly, and correct the setpoints.
+
+    One function, because each round uses and updates the best volume, the setpoints and their history.
+    """
     prior, config, rounds = settings.prior, settings.config, settings.rounds
     fractions = target_fractions(prior, "micrograph")
     start, reconstruction = _reconstruction(settings, number, fractions, stages, progress)
@@ -245,19 +253,21 @@ def _design_volume(
             title = f"round {done} of at most {rounds}"
             labels = _sample_round(settings, number, start, reconstruction, plan, setpoints, title, stages)
             values = measure(labels)
-            reached = np.clip(values_of(plan.guided, targets, values), 1e-6, 1e6)  # where nothing is conducted, too
+            reached = np.clip(
+                values_of(plan.guided, targets, values), 1e-6, 1e6
+            )  # finite logarithms also where nothing conducts
             history.append((np.log(setpoints.values), np.log(reached)))
         sampled = labels
         if plan.interfaces is not None and (plan.curves or not reused or largest_residual(targets, values) > 1):
             labels, values = move_interfaces(
                 labels, values, targets, plan.interfaces, measure=measure, report=stages("moving interfaces")
             )
-        found = _Round(largest_residual(targets, values), labels, values)
-        if best is None or found.residual < best.residual:
-            best = found
-        improved = reused or not residuals or found.residual < IMPROVEMENT * min(residuals)
-        residuals += [] if reused else [found.residual]
-        if found.residual <= 1:  # every target is met within its tolerance
+        this_round = _Round(largest_residual(targets, values), labels, values)
+        if best is None or this_round.residual < best.residual:
+            best = this_round
+        improved = reused or not residuals or this_round.residual < IMPROVEMENT * min(residuals)
+        residuals += [] if reused else [this_round.residual]
+        if this_round.residual <= 1:  # every target is met within its tolerance
             break
         covariance = _corrected_covariance(setpoints.covariance, targets, sampled, prior)
         if not plan.guided and covariance is setpoints.covariance:  # another round would be the same
@@ -310,8 +320,8 @@ def _reconstruction(
 
 
 def _with_value(settings: _Settings, spec: Target | TargetSpec, reconstruction: np.ndarray) -> Target:
-    """A target with its value: that of a change in percent is a factor on the value of the reconstruction. Of a
-    periodic volume it is about the medium."""
+    """A target with its value; a change in percent refers to the value of the reconstruction. In periodic volumes,
+    diffusivities and tortuosity factors are those of the medium."""
     periodic = is_of_medium(spec.quantity, periodic=settings.config.periodic)
     if isinstance(spec, Target):
         return dataclasses.replace(spec, periodic=periodic)
@@ -376,7 +386,7 @@ def _effects(
     """The quantities of the targets of all phases along all axes, of two volumes whose values of the targets are
     known."""
     known = {(t.quantity, t.phase, t.axis): numbers for t, *numbers in zip(targets, *values, strict=True)}
-    found = []
+    effects = []
     for quantity in dict.fromkeys(t.quantity for t in targets):
         directional = quantity in QUANTITIES and QUANTITIES[quantity].directional
         periodic = is_of_medium(quantity, periodic=settings.config.periodic)
@@ -384,5 +394,5 @@ def _effects(
             for axis in range(3) if directional else (None,):
                 target = Target(quantity, phase, math.nan, axis, periodic=periodic)
                 numbers = known.get((quantity, phase, axis)) or [measure(v, [target])[0] for v in volumes]
-                found.append(Effect(quantity, phase, axis, *numbers))
-    return tuple(found)
+                effects.append(Effect(quantity, phase, axis, *numbers))
+    return tuple(effects)

@@ -1,4 +1,4 @@
-"""What a design is constrained to, beside its targets: while it is sampled, and while its interfaces are optimised."""
+"""Constraints of a design beside its targets: while it is sampled, and while its interfaces are optimised."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -39,8 +39,10 @@ def plan_design(
 ) -> Plan:
     """The plan for targets with values; arguments as `design`."""
     fractions, guided_method = target_fractions(prior, "micrograph"), method == "guided"
-    wanted = fractions_for_targets(targets, fractions)
-    unchanged = wanted is not None and fractions is not None and bool(np.allclose(wanted, fractions, atol=1e-6))
+    constrained = fractions_for_targets(targets, fractions)
+    unchanged = (
+        constrained is not None and fractions is not None and bool(np.allclose(constrained, fractions, atol=1e-6))
+    )
     curves = tuple(t for t in targets if t.quantity in CURVES)
     # the sampling imposes curves and volume fractions as constraints; a distillation has the gradient only
     guided = tuple(
@@ -49,12 +51,12 @@ def plan_design(
     interfaces = None
     if guided_method and can_optimise_interfaces(targets, prior, periodic=config.periodic):
         known = bool(curves) or (unchanged and not release)
-        interfaces = _interface_constraints(prior, config, wanted, known=known)
-    # what does not cross sections needs new ones
+        interfaces = _interface_constraints(prior, config, constrained, known=known)
+    # sections in which a phase does not percolate have to be sampled anew
     first = guided_method and unchanged and all(t.quantity != "slice_diffusivity" for t in targets)
     first = first and (interfaces is not None or all(t.quantity == "two_point" for t in targets))
     sampling = _sampling_constraints(
-        prior, config, wanted, curves, method=method, release=release, release_lineal_path=bool(guided)
+        prior, config, constrained, curves, method=method, release=release, release_lineal_path=bool(guided)
     )
     return Plan(curves, guided, sampling, interfaces, first)
 
@@ -116,26 +118,25 @@ def _sampling_constraints(
             interface, has another one.
     """
     guided = method == "guided"
-    # sampling is constrained to what the prior is tuned to, which leads to the statistics of the micrograph
-    found = constraints_of_one(prior if guided else without_tuning(prior), config, fractions)
-    if found.covariance is None and curves:
-        assert prior.material is not None  # `read_targets` has seen to it
-        found = found._replace(covariance=jnp.asarray(prior.material.target_covariance, jnp.float32))
+    # the tuned constraints of the prior, under which sampled volumes have the statistics of the micrograph
+    statistics = constraints_of_one(prior if guided else without_tuning(prior), config, fractions)
+    if statistics.covariance is None and curves:
+        assert prior.material is not None  # checked by `read_targets`
+        statistics = statistics._replace(covariance=jnp.asarray(prior.material.target_covariance, jnp.float32))
     if guided and "two_point" in release:
         # the roughness of planes constrains the interface area, too, which the slope of S2 at 0 fixes
-        release_lineal_path, found = True, found._replace(covariance=None, roughness=None)
-    if not release_lineal_path or not guided or found.lineal_path is None:
-        return found
+        release_lineal_path, statistics = True, statistics._replace(covariance=None, roughness=None)
+    if not release_lineal_path or not guided or statistics.lineal_path is None:
+        return statistics
     phases = [t.phase for t in curves if t.quantity == "lineal_path"]
-    is_target = np.isin(np.arange(len(found.lineal_path)), phases)[:, None]
-    return found._replace(lineal_path=jnp.where(is_target, found.lineal_path, jnp.nan) if phases else None)
+    is_target = np.isin(np.arange(len(statistics.lineal_path)), phases)[:, None]
+    return statistics._replace(lineal_path=jnp.where(is_target, statistics.lineal_path, jnp.nan) if phases else None)
 
 
 def _interface_constraints(
     prior: Prior, config: SamplingConfig, fractions: Sequence[float] | None, *, known: bool
 ) -> TargetStatistics | None:
-    """Constraints while interfaces are optimised: fractions, S2 and lineal path of the micrograph, not what the prior
-    is tuned to.
+    """Constraints while interfaces are optimised: fractions, S2 and lineal path of the micrograph, not the tuned ones.
 
     Args:
         known: whether these curves belong to the fractions; if not, the volume keeps its own (None).

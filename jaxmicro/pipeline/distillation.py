@@ -37,11 +37,11 @@ def distil_volume(
         targets, setpoints: quantities, and a number for each.
         curves: targets for S2 and lineal path, whose values are those of `constraints`.
     """
-    found = _distilled(
+    distilled = _distilled(
         prior.params, jnp.asarray(labels), jnp.asarray(setpoints, jnp.float32), key, constraints,
         prior=prior.config, targets=without_values(targets), curves=without_values(curves), config=config,
     )  # fmt: skip
-    return np.asarray(found)
+    return np.asarray(distilled)
 
 
 @functools.partial(jit_network, static_argnames=("prior", "targets", "curves", "config"))
@@ -60,18 +60,18 @@ def _distilled(
     model, codec = models.plane_model(prior, params), models.codec(prior, params)
     fractions = one_hot(labels, prior.phases)
     extra_misfit = curve_misfit(constraints, curves, labels.shape) if curves else None
-    found = distill(model, codec, fractions, targets, setpoints, config=config, key=key, extra_misfit=extra_misfit)
-    return jnp.argmax(found, axis=-1).astype(jnp.uint8)
+    distilled = distill(model, codec, fractions, targets, setpoints, config=config, key=key, extra_misfit=extra_misfit)
+    return jnp.argmax(distilled, axis=-1).astype(jnp.uint8)
 
 
 def curve_misfit(
     constraints: TargetStatistics, curves: Sequence[Target], shape: tuple[int, ...]
 ) -> Callable[[jax.Array], jax.Array]:
-    """Misfit of phase fractions "z y x p" from the curves of the micrograph that are targets, each for the phases that
-    were asked for, and from the volume fractions that these curves belong to."""
-    wanted = constraints.fractions
-    assert wanted is not None and constraints.covariance is not None
-    path = wanted[:, None] * jnp.ones(2) if constraints.lineal_path is None else constraints.lineal_path
+    """Misfit of phase fractions "z y x p" from the curves of the micrograph that are targets, each for its own phases,
+    and from the volume fractions of these phases."""
+    phi = constraints.fractions
+    assert phi is not None and constraints.covariance is not None
+    path = phi[:, None] * jnp.ones(2) if constraints.lineal_path is None else constraints.lineal_path
 
     def has_target(quantity: str | None) -> jax.Array:
         phases = sorted({target.phase for target in curves if quantity in (None, target.quantity)})
@@ -91,7 +91,7 @@ def curve_misfit(
     ]  # fmt: skip
 
     def total(fractions):
-        deviation = jnp.where(has_target(None), jnp.mean(fractions, axis=(0, 1, 2)) / wanted - 1, 0.0)
+        deviation = jnp.where(has_target(None), jnp.mean(fractions, axis=(0, 1, 2)) / phi - 1, 0.0)
         return jnp.sum(deviation**2) + sum(term(fractions) for term in terms if term is not None)
 
     return total

@@ -1,4 +1,4 @@
-"""What each reported number is: estimator, unit and lags; docs/numbers.md says the same at length."""
+"""Definitions of the reported numbers: estimators, units and lags; docs/numbers.md explains them in full."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.types import Microstructure
 
 MEASURE, EVALUATION = "jaxmicro.measure/1", "jaxmicro.evaluation/1"
-"""Schemas of JSON; the number changes when what a reader finds there does."""
+"""Schemas of JSON; the number changes when keys or their meaning do."""
 
 _BLOCKED = "one phase with all others blocked, relative to its own"
 _FINITE_VOLUMES = "finite volumes, fluxes by harmonic means (lower bound of the voxel geometry)"
@@ -41,7 +41,7 @@ _PER_LENGTH = ("specific_surface_area", "specific_surface_area_faces")
 
 
 def measure_head(shape: Sequence[int], *, r_max: int, unit: str | None, diffusivity: bool) -> dict[str, Any]:
-    """Schema, estimators, units and lags of what `measure` reports of a window."""
+    """Schema, estimators, units and lags of a report of `measure`."""
     names = [name for name in ESTIMATORS if diffusivity or name != "transport"]
     length = unit or "unit of voxel_size"
     units = {name: f"1/{length}" if name in _PER_LENGTH else "1" for name in names}
@@ -54,10 +54,10 @@ def measure_head(shape: Sequence[int], *, r_max: int, unit: str | None, diffusiv
 
 
 def check_r_max(structure: Microstructure, r_max: int | None) -> int:
-    """The largest distance of curves: the one asked for, or the default.
+    """The largest lag of curves in voxels: the given one, or 32, or half the shortest edge if that is less.
 
     Raises:
-        UserError: it does not fit the image, or the image has an edge of one voxel.
+        UserError: when it does not fit the image, or the image has an edge of one voxel.
     """
     shortest = min(structure.shape)
     if shortest < 2:
@@ -72,17 +72,17 @@ def check_r_max(structure: Microstructure, r_max: int | None) -> int:
 
 
 def lags(shape: Sequence[int], *, r_max: int, periodic: bool = False) -> dict[str, Any]:
-    """Distances that the entries r = 0..r_max of curves belong to: of S2 the mean of its shell, of paths r itself."""
+    """Distances of the entries r = 0..r_max of curves in voxels: the mean of the shell for S2, r along an axis."""
     mean = radial_lags(shape, r_max=r_max, periodic=periodic)
     along = list(range(r_max + 1))
     return {"unit": "voxel", "two_point": mean.round(6).tolist(), "two_point_along": along, "lineal_path": along}
 
 
 def evaluation_head(report: dict[str, Any]) -> dict[str, Any]:
-    """Schema, estimators, units and lags of what `evaluate.compare` reports."""
+    """Schema, estimators, units and lags of a report of `evaluate.compare`."""
     r_max, periodic = report["r_max"], all(report["periodic"])
     shape = min(report["shapes"], key=min)
-    found = {
+    estimators = {
         "two_point": f"{ESTIMATORS['two_point']}, in planes normal to z, y and x",
         "lineal_path": f"{ESTIMATORS['lineal_path']}, mean over the directions in these planes",
         "surface_area": "edges of pixels between the phase and others, over the number of neighbouring pairs, of these "
@@ -98,11 +98,15 @@ def evaluation_head(report: dict[str, Any]) -> dict[str, Any]:
         "cross_correlation, error rate in percent",
     }
     if report["transport"] is not None:
-        found["transport"] = f"{_BLOCKED}: {_FINITE_VOLUMES}; {_CONDITIONS}"
+        estimators["transport"] = f"{_BLOCKED}: {_FINITE_VOLUMES}; {_CONDITIONS}"
     head: dict[str, Any] = {
         "schema": EVALUATION,
-        "estimators": found,
-        "units": {**dict.fromkeys(found, "1"), "surface_area": "1/voxel", "independent": "1/pixel^2, pixels, percent"},
+        "estimators": estimators,
+        "units": {
+            **dict.fromkeys(estimators, "1"),
+            "surface_area": "1/voxel",
+            "independent": "1/pixel^2, pixels, percent",
+        },
         "lags": lags(shape[:2], r_max=r_max, periodic=periodic),
     }
     if report["true_volume"] is not None:

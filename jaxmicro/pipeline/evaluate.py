@@ -1,4 +1,4 @@
-"""Evaluate: how close volumes are to their micrograph, and to a true volume."""
+"""Evaluate: agreement of volumes with their micrograph, and with a true volume."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,12 +22,12 @@ def evaluate(
     diffusivity: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """How close volumes are to their micrograph, and to a true volume if there is one; see `evaluate.compare`; with the
-    schema of the report, its estimators, units and lags before it.
+    """Agreement of volumes with their micrograph, and with a true volume if there is one: the report of
+    `evaluate.compare`, with schema, estimators, units and lags.
 
     Args:
-        targets: what the volumes were designed for.
-        held: what was held when the volumes were made (`constrained_statistics`); None: not known.
+        targets: names of the targets, if the volumes are designed.
+        held: names of the statistics to which the volumes are constrained (`constrained_statistics`); None: not known.
         diffusivity: also the effective diffusivity and tortuosity factor of each phase along each axis: the entry
             "transport", see `diffusivities`. Seconds for 64 x 64 x 64 voxels, minutes for 256 x 256 x 256.
         progress: called after each of its solves.

@@ -1,4 +1,7 @@
-"""Targets that no medium can have, that exclude each other, or that contradict what a design holds."""
+"""Feasibility of targets: bounds of media, targets that exclude each other, targets that contradict a constraint.
+
+One file, because all checks work on the same intervals of volume fractions and of the numbers that targets name.
+"""
 
 import math
 from collections.abc import Sequence
@@ -12,21 +15,22 @@ from jaxmicro.guidance import CURVES, LengthUnit, Target, TargetSpec
 from jaxmicro.pipeline.prior import Prior
 
 Method = Literal["guided", "sds"]
-RELEASABLE = ("two_point",)  # what is held and can be given up; fractions are given up by targets for them
-# How far volumes with held S2 may be from the interface that its slope says, relative; without a target they are 3 %
-# (64^3) to 7 % (32^3) off it, and a target draws them farther only as far as it draws S2 away, too
+RELEASABLE = ("two_point",)  # constraints that can be released; a target for volume fractions replaces theirs
+# Largest relative difference of an interface area from that given by the slope of S2 at 0, at which a target for it is
+# compatible with the constraint of S2. Without a target volumes differ by 3 % (64^3) to 7 % (32^3); with one they
+# differ by more only as far as their S2 deviates, too.
 AREA_TOLERANCE = 0.1
-AREA_QUANTITIES = ("surface_area", "relative_surface_area")  # what the slopes of S2 and lineal path at 0 fix
+AREA_QUANTITIES = ("surface_area", "relative_surface_area")  # determined by the slopes of S2 and lineal path at 0
 
 
 class Interval(NamedTuple):
-    """What targets leave of the values of a number."""
+    """Values of a number that targets allow."""
 
     low: float
     high: float
 
     def met(self, low: float, high: float) -> bool:
-        """Whether it has a value between these."""
+        """Whether it contains a value between these bounds."""
         return bool(self.low <= high and low <= self.high)
 
 
@@ -37,57 +41,57 @@ def check_feasible(
     phases: int | None = None,
     unit: LengthUnit = LengthUnit(),  # noqa: B008  # frozen
 ) -> None:
-    """Refuses targets that no medium has, alone or together.
+    """Refuses targets that no medium can meet, alone or together.
 
     Args:
-        fractions: volume fractions that are held where no target says otherwise; None: free.
-        phases: of the medium, if it is known.
-        unit: unit of lengths in what is said.
+        fractions: volume fractions to which volumes are constrained where no target changes them; None: free.
+        phases: number of phases of the medium, if it is known.
+        unit: unit of lengths in messages.
     Raises:
-        UserError: with the bound that is violated, or the targets that exclude each other.
+        UserError: when a target violates a bound, or targets exclude each other; the message names these.
     """
     numbers = [t for t in targets if isinstance(t, Target)]
-    # of an unknown number of phases there is one more than was named
+    # an unknown number of phases is taken to be one more than the targets name
     count = phases or (len(fractions) if fractions is not None else 2 + max((t.phase for t in numbers), default=0))
-    fill = _fractions_left(numbers, fractions, count, unit)
-    _one_value_for_one_number(numbers, fill, unit)
+    phi_ranges = _fraction_ranges(numbers, fractions, count, unit)
+    _check_same_number(numbers, phi_ranges, unit)
     for target in numbers:
-        _within_bounds(target, fill[target.phase], unit)
-    _mean_and_axes(numbers, fill, unit)
-    _interfaces_together(numbers, count, unit)
+        _check_bounds(target, phi_ranges[target.phase], unit)
+    _check_mean_over_axes(numbers, phi_ranges, unit)
+    _check_interface_areas(numbers, count, unit)
 
 
-def _fractions_left(
+def _fraction_ranges(
     targets: Sequence[Target], fractions: Sequence[float] | None, phases: int, unit: LengthUnit
 ) -> list[Interval]:
-    """What volume fractions can be: what is held, or where nothing is, what the targets leave."""
+    """Interval of each volume fraction: its constraint, or where fractions are free what the targets allow."""
     if fractions is not None:
-        wanted = fractions_for_targets(targets, fractions, unit=unit)
-        assert wanted is not None
-        return [Interval(phi, phi) for phi in wanted]
-    low, high = _asked_fractions(targets, phases, unit)
+        constrained = fractions_for_targets(targets, fractions, unit=unit)
+        assert constrained is not None
+        return [Interval(phi, phi) for phi in constrained]
+    low, high = _fraction_bounds(targets, phases, unit)
     return [
         Interval(max(low[p], 1 - (high.sum() - high[p])), min(high[p], 1 - (low.sum() - low[p]))) for p in range(phases)
     ]
 
 
-def _one_value_for_one_number(targets: Sequence[Target], fill: Sequence[Interval], unit: LengthUnit) -> None:
-    """Targets for one number, with tortuosity factors as diffusivities, D = phi / tau."""
+def _check_same_number(targets: Sequence[Target], phi_ranges: Sequence[Interval], unit: LengthUnit) -> None:
+    """Refuses targets for the same number that exclude each other; tortuosity factors as diffusivities, phi / tau."""
     for i, a in enumerate(targets):
         for b in targets[i + 1 :]:
-            x, y = (_interval([t], fill[t.phase], slack=a.quantity != b.quantity) for t in (a, b))
+            x, y = (_interval([t], phi_ranges[t.phase], slack=a.quantity != b.quantity) for t in (a, b))
             if _number(a) == _number(b) and not x.met(*y):
                 law = "" if a.quantity == b.quantity else (
-                    f", for tortuosity factor times diffusivity is the volume fraction ({_span(fill[a.phase])})"
+                    f", for tortuosity factor times diffusivity is the volume fraction ({_span(phi_ranges[a.phase])})"
                 )  # fmt: skip
                 raise UserError(f"targets {unit.text(a)} and {unit.text(b)} contradict each other{law}; leave one out")
 
 
-def _within_bounds(target: Target, fill: Interval, unit: LengthUnit) -> None:
-    """The bounds of Wiener, and of Hashin and Shtrikman, for a phase that fills at most so much."""
-    phi = fill.high
+def _check_bounds(target: Target, phi_range: Interval, unit: LengthUnit) -> None:
+    """Refuses a target beyond the bound of Wiener, or of Hashin and Shtrikman, at the largest volume fraction."""
+    phi = phi_range.high
     if target.quantity == "tortuosity" and target.relation != ">=":
-        # as below: layers along one direction, the isotropic optimum for the mean of all
+        # as in `_largest_diffusivity`: layers along one direction, the isotropic optimum for the mean of all
         lowest, name = (1.0, "Wiener") if target.axis is not None else ((3 - phi) / 2, "Hashin-Shtrikman")
         if target.value < lowest:
             raise UserError(
@@ -107,51 +111,55 @@ def _within_bounds(target: Target, fill: Interval, unit: LengthUnit) -> None:
 
 
 def _largest_diffusivity(target: Target, phi: float) -> tuple[float, str]:
-    # one direction: layers along it, and slices may differ in their fraction; the mean over the directions of a
-    # volume: no medium is above the isotropic optimum
+    """Upper bound of D_eff / D_0 and its name."""
+    # Along one direction layers attain Wiener's bound, also in slices, whose fractions may differ; the mean over the
+    # directions of a volume is at most the isotropic optimum of Hashin and Shtrikman.
     if target.axis is None and target.quantity in ("diffusivity", "tortuosity"):
         return 2 * phi / (3 - phi), "Hashin-Shtrikman"
     return phi, "Wiener"
 
 
-def _mean_and_axes(targets: Sequence[Target], fill: Sequence[Interval], unit: LengthUnit) -> None:
-    """The mean over the axes is asked for, and the axes are, too."""
+def _check_mean_over_axes(targets: Sequence[Target], phi_ranges: Sequence[Interval], unit: LengthUnit) -> None:
+    """Refuses a target for the mean diffusivity that the targets along single axes exclude."""
     for phase in {t.phase for t in targets if t.quantity in ("diffusivity", "tortuosity")}:
         of_phase = [t for t in targets if t.phase == phase and t.quantity in ("diffusivity", "tortuosity")]
         mean = [t for t in of_phase if t.axis is None]
         along = [[t for t in of_phase if t.axis == axis] for axis in range(3)]
         if not mean or not any(along):
             continue
-        each = [_interval(t, fill[phase], slack=True) for t in along]
+        each = [_interval(t, phi_ranges[phase], slack=True) for t in along]
         low = sum(bounds.low for bounds in each) / 3
-        high = sum(min(bounds.high, fill[phase].high) for bounds in each) / 3  # Wiener, where nothing else is said
-        if not _interval(mean, fill[phase], slack=True).met(low, high):
+        high = sum(min(bounds.high, phi_ranges[phase].high) for bounds in each) / 3  # without a target: Wiener's bound
+        if not _interval(mean, phi_ranges[phase], slack=True).met(low, high):
             raise UserError(
                 f"targets {_listed([*mean, *(t for some in along for t in some)], unit)} contradict each other: those "
                 f"along axes make a mean diffusivity of {_span(Interval(low, high))}; leave one out"
             )
 
 
-def _interfaces_together(targets: Sequence[Target], phases: int, unit: LengthUnit) -> None:
-    """Each interface belongs to two phases: none has more than all others together, and shares sum to 1."""
-    asked = {q: [t for t in targets if t.quantity == q] for q in AREA_QUANTITIES}
-    area = [_number_interval([t for t in asked["surface_area"] if t.phase == p]) for p in range(phases)]
+def _check_interface_areas(targets: Sequence[Target], phases: int, unit: LengthUnit) -> None:
+    """Refuses interface areas that exclude each other.
+
+    Each interface belongs to two phases: no phase has more than all others together, and the shares sum to 1.
+    """
+    areas = {q: [t for t in targets if t.quantity == q] for q in AREA_QUANTITIES}
+    area = [_number_interval([t for t in areas["surface_area"] if t.phase == p]) for p in range(phases)]
     for p in range(phases):
         others = sum(area[q].high for q in range(phases) if q != p)
         if area[p].low > others:
             raise UserError(
-                f"targets {_listed(asked['surface_area'], unit)} contradict each other: each interface of phase {p} "
+                f"targets {_listed(areas['surface_area'], unit)} contradict each other: each interface of phase {p} "
                 "is one of another phase, too, so that it cannot have more than the others together; leave one out"
             )
-    share = [_number_interval([t for t in asked["relative_surface_area"] if t.phase == p]) for p in range(phases)]
+    share = [_number_interval([t for t in areas["relative_surface_area"] if t.phase == p]) for p in range(phases)]
     if sum(s.low for s in share) > 1 or sum(min(s.high, 0.5) for s in share) < 1:
         raise UserError(
-            f"targets {_listed(asked['relative_surface_area'], unit)} contradict each other: the shares of all phases "
+            f"targets {_listed(areas['relative_surface_area'], unit)} contradict each other: the shares of all phases "
             "in the interface sum to 1; leave one out"
         )
 
 
-def check_held(
+def check_against_constraints(
     specs: Sequence[Target | TargetSpec],
     prior: Prior,
     fractions: Sequence[float] | None,
@@ -161,19 +169,20 @@ def check_held(
     unit: LengthUnit = LengthUnit(),  # noqa: B008  # frozen
     periodic: bool = True,
 ) -> None:
-    """Refuses targets for the interface that contradict the S2 or lineal path that a design holds or is asked for.
+    """Refuses targets for interface areas that contradict the S2 or lineal path to which a design is constrained.
 
     Args:
-        specs: of which a change is one of what a reconstruction has, whose S2 is the micrograph's.
-        fractions: volume fractions that will be held; None: free.
-        release: what is not held.
-        periodic: whether the volumes are.
+        specs: targets; a change in percent refers to a reconstruction, whose S2 is that of the micrograph.
+        fractions: volume fractions to which the design is constrained; None: free.
+        release: names of the constraints that are released.
+        periodic: whether the volumes are periodic.
     Raises:
-        UserError: with what to release, or the value that goes with it.
+        UserError: when a target contradicts a curve, with the constraint to release or the compatible values; when
+            `release` has a name that is not in RELEASABLE, or that of a target.
     """
     unknown = [name for name in release if name not in RELEASABLE]
     if unknown:
-        raise UserError(f"{unknown[0]!r} cannot be released; what is held and can be is {', '.join(RELEASABLE)}")
+        raise UserError(f"{unknown[0]!r} cannot be released; the constraints that can be are {', '.join(RELEASABLE)}")
     curves = [w for w in specs if w.quantity in CURVES]
     both = [c for c in curves if c.quantity in release]
     if both:
@@ -181,45 +190,47 @@ def check_held(
     area, growth = interface_of_curves(prior, fractions)
     if area is None:
         return
-    held = False  # S2: while sampling, or of periodic volumes while their interfaces are moved
+    constrained = False  # S2: while sampling, or in periodic volumes while their interfaces are optimised
     if method == "guided" and "two_point" not in release and prior.material is not None:
-        held = bool(prior.material.held_covariance) or (periodic and prior.material.target_lineal_path is not None)
+        constrained = bool(prior.material.held_covariance) or (
+            periodic and prior.material.target_lineal_path is not None
+        )
     for spec in (w for w in specs if w.quantity in AREA_QUANTITIES):
-        # a share of the interface is fixed where that of all phases is
-        kept = next((c for c in curves if c.phase == spec.phase), None)
+        # curves of all phases determine their shares of the interface; those of some phases do not
+        curve = next((c for c in curves if c.phase == spec.phase), None)
         if spec.quantity == "relative_surface_area" and {c.phase for c in curves} != set(range(prior.config.phases)):
-            kept = None
-        if kept is None and not held:
+            curve = None
+        if curve is None and not constrained:
             continue
         fixed = area[spec.phase] if spec.quantity == "surface_area" else area[spec.phase] / area.sum()
         factor = float(spec.value / (fixed if isinstance(spec, Target) else growth[spec.phase]))
-        reach = Interval(1 - AREA_TOLERANCE, 1 + AREA_TOLERANCE)
-        wanted = Interval(0.0 if spec.relation == "<=" else factor, math.inf if spec.relation == ">=" else factor)
-        if not reach.met(*wanted):
-            low, high = (unit.formatted(spec.quantity, bound * fixed) for bound in reach)
-            asked = unit.text(spec) if isinstance(spec, Target) else str(spec)
-            curve = "S2" if kept is None or kept.quantity == "two_point" else "the lineal path"
+        compatible = Interval(1 - AREA_TOLERANCE, 1 + AREA_TOLERANCE)
+        target_range = Interval(0.0 if spec.relation == "<=" else factor, math.inf if spec.relation == ">=" else factor)
+        if not compatible.met(*target_range):
+            low, high = (unit.formatted(spec.quantity, bound * fixed) for bound in compatible)
+            text = unit.text(spec) if isinstance(spec, Target) else str(spec)
+            curve_name = "S2" if curve is None or curve.quantity == "two_point" else "the lineal path"
             reason = (
-                f"{curve} fixes the interface by its slope at 0, for phase {spec.phase} to {spec.quantity} = "
+                f"{curve_name} fixes the interface by its slope at 0, for phase {spec.phase} to {spec.quantity} = "
                 f"{unit.formatted(spec.quantity, fixed)}"
             )
-            if kept is not None:
+            if curve is not None:
                 raise UserError(
-                    f"targets {kept.name}=micrograph and {asked} contradict each other: {reason}; leave one out, or "
+                    f"targets {curve.name}=micrograph and {text} contradict each other: {reason}; leave one out, or "
                     f"ask for {low} to {high}"
                 )
             raise UserError(
-                f"target {asked} contradicts what is held: {reason}, and designs hold S2; release it with "
+                f"target {text} contradicts what is held: {reason}, and designs hold S2; release it with "
                 f"--release two_point, or ask for {low} to {high}"
             )
 
 
 def interface_of_curves(prior: Prior, fractions: Sequence[float] | None) -> tuple[np.ndarray | None, np.ndarray]:
-    """Interface area per volume of each phase that the S2 of the micrograph fixes, in 1 / voxel, and the factor by
-    which it is larger than at the fractions of the micrograph.
+    """Interface area per volume of each phase from the slope of S2 at 0, in 1 / voxel, and its ratio to that at the
+    fractions of the micrograph; None and ones where S2 is unknown or the fractions are free.
 
     S2(r) = phi - s r / 4 + ... in an isotropic medium (Debye, Anderson and Brumberger 1957); at other fractions the
-    covariance held grows as the variance of the phase.
+    covariance constraint is proportional to the variance of the phase.
     """
     material = prior.material
     if material is None or material.target_covariance is None or fractions is None:
@@ -237,68 +248,77 @@ def fractions_for_targets(
     *,
     unit: LengthUnit = LengthUnit(),  # noqa: B008  # frozen
 ) -> tuple[float, ...] | None:
-    """The volume fractions to hold: within what targets ask for, as they were for phases whose curves are targets, else
-    in proportion to what they were.
+    """Volume fractions within the bounds of targets: unchanged for phases whose curves are targets, else in proportion
+    to the given ones.
 
     Raises:
-        UserError: no fractions that sum to 1 do it, or there are none to begin with.
+        UserError: when no fractions that sum to 1 are within the bounds; when there are targets for fractions and none
+            are given, as for a general prior.
+
+    >>> changed = fractions_for_targets([Target("volume_fraction", 0, 0.5)], (0.2, 0.2, 0.6))
+    >>> [round(phi, 3) for phi in changed]
+    [0.5, 0.125, 0.375]
     """
-    asked = [target for target in targets if target.quantity == "volume_fraction"]
+    fraction_targets = [target for target in targets if target.quantity == "volume_fraction"]
     if fractions is None:
-        if asked:
+        if fraction_targets:
             raise UserError("a general prior holds no volume fractions; train it on a micrograph to ask for others")
         return None
-    low, high = _asked_fractions(targets, len(fractions), unit)
+    low, high = _fraction_bounds(targets, len(fractions), unit)
     curves = [target for target in targets if target.quantity in CURVES]
     for curve in curves:
         low[curve.phase] = max(low[curve.phase], fractions[curve.phase])
         high[curve.phase] = min(high[curve.phase], fractions[curve.phase])
     if low.sum() > 1 + 1e-6 or high.sum() < 1 - 1e-6 or np.any(low > high + 1e-6):
-        kept = " and ".join(f"{curve.name}=micrograph" for curve in curves)
-        raise UserError(f"{kept} and {_listed(asked, unit)} exclude each other: a curve belongs to the fraction that "
-                        "its phase has in the micrograph; leave one out")  # fmt: skip
+        curve_texts = " and ".join(f"{curve.name}=micrograph" for curve in curves)
+        raise UserError(
+            f"{curve_texts} and {_listed(fraction_targets, unit)} exclude each other: a curve belongs to the fraction "
+            "that its phase has in the micrograph; leave one out"
+        )
     base, scales = np.asarray(fractions), np.array([0.0, 1 / min(fractions)])
-    for _ in range(60):  # the common factor at which the fractions, cut at their bounds, sum to 1
+    for _ in range(60):  # bisection for the common factor at which the fractions, clipped to their bounds, sum to 1
         factor = scales.mean()
         scales[int(np.clip(factor * base, low, high).sum() > 1)] = factor
     return tuple(np.clip(scales.mean() * base, low, high).tolist())
 
 
-def _asked_fractions(targets: Sequence[Target], phases: int, unit: LengthUnit) -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest fraction of each phase that targets leave.
+def _fraction_bounds(targets: Sequence[Target], phases: int, unit: LengthUnit) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bound of each volume fraction by the targets for it.
 
     Raises:
-        UserError: none that sum to 1.
+        UserError: when no fractions that sum to 1 are within them.
     """
-    asked = [target for target in targets if target.quantity == "volume_fraction"]
+    fraction_targets = [target for target in targets if target.quantity == "volume_fraction"]
     low, high = np.zeros(phases), np.ones(phases)
-    for target in asked:
+    for target in fraction_targets:
         if target.relation in ("=", ">="):
             low[target.phase] = max(low[target.phase], target.value)
         if target.relation in ("=", "<="):
             high[target.phase] = min(high[target.phase], target.value)
     if low.sum() > 1 + 1e-6 or high.sum() < 1 - 1e-6 or np.any(low >= 1) or np.any(low > high):
-        above = next((target.value for target in asked if target.value > 1), None)
+        above = next((target.value for target in fraction_targets if target.value > 1), None)
         hint = "" if above is None else "; a share is at most 1"
         if above is not None and 5 <= above <= 100:
             hint += f": write {above:g}% or {above / 100:g}"
-        raise UserError(f"no volume fractions of {phases} phases that sum to 1 meet {_listed(asked, unit)}{hint}")
+        raise UserError(
+            f"no volume fractions of {phases} phases that sum to 1 meet {_listed(fraction_targets, unit)}{hint}"
+        )
     return low, high
 
 
 def _number(target: Target) -> tuple[str, int, int | None]:
-    """Which number of a medium a target is about; tortuosity and diffusivity are one."""
+    """The number of a medium that a target concerns; tortuosity factor and diffusivity count as the same."""
     quantity = "diffusivity" if target.quantity == "tortuosity" else target.quantity
     return quantity, target.phase, target.axis
 
 
-def _interval(targets: Sequence[Target], fill: Interval, *, slack: bool = False) -> Interval:
-    """What is left of one number, tortuosity factors as diffusivities; with slack within the tolerances."""
+def _interval(targets: Sequence[Target], phi_range: Interval, *, slack: bool = False) -> Interval:
+    """Values of one number that targets allow, tortuosity factors as diffusivities; `slack`: within the tolerances."""
     low, high = 0.0, math.inf
     for target in targets:
         own = _number_interval([target], slack=slack)
         if target.quantity == "tortuosity":
-            own = Interval(fill.low / own.high, fill.high / own.low if own.low > 0 else math.inf)
+            own = Interval(phi_range.low / own.high, phi_range.high / own.low if own.low > 0 else math.inf)
         low, high = max(low, own.low), min(high, own.high)
     return Interval(low, high)
 
@@ -306,9 +326,9 @@ def _interval(targets: Sequence[Target], fill: Interval, *, slack: bool = False)
 def _number_interval(targets: Sequence[Target], *, slack: bool = True) -> Interval:
     low, high = 0.0, math.inf
     for target in targets:
-        give = target.tolerance if slack and target.relation == "=" else 0.0
-        low = max(low, target.value * (1 - give) if target.relation != "<=" else 0.0)
-        high = min(high, target.value * (1 + give) if target.relation != ">=" else math.inf)
+        margin = target.tolerance if slack and target.relation == "=" else 0.0
+        low = max(low, target.value * (1 - margin) if target.relation != "<=" else 0.0)
+        high = min(high, target.value * (1 + margin) if target.relation != ">=" else math.inf)
     return Interval(low, high)
 
 

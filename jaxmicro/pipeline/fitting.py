@@ -57,7 +57,7 @@ def train_on(
 
     Args:
         start: prior to fine-tune, or the network to start from scratch.
-        material: what the prior remembers of its micrograph; None for a general prior.
+        material: metadata and statistics of the micrograph, stored with the prior; None for a general prior.
     """
     fresh = isinstance(start, PriorConfig)
     network = start if fresh else start.config
@@ -110,7 +110,8 @@ def check_training(micrograph: Microstructure, network: PriorConfig) -> None:
     """Refuses an image that a network cannot be trained on.
 
     Raises:
-        UserError: the number of phases is not the network's, or the image lacks one, or is smaller than a crop.
+        UserError: when the number of phases is not the network's, when a phase is absent from the image, or when the
+            image is smaller than a crop.
     """
     if network.phases != micrograph.phases:
         raise UserError(
@@ -125,16 +126,16 @@ def check_same_material(micrographs: Sequence[Microstructure]) -> None:
     """Refuses images that do not have the same phases and voxel size.
 
     Raises:
-        UserError: there are none, or they differ.
+        UserError: when there are no images, or when they differ.
     """
     kinds = {(each.values, each.voxel_size, each.unit) for each in micrographs}
     if len(kinds) != 1:
-        found = "; ".join(
+        listed = "; ".join(
             f"{', '.join(f'{value:g}' for value in values)} at {size or 'unknown'} {unit or ''}".strip()
             for values, size, unit in sorted(kinds, key=str)
         )
         raise UserError(
-            f"{len(micrographs)} images of {len(kinds)} kinds ({found or 'none'}); expected one set of phases and one "
+            f"{len(micrographs)} images of {len(kinds)} kinds ({listed or 'none'}); expected one set of phases and one "
             "voxel size: read them together (read_images), or name them in one command"
         )
 
@@ -154,7 +155,7 @@ def _fit(
     encode: Callable[[np.ndarray], Any] | None = None,
     on_sample: Callable[[int, Any], None] | None = None,
 ) -> TrainState:
-    """One run of the training loop on crops of `sources`, or on their codes; in `out` it goes on where it stopped."""
+    """One run of the training loop on crops of `sources`, or on their codes; resumed from the checkpoints in `out`."""
     crops = dataclasses.replace(crops, batch=config.batch)
     held_out = crop_batches(
         sources.validation, dataclasses.replace(crops, seed=crops.seed + 1), weights=sources.weights
@@ -168,7 +169,7 @@ def _fit(
     )
     if encode is not None:
         held_out, batches = _Encoded(held_out, encode), _Encoded(batches, encode)
-    data = fingerprint([*sources, params])  # what is trained on and from: of the same work alone can it go on
+    data = fingerprint([*sources, params])  # a training is resumed only with the same images and start
     folder = None if out is None else _checkpoint_folder(Path(out), network, stage)
     with _checkpoints(folder, network, config, crops, data) as checkpoints:
         return fit(
@@ -186,7 +187,7 @@ def _fit(
 
 
 def _loss(value: float) -> str:
-    """What progress says of the loss, which is NaN before the first update."""
+    """The loss as a note of progress; empty before the first update, where it is NaN."""
     return "" if math.isnan(value) else f"loss {value:.4f}"
 
 
@@ -202,10 +203,10 @@ def _with_autoencoder(
     out: Path | str | None,
     log: Callable[[dict[str, Any]], None] | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The parameters with a trained autoencoder and the statistics of its code, and what to record of it.
+    """The parameters with a trained autoencoder and the statistics of its code, and its entries of the record.
 
-    Once finished it is kept beside the checkpoints, so that a training that goes on finds the same code again.
-    `identity` tells whether what is kept belongs to this work.
+    A finished autoencoder is stored beside the checkpoints with `identity`; a resumed training of the same identity
+    uses it, so that the code is the same.
     """
     assert network.vae is not None
     record: dict[str, Any] = {}
@@ -218,10 +219,10 @@ def _with_autoencoder(
 
     finished = None if out is None else Path(out) / "checkpoints" / "autoencoder.safetensors"
     if finished is not None and finished.is_file():
-        with contextlib.suppress(UserError):  # damaged: trained again, from the last checkpoint on
-            found, saved = load_weights(finished)
+        with contextlib.suppress(UserError):  # a damaged file: trained again, from the last checkpoint
+            stored, saved = load_weights(finished)
             if saved.get("identity") == identity:
-                return params | jax.tree.map(jnp.asarray, found), saved["record"]
+                return params | jax.tree.map(jnp.asarray, stored), saved["record"]
     loss = functools.partial(models.vae_loss, network.vae)
     state = run(loss, params["vae"], config, stage="training the autoencoder", log=keep)
     vae = jax.device_get(state.ema)
@@ -241,7 +242,7 @@ def _encode(params, labels, *, config: PriorConfig):
 
 
 class _Encoded:
-    """Batches of labels as batches of codes, with the position of the labels."""
+    """Iterator over the codes of batches of labels; its state is the position in the labels."""
 
     def __init__(self, batches: Any, encode: Callable[[np.ndarray], Any]):
         self._batches, self._encode = batches, encode
@@ -255,7 +256,7 @@ class _Encoded:
 
 
 def _named(entry: dict[str, Any], *, disjoint: bool) -> dict[str, Any]:
-    """A record of the training loop; a loss on an image too small to hold a part of it out is no validation."""
+    """An entry of the training log; without a held-out part the loss is renamed, because it is no validation."""
     if disjoint:
         return entry
     return {key.replace("validation_", "whole_image_"): value for key, value in entry.items()}
@@ -270,7 +271,7 @@ def _checkpoint_folder(out: Path, network: PriorConfig, stage: str) -> Path:
 def _checkpoints(
     folder: Path | None, network: PriorConfig, config: TrainConfig, crops: CropConfig, data: str
 ) -> Iterator[Checkpoints | None]:
-    """The checkpoints of a training; only the time limit may differ when it goes on."""
+    """The checkpoints of a training; when it is resumed, only the time limit may differ."""
     if folder is None:
         yield None
         return

@@ -25,7 +25,10 @@ from jaxmicro.reconstruct import (
     sampling_times,
 )
 
-GUIDED_LOG_SNRS = (-4.0, 0.7)  # where predictions are guided: before, nothing is known; after, all is decided
+GUIDED_LOG_SNRS = (
+    -4.0,
+    0.7,
+)  # range of guidance: before, predictions are not informative; after, structures are decided
 POLYAK_STEPS = 2  # at each evaluation
 
 
@@ -64,7 +67,7 @@ def sample_guided(
     """Labels "z y x" of the volume with targets, from the state that `sample_unguided` gave with the same key.
 
     Args:
-        targets: of quantities; their values do not count.
+        targets: for quantities; their values are not used.
         setpoints: a number for each target, towards which predictions are guided.
         report: called with the evaluations done and their number.
     """

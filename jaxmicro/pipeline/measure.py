@@ -27,13 +27,13 @@ def measure(
     voxels (32, or half the shortest edge if that is less) and are estimated from the window, not periodic. "two_point"
     is the mean over all directions, "two_point_along" S2 along each axis, both about the mean of the image
     (`descriptors.centred`). The mean chord length is infinite where no chord ends. "schema", "estimators", "units" and
-    "lags" say what the numbers are; "two_point" at r belongs to the distance lags["two_point"][r].
+    "lags" define the numbers; "two_point" at r belongs to the distance lags["two_point"][r].
 
     Args:
         diffusivity: also solve for the effective diffusivity of each phase: its entry "transport", see `transport`.
         on_field, progress: as in `transport`.
     Raises:
-        UserError: r_max does not fit the image.
+        UserError: when r_max does not fit the image.
     """
     r_max = check_r_max(structure, r_max)
     size = structure.voxel_size or 1.0
@@ -63,10 +63,10 @@ def measure(
         ],
     }
     if diffusivity:
-        for phase, found in zip(
+        for phase, of_phase in zip(
             measured["phases"], transport(structure, on_field=on_field, progress=progress), strict=True
         ):
-            phase["transport"] = {name: value for name, value in found.items() if name != "label"}
+            phase["transport"] = {name: value for name, value in of_phase.items() if name != "label"}
     return measured
 
 

@@ -1,4 +1,4 @@
-"""Numbers of several images of one material together, and whether they can be of one material."""
+"""Pooled numbers of several images, and evidence against their being of one material."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,20 +15,22 @@ POOLING = {
     "volume_fraction_error": "standard error of that mean, from the scatter between the images",
     "mean_chord_length": "length in the phase in all images over the number of its chords in all of them",
 }
-"""How the numbers of several images become one."""
+"""How each number is pooled over several images."""
 
-_UNLIKE = 4.0  # standard errors between the volume fraction of an image and that of the others
+_UNLIKE = (
+    4.0  # standard errors between the volume fraction of an image and that of the others, above which it is remarked
+)
 
 
 def pooled(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What `measure` found in several images, as of one image that they are parts of; an entry for each phase.
+    """Numbers of several images as those of one image of which they are parts; one entry for each phase.
 
-    Volume fraction, boundary, S2 and lineal path are means weighted by the area (volume) of the images, the mean chord
-    is all of the length in the phase over all of its chords. `volume_fraction_error` is the standard error of the
-    pooled fraction, from the scatter between the images; NaN of a single one.
+    Volume fraction, surface area, S2 and lineal path are means weighted by the area (volume) of the images; the mean
+    chord length is the total length in the phase over its total number of chords. `volume_fraction_error` is the
+    standard error of the pooled fraction, from the scatter between the images; NaN for a single image.
 
     Args:
-        measured: of images with the same phases and voxel size.
+        measured: reports of `measure` on images with the same phases and voxel size.
     """
     sizes = _sizes(measured)
     weights = sizes / sizes.sum()
@@ -39,12 +41,12 @@ def pooled(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         phases = [numbers["phases"][label] for numbers in measured]
         fractions = np.array([phase["volume_fraction"] for phase in phases])
         mean = float(weights @ fractions)
-        scatter = float(np.sqrt(weights**2 @ (fractions - mean) ** 2 * count / max(count - 1, 1)))
+        error = float(np.sqrt(weights**2 @ (fractions - mean) ** 2 * count / max(count - 1, 1)))
         return {
             "label": label,
             "value": phases[0]["value"],
             "volume_fraction": mean,
-            "volume_fraction_error": scatter if count > 1 else float("nan"),
+            "volume_fraction_error": error if count > 1 else float("nan"),
             "specific_surface_area": float(weights @ [phase["specific_surface_area"] for phase in phases]),
             "mean_chord_length": {
                 axis: _mean_chord(weights * fractions, [phase["mean_chord_length"][axis] for phase in phases])
@@ -61,10 +63,10 @@ def pooled(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def pooled_numbers(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What `measure` found in each image and, as "pooled", in all of them, with what these numbers are.
+    """Numbers of each image and, as "pooled", of all of them, with their units, estimators and lags.
 
     Args:
-        measured: of images with the same phases and voxel size.
+        measured: reports of `measure` on images with the same phases and voxel size.
     Returns:
         {"units" and "estimators" (of each image), "pooling" (how each number is pooled), "lags" (of pooled curves),
         "remarks" (see `unlike`), "images", "pooled"}.
@@ -84,36 +86,37 @@ def pooled_numbers(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def unlike(measured: Sequence[dict[str, Any]]) -> list[str]:
-    """Sentences on what speaks against one material: phases that some images lack, and the volume fraction that differs
-    most if that is by more than images of their size scatter.
+    """Remarks on evidence against one material: phases that are absent in some images, and the volume fraction that
+    deviates most, if it does by more than images of their size scatter.
 
-    An image is compared with all others together, in standard errors from the integral range of its own S2 up to r_max
-    (2D only). Up to four of them pass, for integral ranges of small images are themselves uncertain.
+    The fraction of an image is compared with that of all others together, in standard errors from the integral range of
+    its own S2 up to r_max (2D only). Up to four standard errors are not remarked, because the integral ranges of small
+    images are themselves uncertain.
 
     Args:
-        measured: as of `pooled`.
+        measured: as in `pooled`.
     """
-    found, worst = [], (_UNLIKE, "")
+    remarks, largest = [], (_UNLIKE, "")
     sizes = _sizes(measured)
     for label, phase in enumerate(measured[0]["phases"]):
         name = f"phase {label} (value {phase['value']:g})"
         phases = [numbers["phases"][label] for numbers in measured]
         fractions = np.array([phase["volume_fraction"] for phase in phases])
         lacking = [numbers["file"] for numbers, share in zip(measured, fractions, strict=True) if share == 0]
-        if lacking and fractions.max() > RARE:  # a stray pixel is no phase
+        if lacking and fractions.max() > RARE:  # a few stray pixels are no phase
             more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
             absent = f"phase {label} is absent in {', '.join(map(str, lacking[:3]))}{more}"
-            found.append(f"{absent}, and up to {100 * fractions.max():.3g} % of others (value {phase['value']:g})")
+            remarks.append(f"{absent}, and up to {100 * fractions.max():.3g} % of others (value {phase['value']:g})")
         elif not lacking and len(measured[0]["shape"]) == 2 and len(measured) > 1:
             excess, others = _excess(phases, fractions, sizes)
-            far = int(np.argmax(excess))
-            if excess[far] > worst[0]:
-                worst = (
-                    excess[far],
-                    f"{name} is {100 * fractions[far]:.3g} % of {measured[far]['file']} and {100 * others[far]:.3g} % "
-                    f"of the rest, {excess[far]:.2g} times the standard error of that difference in one material",
+            i = int(np.argmax(excess))
+            if excess[i] > largest[0]:
+                largest = (
+                    excess[i],
+                    f"{name} is {100 * fractions[i]:.3g} % of {measured[i]['file']} and {100 * others[i]:.3g} % "
+                    f"of the rest, {excess[i]:.2g} times the standard error of that difference in one material",
                 )
-    return [*found, worst[1]] if worst[1] else found
+    return [*remarks, largest[1]] if largest[1] else remarks
 
 
 def _sizes(measured: Sequence[dict[str, Any]]) -> Float[np.ndarray, " n"]:
@@ -124,12 +127,12 @@ def _sizes(measured: Sequence[dict[str, Any]]) -> Float[np.ndarray, " n"]:
 def _excess(
     phases: Sequence[dict[str, Any]], fractions: Float[np.ndarray, " n"], sizes: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """By how many standard errors the fraction of each image differs from that of the others, and the latter."""
+    """Difference of each image's volume fraction from that of the others in standard errors, and that of the others."""
     errors = np.array([_error(one, size) for one, size in zip(phases, sizes, strict=True)])
     rest = sizes.sum() - sizes
     others = (sizes @ fractions - sizes * fractions) / rest
-    together = np.array([np.linalg.norm(np.delete(sizes * errors, i)) for i in range(len(sizes))]) / rest
-    return np.abs(fractions - others) / np.maximum(np.hypot(errors, together), 1e-12), others
+    error_of_others = np.array([np.linalg.norm(np.delete(sizes * errors, i)) for i in range(len(sizes))]) / rest
+    return np.abs(fractions - others) / np.maximum(np.hypot(errors, error_of_others), 1e-12), others
 
 
 def _error(phase: dict[str, Any], area: float) -> float:
@@ -139,11 +142,11 @@ def _error(phase: dict[str, Any], area: float) -> float:
 
 
 def _mean_chord(lengths: np.ndarray, chords: Sequence[float]) -> float:
-    """All of the length over the number of chords, which is the length in each image over its mean chord; infinite
+    """Total length over the number of chords, which in each image is its length over its mean chord length; infinite
     where no chord ends."""
-    found = np.array(chords, float)
-    there = (lengths > 0) & (found > 0)
-    if not there.any():
+    means = np.array(chords, float)
+    present = (lengths > 0) & (means > 0)
+    if not present.any():
         return 0.0
-    number = (lengths[there] / found[there]).sum()
-    return float(lengths[there].sum() / number) if number else float("inf")
+    number = (lengths[present] / means[present]).sum()
+    return float(lengths[present].sum() / number) if number else float("inf")

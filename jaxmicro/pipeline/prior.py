@@ -23,7 +23,7 @@ from jaxmicro.units import plain_unit
 
 @dataclass(frozen=True)
 class Material:
-    """What a trained prior remembers of its micrograph, so that volumes carry it on."""
+    """Metadata and statistics of the micrograph of a prior, which sampling needs and volumes inherit."""
 
     values: tuple[float, ...]  # grey level of each phase in the file
     volume_fractions: tuple[float, ...]
@@ -33,9 +33,10 @@ class Material:
     roughness: tuple[float, ...] = ()  # boundary density expected at the log SNRs of `roughness_levels`; (): unknown
     covariance: tuple[tuple[tuple[float, ...], ...], ...] = ()  # C_pq(r) of the phases, r in voxels; (): unknown
     lineal_path: tuple[tuple[float, ...], ...] = ()  # L(r) of each phase, r in voxels; (): unknown
-    # Covariance of each phase to hold while sampling in pixel space, with which finished volumes have the micrograph's
+    # Covariance to which each phase is constrained while sampling in pixel space, tuned so that finished volumes have
+    # that of the micrograph (`tuning`)
     held_covariance: tuple[tuple[float, ...], ...] = ()
-    held_lineal_path: tuple[tuple[float, ...], ...] = ()  # the same of L, at `reconstruct.dyadic_lags`
+    held_lineal_path: tuple[tuple[float, ...], ...] = ()  # the same for L, at `reconstruct.dyadic_lags`
 
     def __post_init__(self):
         phases, fractions = len(self.values), self.volume_fractions
@@ -55,10 +56,10 @@ class Material:
 
     @property
     def target_covariance(self) -> np.ndarray | None:
-        """S2(r) - phi^2 "p r" that volumes with the micrograph's fractions need to have its S2; None: unknown.
+        """S2(r) - phi^2, "p r", of volumes that have the fractions and the S2 of the micrograph; None: unknown.
 
-        Measured about the mean of the micrograph, phi (1 - phi) at r = 0. The covariance of the medium is larger, at
-        every distance by the variance of the fraction of such micrographs.
+        It is taken about the mean of the micrograph, phi (1 - phi) at r = 0. The covariance of the medium is larger, at
+        every distance by the variance of the fraction between such micrographs.
         """
         if not self.covariance:
             return None
@@ -67,13 +68,13 @@ class Material:
 
     @property
     def target_lineal_path(self) -> np.ndarray | None:
-        """L of each phase at `reconstruct.dyadic_lags`, "p k", that the micrograph has; None: unknown."""
+        """Lineal path of the micrograph, "p k", of each phase at `reconstruct.dyadic_lags`; None: unknown."""
         path = np.asarray(self.lineal_path)
         return path[:, dyadic_lags(path.shape[1] - 1)] if self.lineal_path else None
 
 
 def _check_curves(name: str, curves: tuple, phases: int) -> None:
-    """Refuses curves that are not one for each phase (of the covariance, each pair of phases), or leave -1 to 1."""
+    """Refuses curves unless there is one for each phase (of the covariance: pair of phases), with values -1 to 1."""
     pairs = name == "covariance"
     rows = [curve for row in curves for curve in row] if pairs else list(curves)
     complete = len(curves) in (0, phases) and all(len(row) == phases for row in curves if pairs)
@@ -94,7 +95,7 @@ class Prior:
 
 
 def material_of(micrograph: Microstructure, *more: Microstructure) -> Material:
-    """The part of a micrograph that travels with its prior; of several their mean volume fractions by area."""
+    """The metadata of a micrograph that its prior stores; of several, volume fractions are means weighted by area."""
     every = (micrograph, *more)
     sizes = np.array([each.labels.size for each in every])
     fractions = sizes @ np.array([each.volume_fractions for each in every]) / sizes.sum()
@@ -104,33 +105,33 @@ def material_of(micrograph: Microstructure, *more: Microstructure) -> Material:
 
 
 def roughness_levels(config: PriorConfig) -> jax.Array:
-    """The log SNRs at which a prior remembers the roughness of its micrograph."""
+    """The log SNRs at which a prior stores the roughness of its micrograph."""
     return jnp.linspace(*config.log_snr_range, 37)
 
 
 def with_statistics(prior: Prior, crops: np.ndarray, images: Sequence[np.ndarray], *, seed: int = 0) -> Prior:
     """The prior with the statistics of its micrograph that sampling in 3D needs.
 
-    The roughness steers the coupling of planes (in pixel space only: the planes of a latent volume have no phases
-    before they are decoded); the covariance of the phases says how volume fractions scatter, and with the lineal
-    path what volumes are to have.
+    The roughness controls the coupling of planes (in pixel space only: the planes of a latent volume have no phases
+    before they are decoded); the covariance of the phases gives the scatter of volume fractions, and covariance and
+    lineal path are the target statistics of volumes.
 
     Args:
-        crops: some of the images "n h w"; noised and denoised at each level.
-        images: all that is known, "h w" or "n h w"; the few crops are scaled to its boundary density.
+        crops: crops of the images, "n h w", which are noised and denoised at each level.
+        images: all images, "h w" or "n h w"; the roughness of the few crops is scaled to their boundary density.
     """
     if prior.material is None:
         return prior
-    found = np.empty(0)
+    roughness = np.empty(0)
     if prior.config.space == "pixel":
-        found = _roughness(prior.params, jnp.asarray(crops), jax.random.key(seed), config=prior.config)
+        roughness = _roughness(prior.params, jnp.asarray(crops), jax.random.key(seed), config=prior.config)
         pairs = [(np.diff(image, axis=axis) != 0).reshape(-1) for image in images for axis in (-2, -1)]
-        found = found * np.concatenate(pairs).mean() / found[-1]  # at the last level denoising is exact
+        roughness = roughness * np.concatenate(pairs).mean() / roughness[-1]  # at the last level denoising is exact
     covariance = phase_covariance(images, prior.config.phases)
     lineal_path = mean_lineal_path(images, prior.config.phases)
     material = dataclasses.replace(
         prior.material,
-        roughness=tuple(round(float(value), 6) for value in found),
+        roughness=tuple(round(float(value), 6) for value in roughness),
         covariance=tuple(rounded_curves(row) for row in covariance),
         lineal_path=rounded_curves(lineal_path),
     )
@@ -144,7 +145,7 @@ def _roughness(params, crops, key, *, config: PriorConfig):
 
 
 def without_tuning(prior: Prior) -> Prior:
-    """The prior with volumes held to what its micrograph has, if it knows that, not to what leads there."""
+    """The prior with the statistics of its micrograph as constraints, if it knows them, instead of the tuned ones."""
     material = prior.material
     if material is None or material.target_covariance is None or material.target_lineal_path is None:
         return prior
@@ -152,7 +153,7 @@ def without_tuning(prior: Prior) -> Prior:
 
 
 def with_constraints(prior: Prior, covariance: np.ndarray, lineal_path: np.ndarray) -> Prior:
-    """The prior with volumes held to a covariance "p r" and a lineal path "p k"; of k = 0, the path is unknown."""
+    """The prior with a covariance "p r" and a lineal path "p k" as constraints; k = 0: the path is unknown."""
     assert prior.material is not None
     path = rounded_curves(lineal_path) if lineal_path.size else ()
     material = dataclasses.replace(prior.material, held_covariance=rounded_curves(covariance), held_lineal_path=path)
@@ -160,5 +161,9 @@ def with_constraints(prior: Prior, covariance: np.ndarray, lineal_path: np.ndarr
 
 
 def rounded_curves(curves: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    """Curves as a prior remembers them."""
+    """Curves as a prior stores them: tuples rounded to 7 digits.
+
+    >>> rounded_curves(np.array([[0.5, 1 / 3]]))
+    ((0.5, 0.3333333),)
+    """
     return tuple(tuple(round(float(value), 7) for value in curve) for curve in curves)

@@ -36,7 +36,7 @@ def load_prior(source: Path | str) -> Prior:
     """A prior from a run folder of `train`, a .safetensors file, or the name of a bundled one.
 
     Raises:
-        UserError: there is none, or the file is not a prior of jaxmicro.
+        UserError: when there is no such prior, or the file is not a prior of this version of jaxmicro.
     """
     path = prior_path(source)
     params, config = load_weights(path)
@@ -62,7 +62,7 @@ def bundled_micrograph(prior: Prior) -> Microstructure | None:
     if prior.material is None:
         return None
     assets = {path.name: path for path in Path(str(files("jaxmicro") / "assets")).iterdir() if path.is_file()}
-    path = assets.get(prior.material.source)  # the source may be any text: a path in it leads nowhere
+    path = assets.get(prior.material.source)  # the source may be any text: only names of bundled files match
     if path is None:
         return None
     return read(path, voxel_size=prior.material.voxel_size, unit=prior.material.unit)
@@ -72,7 +72,7 @@ def prior_path(source: Path | str) -> Path:
     """The file of a prior: that of a run folder, the file itself, or the bundled one of this name.
 
     Raises:
-        UserError: there is none, or the file is no prior.
+        UserError: when there is none, or the file is not a prior.
     """
     path = Path(source)
     if path.is_dir():
@@ -97,6 +97,7 @@ def prior_path(source: Path | str) -> Path:
 
 
 def _material_from_dict(data: dict) -> Material:
+    """The material of a file, its lists as tuples; fields that this version does not know are ignored."""
     lists: dict[str, Any] = {name: tuple(data.get(name, ())) for name in ("values", "volume_fractions", "roughness")}
     lists["covariance"] = tuple(tuple(tuple(curve) for curve in row) for row in data.get("covariance", ()))
     for name in ("lineal_path", "held_covariance", "held_lineal_path"):
@@ -108,7 +109,7 @@ def _material_from_dict(data: dict) -> Material:
 
 
 def _checked_params(params: Any, config: PriorConfig, path: Path) -> Any:
-    """The parameters, if they are those of this network."""
+    """The parameters as JAX arrays, after a check of their names, shapes, types and statistics."""
     check_weights(params, _shapes(config), source=path)
     if other := {str(leaf.dtype) for leaf in jax.tree.leaves(params)} - {"float32"}:
         raise UserError(f"{path} is damaged: it has weights of type {' and '.join(other)}, expected float32")

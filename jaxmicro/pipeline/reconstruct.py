@@ -30,22 +30,22 @@ def reconstruct(
 ) -> list[Microstructure]:
     """Volumes whose sections look like the micrograph the prior was trained on.
 
-    Volume i depends on (seed, i) only, for an equal number sampled `together`; that changes rounding.
+    Volume i depends on (seed, i) only, for the same number sampled `together`, which changes rounding.
 
     Args:
         shape: voxels along z, y, x.
         fractions: volume fractions as constraints of the sampling: the micrograph's, given ones, or None for free ones.
-        scatter: let the volumes differ in their fractions as pieces of the material of that size do; volumes 2k and
-            2k + 1 differ in opposite directions, so that an even number of them has `fractions` together.
-        sampling: everything else about the sampling, `default_sampling` by default; its shape is replaced by `shape`.
+        scatter: draw the fractions of each volume as those of pieces of the material of that size; volumes 2k and
+            2k + 1 deviate in opposite directions, so that the mean of an even number of volumes is `fractions`.
+        sampling: all other settings of the sampling, `default_sampling` by default; its shape is replaced by `shape`.
         together: volumes sampled at once; more is faster on an accelerator and takes more memory.
-        skip: numbers of volumes not to make, because they exist already.
+        skip: numbers of volumes that exist already.
         on_volume: called with the number and the volume as soon as each is ready.
-        checkpoint: file that keeps the unfinished volumes when sampling is interrupted, and from which it goes on.
+        checkpoint: file for the state of unfinished volumes; an interrupted sampling is resumed from it.
     Returns:
-        The volumes made, in order, with the voxel size and unit of the micrograph.
+        The sampled volumes, in order, with the voxel size and unit of the micrograph.
     Raises:
-        UserError: a shape, number of fractions or other option that cannot be.
+        UserError: when the shape, the fractions or another option is invalid.
     """
     config = sampling_config(prior, shape=shape, sampling=sampling)
     target = target_fractions(prior, fractions)

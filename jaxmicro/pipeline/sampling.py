@@ -38,8 +38,8 @@ from jaxmicro.reconstruct import (
 )
 from jaxmicro.types import Microstructure
 
-# Decoded volumes are first brought to S2 alone: steps of a quarter of the cost, after which the full misfit ends at a
-# tenth of the S2 error that it ends at without them.
+# Decoded volumes are first optimised for S2 alone: these steps have a quarter of the cost, and the steps with the full
+# misfit that follow end at a tenth of the S2 error that they have without them.
 S2_ONLY = MisfitWeights(path=None, interface=None, slices=1e-5)
 MARGIN = 8  # voxels beyond each face of a volume that is not periodic
 SAVE_SECONDS = 60.0  # between two savings of the state of a volume
@@ -69,7 +69,8 @@ def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingCon
     The shape of the result is that of the grid that diffuses: of a latent prior the cells of the code.
 
     Raises:
-        UserError: edges that are not three positive numbers, or a periodic volume whose edges would be rounded.
+        UserError: when `shape` is not three positive numbers, when a periodic volume would need other edges, or when
+            the volume is too large.
     """
     sampling = sampling or default_sampling(prior.config)
     if len(shape) != 3 or min(shape) < 1:
@@ -115,13 +116,13 @@ def sample_volumes(
         rounds = f", {config.steps} steps of {config.harmonise + 1} rounds" if config.harmonise else ""
         report = stage_progress(progress, f"sampling volume {group[0] + 1} of {len(fractions)}{rounds}")
         of_group = [fractions[number] for number in group]
-        found = _sample(prior, config, shape, of_group, seed, group, checkpoint, report)
-        for number, labels in zip(group, found, strict=True):
+        sampled_labels = _sample(prior, config, shape, of_group, seed, group, checkpoint, report)
+        for number, labels in zip(group, sampled_labels, strict=True):
             volume = as_microstructure(labels[_middle(labels.shape, shape)], prior, periodic=config.periodic)
             sampled.append(volume)
             if on_volume is not None:
                 on_volume(number, volume)
-        if checkpoint is not None:  # not before all that it holds is kept elsewhere
+        if checkpoint is not None:  # after all volumes in it have been handed over
             checkpoint.unlink(missing_ok=True)
     return sampled
 
@@ -253,15 +254,15 @@ def _decode(
     decode = functools.partial(
         decode_volume, codec, latent, rounds=sampling.refine, periodic=sampling.periodic, batch=sampling.batch, key=key
     )
-    wanted = constraints.fractions
-    if wanted is None:
+    phi = constraints.fractions
+    if phi is None:
         return labels_of_fractions(decode(), None)
     middle = _middle([edge * codec.factor for edge in latent.shape[:3]], shape)
 
     def hold(fractions):
-        return (1 + calibrate_fractions(2 * fractions - 1, wanted, within=middle, iterations=8)) / 2
+        return (1 + calibrate_fractions(2 * fractions - 1, phi, within=middle, iterations=8)) / 2
 
-    labels = labels_of_fractions(decode(hold=hold), wanted, middle)
+    labels = labels_of_fractions(decode(hold=hold), phi, middle)
     if constraints.lineal_path is None or constraints.covariance is None or not sampling.periodic:
         return labels
     return match_target_statistics(labels, constraints)

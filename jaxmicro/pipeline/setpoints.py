@@ -1,7 +1,7 @@
 """Setpoints: the numbers that an optimisation is given so that the exactly measured values meet the targets.
 
-An optimisation with soft phases does not arrive exactly at what it is given. So what it is given is kept apart from the
-targets, and corrected by what was missed from round to round.
+An optimisation with soft phases does not reach its setpoints exactly. So setpoints are kept apart from the targets, and
+corrected from round to round by the residuals.
 """
 
 import dataclasses
@@ -12,12 +12,12 @@ import numpy as np
 from jaxmicro.guidance import Target
 
 MAX_SETPOINT_RATIO = 4.0  # between a setpoint and its nominal value
-SLOPES = (0.3, 1.5)  # of the logarithm of a value on that of its setpoint: bounds of what two rounds may show
-_SIDES = {"=": 0.0, ">=": 0.5, "<=": -0.5}  # tolerances by which an inequality is exceeded, so that it is kept
+SLOPES = (0.3, 1.5)  # bounds of the slope of log value against log setpoint that is estimated from two rounds
+_SIDES = {"=": 0.0, ">=": 0.5, "<=": -0.5}  # tolerances between the setpoint of an inequality and its bound
 
 
 def nominal_setpoints(targets: Sequence[Target]) -> np.ndarray:
-    """The values of the targets; of an inequality half a tolerance beyond its bound, so that it is kept."""
+    """The values of the targets; for an inequality half a tolerance beyond its bound, so that it is satisfied."""
     return np.array([target.value * (1 + _SIDES[target.relation] * target.tolerance) for target in targets])
 
 

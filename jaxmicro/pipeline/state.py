@@ -1,8 +1,8 @@
 """Resumable state: the arrays of unfinished work in one file.
 
-The file is written atomically and has a checksum and an identity, a text of all that the work depends on. What is
-damaged, or belongs to other work, is not read: that work begins anew. (Training keeps its state with Orbax,
-`io.checkpoint.Checkpoints`, under an identity, too.)
+The file is written atomically, with a checksum and an identity, a text of all that the work depends on. A damaged
+file, or that of other work, is ignored, and the work starts from the beginning. (Training stores its state with Orbax,
+`io.checkpoint.Checkpoints`, also under an identity.)
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from jaxmicro.io.files import load_arrays, save_arrays
 
 @dataclass(frozen=True)
 class Resumable:
-    """Where the state of some work is kept.
+    """A file for the state of some work.
 
     Attributes:
-        path: of the file (.npz); None: nothing is kept.
+        path: of the file (.npz); None: nothing is stored.
         identity: of the work (`identity_of`).
     """
 
@@ -30,11 +30,11 @@ class Resumable:
     identity: str
 
     def load(self) -> dict[str, np.ndarray] | None:
-        """The arrays kept for this work; None if there are none that are whole."""
+        """The arrays stored for this work; None if there are none, or the file is damaged."""
         return load_arrays(self.path, self.identity)
 
     def save(self, **arrays: Any) -> None:
-        """Keep arrays in place of those before."""
+        """Store arrays in place of the previous ones."""
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             save_arrays(self.path, self.identity, **arrays)

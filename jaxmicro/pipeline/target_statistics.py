@@ -21,7 +21,7 @@ def target_fractions(
     """The volume fractions that volumes are constrained to, one for each phase with sum 1; None: free.
 
     Raises:
-        UserError: as many as the prior has phases are expected, each above 0, with a sum of 1.
+        UserError: when there is not one fraction above 0 for each phase of the prior, with sum 1.
     """
     if fractions is None or (fractions == "micrograph" and prior.material is None):
         return None
@@ -57,7 +57,7 @@ def scattered_fractions(
     Returns:
         The fractions of each volume; each sums to 1.
     Raises:
-        UserError: the prior does not know the covariance of its micrograph, or the fractions are free.
+        UserError: when the prior does not know the covariance of its micrograph, or the fractions are free.
     """
     if prior.material is None or not prior.material.covariance:
         raise UserError("this prior does not know how its micrograph scatters; train it again on the micrograph")
@@ -73,12 +73,12 @@ def scattered_fractions(
     points[:, 0] = (1 + points[:, 0]) / 2  # one half of the distribution: its mirror image belongs to the odd volumes
     deviations = norm.ppf(points) * scales @ directions[:, :0:-1].T
     base = np.asarray(fractions)
-    found = []
+    scattered = []
     for number in range(volumes):
         deviation = deviations[number // 2] * (-1) ** number
         room = np.min(base / np.abs(deviation).clip(1e-9))  # no phase vanishes, in either volume of the pair
-        found.append(tuple((base + deviation * min(1.0, 0.9 * room)).tolist()))
-    return found
+        scattered.append(tuple((base + deviation * min(1.0, 0.9 * room)).tolist()))
+    return scattered
 
 
 def target_statistics(
@@ -89,7 +89,7 @@ def target_statistics(
     Roughness, covariance and lineal path are those of the micrograph. At other volume fractions they are extrapolated:
     the roughness as the probability that two independent voxels differ, the covariance of a phase as its variance, the
     lineal path in proportion to the fraction. The lineal path is left out for phases whose fraction differs by more
-    than LINEAL_PATH_RANGE, and for free fractions, which it would draw to those of the micrograph.
+    than LINEAL_PATH_RANGE, and for free fractions, which it would constrain to those of the micrograph.
 
     Args:
         config: as `sampling.sampling_config` resolves it.

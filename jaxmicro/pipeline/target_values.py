@@ -1,4 +1,4 @@
-"""Exact measurement of what the targets of a design are about, on labels."""
+"""Exact values of the targets of a design, measured on labels."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def exact_target_values(
     against that of the micrograph, in percent.
 
     Args:
-        periodic: whether the volume is; of quantities the targets say it.
+        periodic: whether the volume is periodic, for curves; for quantities, see `Target.periodic`.
     """
     phases, curves = prior.config.phases, {"two_point": _two_point, "lineal_path": _lineal_path}
     return [
@@ -34,8 +34,8 @@ def exact_target_values(
 def is_of_medium(quantity: str, *, periodic: bool) -> bool:
     """Whether a quantity of a volume is that of the periodic medium, wherever it is cut, and not that between two
     opposite faces."""
-    found = QUANTITIES.get(quantity)
-    return periodic and found is not None and found.measure_periodic is not None
+    entry = QUANTITIES.get(quantity)
+    return periodic and entry is not None and entry.measure_periodic is not None
 
 
 def excess_covariance(labels: np.ndarray, prior: Prior) -> np.ndarray:
@@ -43,8 +43,8 @@ def excess_covariance(labels: np.ndarray, prior: Prior) -> np.ndarray:
     assert prior.material is not None
     target = np.asarray(prior.material.target_covariance)
     reach = min(target.shape[-1] - 1, min(labels.shape) // 2)
-    found = plane_covariance(one_hot(jnp.asarray(labels), prior.config.phases), r_max=reach)
-    return np.asarray(found) - target[:, : reach + 1]
+    covariance = plane_covariance(one_hot(jnp.asarray(labels), prior.config.phases), r_max=reach)
+    return np.asarray(covariance) - target[:, : reach + 1]
 
 
 def _two_point(labels: np.ndarray, phase: int, prior: Prior, periodic: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What is asked for as numbers: resolved against the micrograph, checked against what media can have."""
+"""Targets as numbers: resolved with the micrograph, and checked for feasibility."""
 
 import dataclasses
 import functools
@@ -9,18 +9,20 @@ import numpy as np
 
 from jaxmicro.errors import UserError
 from jaxmicro.guidance import CURVES, QUANTITIES, LengthUnit, Target, TargetSpec, exact_values_of_planes, parse_target
-from jaxmicro.pipeline.feasibility import Method, check_feasible, check_held, fractions_for_targets
+from jaxmicro.pipeline.feasibility import Method, check_against_constraints, check_feasible, fractions_for_targets
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.target_statistics import target_fractions
 from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit, ratio
 
-CROP = 64  # edge of the crops of a micrograph whose largest and smallest numbers are known as max and min
-OPTIMISED_CURVE_TOLERANCE = 0.003  # error rate at which S2 is met where interfaces are optimised for nothing else
-CURVE_TOLERANCE = 0.01  # elsewhere
-ROUNDING = 0.002  # relative deviation beyond a bound that counts as none
+CROP = 64  # edge in voxels of the crops of a micrograph over which max and min are taken
+OPTIMISED_CURVE_TOLERANCE = (
+    0.003  # error rate at which S2 is met where interfaces are optimised without other quantities
+)
+CURVE_TOLERANCE = 0.01  # error rate at which a curve is met otherwise
+ROUNDING = 0.002  # relative deviation beyond a bound at which it still counts as met
 INTERFACE_QUANTITIES = ("diffusivity", "tortuosity", "slice_diffusivity", "surface_area")
-"""What interface optimisation can change."""
+"""Quantities that interface optimisation can change."""
 
 
 def read_targets(
@@ -36,13 +38,12 @@ def read_targets(
     tolerance: float = 0.02,
     release: Sequence[str] = (),
 ) -> list[Target | TargetSpec]:
-    """Targets as numbers; a change of what exists in 3D only stays a spec until the reconstruction is there.
-
-    Arguments as `design`.
+    """Targets as numbers; a change in percent of a quantity that exists in 3D only stays a spec until there is a
+    reconstruction to refer to. Arguments as `design`.
 
     Raises:
-        UserError: a target cannot be read, or met by any medium, or contradicts another or what is held; the micrograph
-            is needed and not given; the method cannot do it.
+        UserError: when a target cannot be read, cannot be met by any medium, or contradicts another target or a
+            constraint; when the micrograph is needed and not given; when the method does not support the targets.
     """
     if prior.config.space != "pixel" and method == "guided":
         raise UserError("a latent prior can be designed by score distillation only: --method sds")
@@ -50,7 +51,7 @@ def read_targets(
         raise UserError("no target given; say for example diffusivity.0.z=+20%")
     if not 0 < tolerance < 1:
         raise UserError(f"the tolerance is {100 * tolerance:g} %; expected more than 0 and less than 100")
-    found = [
+    resolved = [
         _resolved(
             parse_target(spec, phases=prior.config.phases, names=names) if isinstance(spec, str) else spec,
             prior,
@@ -61,32 +62,34 @@ def read_targets(
         for spec in targets
     ]
     if each_slice:
-        found = [_of_each(spec) for spec in found]
-        if not any(isinstance(spec, Target) and spec.each for spec in found):
+        resolved = [_of_each(spec) for spec in resolved]
+        if not any(isinstance(spec, Target) and spec.each for spec in resolved):
             sections = ", ".join(name for name, quantity in QUANTITIES.items() if quantity.of_plane is not None)
             raise UserError(f"each slice can only have what slices have: {sections}; no target is about these")
     fractions = target_fractions(prior, "micrograph")
-    numbers = [spec for spec in found if isinstance(spec, Target)]
+    numbers = [spec for spec in resolved if isinstance(spec, Target)]
     unit = length_unit_of(prior)
-    wanted = fractions_for_targets(numbers, fractions, unit=unit)  # refuses what does not go together
-    curves = [spec for spec in found if spec.quantity in CURVES]
+    constrained = fractions_for_targets(numbers, fractions, unit=unit)  # raises where targets exclude each other
+    curves = [spec for spec in resolved if spec.quantity in CURVES]
     if not periodic and curves:
         raise UserError(f"{curves[0].quantity} can be a target of periodic volumes only; leave out --no-periodic")
     if curves:
-        alone = method == "guided" and all(spec.quantity in (*CURVES, "volume_fraction") for spec in found)
-        polished = alone and can_optimise_interfaces(found, prior, periodic=periodic)
-        allowed = {
-            "two_point": OPTIMISED_CURVE_TOLERANCE if polished else CURVE_TOLERANCE,
+        curves_alone = method == "guided" and all(spec.quantity in (*CURVES, "volume_fraction") for spec in resolved)
+        optimised = curves_alone and can_optimise_interfaces(resolved, prior, periodic=periodic)
+        tolerances = {
+            "two_point": OPTIMISED_CURVE_TOLERANCE if optimised else CURVE_TOLERANCE,
             "lineal_path": CURVE_TOLERANCE,
         }
-        found = [dataclasses.replace(w, tolerance=allowed[w.quantity]) if w in curves else w for w in found]
+        resolved = [dataclasses.replace(w, tolerance=tolerances[w.quantity]) if w in curves else w for w in resolved]
     if method == "sds":
         if any(edge % prior.config.factor for edge in shape):
             raise UserError(f"--method sds needs edges that are multiples of {prior.config.factor}")
-        fractions = None  # not held
-    check_feasible(found, fractions, phases=prior.config.phases, unit=unit)
-    check_held(found, prior, wanted, method=method, release=release, unit=unit, periodic=periodic)
-    return found
+        fractions = None  # a distillation does not constrain them
+    check_feasible(resolved, fractions, phases=prior.config.phases, unit=unit)
+    check_against_constraints(
+        resolved, prior, constrained, method=method, release=release, unit=unit, periodic=periodic
+    )
+    return resolved
 
 
 def length_unit_of(prior: Prior) -> LengthUnit:
@@ -96,20 +99,21 @@ def length_unit_of(prior: Prior) -> LengthUnit:
 
 
 def can_optimise_interfaces(targets: Sequence[Target | TargetSpec], prior: Prior, *, periodic: bool) -> bool:
-    """Whether the interfaces of a volume can be moved to what is wanted: the prior knows all curves of its micrograph,
-    and no target is about shares of the interface, or the fractions of single sections."""
+    """Whether interface optimisation can serve the targets: the volume is periodic, the prior knows all curves of its
+    micrograph, and no target is about shares of the interface or the fractions of single sections."""
     known = prior.material is not None and prior.material.target_lineal_path is not None
     quantities = {t.quantity for t in targets if t.quantity != "volume_fraction" or (isinstance(t, Target) and t.each)}
     return known and periodic and bool(quantities) and quantities <= {*CURVES, *INTERFACE_QUANTITIES}
 
 
 def _of_each(spec: Target | TargetSpec) -> Target | TargetSpec:
-    """The target for each section, if sections have such a number."""
+    """The target imposed on each section, if it is for a quantity of sections."""
     sections = spec.quantity in QUANTITIES and QUANTITIES[spec.quantity].of_plane is not None
     return dataclasses.replace(spec, each=True) if sections and isinstance(spec, Target) else spec
 
 
 def _resolved(spec, prior: Prior, micrograph: Microstructure | None, shape, tolerance: float) -> Target | TargetSpec:
+    """The target with its value in voxels, or the spec where its value depends on a reconstruction."""
     if isinstance(spec, Target):
         return spec
     target = functools.partial(
@@ -146,8 +150,8 @@ def _resolved(spec, prior: Prior, micrograph: Microstructure | None, shape, tole
 
 
 def _in_voxels(spec: TargetSpec, unit: LengthUnit) -> float:
-    """The number of a spec, which may be per unit of length, per voxel: as it says, else in the unit of the material,
-    in which `measure` prints it."""
+    """The value of a spec with lengths in voxels: converted from the unit it names, else from that of the material, in
+    which `measure` prints it."""
     if spec.per is None:
         return spec.value / unit.factor(spec.quantity)
     if plain_unit(spec.per) is None:
@@ -162,7 +166,7 @@ def _in_voxels(spec: TargetSpec, unit: LengthUnit) -> float:
 
 
 def crop_numbers(micrograph: Microstructure, quantity: str, phase: int, *, edge: int) -> np.ndarray:
-    """A quantity of square crops of a micrograph (or of the planes of a volume), half an edge apart."""
+    """Values of a quantity in square crops of a micrograph (or of the planes of a volume), half an edge apart."""
     planes = micrograph.labels[None] if micrograph.labels.ndim == 2 else micrograph.labels
     windows = np.lib.stride_tricks.sliding_window_view(planes, (edge, edge), axis=(1, 2))
     step = max(edge // 2, 1)
@@ -174,10 +178,13 @@ def crop_numbers(micrograph: Microstructure, quantity: str, phase: int, *, edge:
 
 
 def residual(target: Target, achieved: float) -> float:
-    """Deviation of a value from its target, over the tolerance: met up to 1.
+    """Deviation of a value from its target over the tolerance; up to 1 the target is met.
 
     Args:
-        achieved: the value; of a curve its error rate in percent. Beyond a bound no more than ROUNDING is tolerated.
+        achieved: the value; of a curve its error rate in percent. Beyond a bound at most ROUNDING is tolerated.
+
+    >>> round(residual(Target("diffusivity", 0, value=0.1, tolerance=0.02), 0.101), 3)
+    0.5
     """
     if target.quantity in CURVES:
         return achieved / (100 * target.tolerance)

@@ -32,23 +32,25 @@ def train(
     """A 2D prior of one micrograph, of several of one material, or of the planes of a volume.
 
     Args:
-        micrograph: several have the same phases and voxel size (`io.read_images`). Crops are drawn from everywhere in
-            them alike, and their statistics are weighted by their area.
+        micrograph: several have the same phases and voxel size (`io.read_images`). Crops are drawn uniformly over all
+            of them, and statistics are weighted by area.
         start: prior to fine-tune; "general" is the bundled one for this number of phases (and the space of
             `prior_config`), if there is one; None starts from scratch.
-        config: length and pace of the training; FINE_TUNING or FROM_SCRATCH by default.
+        config: number of steps, optimiser and its schedule; FINE_TUNING or FROM_SCRATCH by default.
         prior_config: the network, when starting from scratch; `models.latent_small` gives one in latent space.
         autoencoder: the same as `config` for the autoencoder of a latent prior, which is trained first; AUTOENCODER or
             AUTOENCODER_FINE_TUNING by default.
         augment: the symmetry of the material: all 8 turns and reflections, only reflections, or none.
-        validation: share of the image that is held out to measure the loss on ("validation_loss" in the record). From
-            an image too small for that nothing is held out, and the loss is "whole_image_loss".
-        tune: afterwards sample three volumes, to know what to hold others to (`tune_correlation`); in pixel space.
-        out: folder for checkpoints and the result; an interrupted training in it goes on where it stopped, to the bit.
-        log: takes one record of plain numbers from time to time.
+        validation: share of the image that is held out for the validation loss ("validation_loss" in the record). If
+            the image is too small, nothing is held out, and the loss is "whole_image_loss".
+        tune: afterwards sample three pilot volumes to tune the constraints of the sampling (`tune_correlation`); in
+            pixel space only.
+        out: folder for checkpoints and the result; an interrupted training in it is resumed, with a result equal to the
+            bit.
+        log: called with each entry of the training log, plain numbers.
         on_sample: called with the step and the prior so far, every `config.sample_every` steps and at the end.
     Raises:
-        UserError: the image does not fit the prior, or holds no crop; the loss is no longer finite.
+        UserError: when the image does not fit the prior or is smaller than a crop; when the loss is not finite.
     """
     space = "pixel" if prior_config is None else prior_config.space
     micrographs = [micrograph] if isinstance(micrograph, Microstructure) else list(micrograph)

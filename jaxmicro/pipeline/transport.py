@@ -1,4 +1,4 @@
-"""From images and volumes to diffusivities: connectivity decides whether a phase conducts, a solver how well."""
+"""Effective diffusivities of images and volumes: connectivity decides whether a phase conducts, a solver how much."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ class TransportField(NamedTuple):
 
     label: int
     axis: str  # of the imposed gradient: "z", "y" or "x"
-    concentration: np.ndarray  # "*grid" from 1 at the first face to 0 at the last; NaN outside what conducts
+    concentration: np.ndarray  # "*grid" from 1 at the first face to 0 at the last; NaN outside the conducting voxels
     flux: np.ndarray  # "*grid d", -grad u per voxel edge, in units of D_0; components in the order of the axes
 
 
@@ -40,22 +40,23 @@ def transport(
 ) -> list[dict[str, Any]]:
     """Effective diffusivity and tortuosity factor of every phase, all others blocked, in double precision.
 
-    Finite volumes bound D_eff of the voxel geometry from below, bilinear elements from above. How well the voxels
-    resolve the material is another matter: a wide bracket says that they are coarse.
+    Finite volumes bound D_eff of the voxel geometry from below, bilinear elements from above. The error of the voxel
+    geometry itself is not bounded; a wide bracket indicates that the voxels are coarse.
 
     Args:
         tensor: also the effective tensor of the medium repeated periodically, by finite volumes: three more solves.
-        on_field: takes the fields of each phase along each axis that it connects, as they are solved.
+        on_field: called with the fields of each phase along each axis along which it percolates, as they are solved.
         progress: called after each axis, and after each tensor.
     Returns:
         For each phase {"label", "axes": {axis: {"percolates", "finite_volume", "q1", "mean", "tortuosity_factor",
         "converged", "flux_balance", "iterations"}}, "tensor_periodic", "wiener_bounds", "hashin_shtrikman_bounds"}. All
-        diffusivities are relative to that of the phase, dimensionless. Along an axis that the phase does not connect
-        they are 0 and tau is infinite; where a solve did not converge they are NaN. "tortuosity_factor" is that of
-        finite volumes. The diagonal of "tensor_periodic" differs from the values along the axes, which are those of a
-        sample between two faces with tight sides: a phase may connect through the wrap alone, or through the faces.
-        Of a structure that is periodic each axis has its number also as "finite_volume_periodic", with
-        "tortuosity_factor_periodic": the medium has these; its numbers between two faces depend on where these lie.
+        diffusivities are relative to that of the phase, dimensionless. Along an axis along
+        which the phase does not percolate they are 0 and tau is infinite; where a solve did not converge they are NaN.
+        "tortuosity_factor" is that of finite volumes. The diagonal of "tensor_periodic" differs from the values along
+        the axes, which are those of a sample between two faces with insulated sides: a phase may percolate across the
+        periodic boundary only, or between the faces only. For a periodic structure each axis also has
+        "finite_volume_periodic" and "tortuosity_factor_periodic", which belong to the periodic medium; the values
+        between two faces depend on where the faces lie.
     """
     axes = "zyx"[-structure.labels.ndim :]
     done, total = 0, structure.phases * (len(axes) + tensor)
@@ -66,23 +67,23 @@ def transport(
         if progress is not None:
             progress("diffusivity", done, total, "")
 
-    found = []
+    results = []
     for label in range(structure.phases):
         phase, along = structure.labels == label, {}
         for number, axis in enumerate(axes):
-            along[axis], field = _along(phase, number, wants_field=on_field is not None)
+            along[axis], field = _along(phase, number, return_field=on_field is not None)
             if field is not None and on_field is not None:
                 on_field(TransportField(label, axis, *field))
             step()
         of_phase = {"label": label, "axes": along, **_bounds(phase)}
         if tensor:
-            of_phase["tensor_periodic"] = found_tensor = _tensor(phase)
+            of_phase["tensor_periodic"] = tensor_periodic = _tensor(phase)
             if structure.periodic:
                 for number, axis in enumerate(axes):
-                    along[axis] |= _periodic(found_tensor[number][number], float(phase.mean()))
+                    along[axis] |= _periodic(tensor_periodic[number][number], float(phase.mean()))
             step()
-        found.append(of_phase)
-    return found
+        results.append(of_phase)
+    return results
 
 
 def diffusivities(
@@ -94,55 +95,49 @@ def diffusivities(
 ) -> dict[str, Any]:
     """Effective diffusivity D_eff / D_0 and tortuosity factor of each phase along each axis, all other phases blocked.
 
-    By finite volumes, between opposite faces with tight sides as `transport`, of periodic volumes also of the medium
-    repeated periodically: two compiled programs for volumes of one shape, all phases and all axes of a cube.
+    By finite volumes, between opposite faces with insulated sides as in `transport`, for periodic volumes also of the
+    periodic medium: two compiled programs for volumes of one shape, all phases and all axes of a cube.
 
     Args:
-        truth: volume of the real material, and with it its disjoint parts of the size of the volumes.
-        held: what was aimed at when the volumes were made: "diffusivity.0.z" is the target of a design.
+        truth: volume of the real material; its disjoint parts of the size of the volumes are solved, too.
+        held: names of the constraints and targets of the volumes ("diffusivity.0.z"); None: not known.
         progress: called after each solve.
     Returns:
         {"sub_volumes": number of parts of the true volume, "phases": [per phase {"phase", "axes": {axis:
         {"diffusivity", "tortuosity_factor", "diffusivity_periodic", "tortuosity_factor_periodic", "target"}}}]}, where
-        numbers are {"mean", "std", "volumes"}, between faces with a true volume also "reference" and "parts"; the
-        periodic ones None unless all volumes are. Dimensionless; the tortuosity factor of what does not connect is
-        infinite.
-        "target" says whether one of them was aimed at; None where that is not known.
+        each number is {"mean", "std", "volumes"}, between faces with a true volume also "reference" and "parts"; those
+        of the periodic medium are None unless all volumes are periodic. Dimensionless; the tortuosity factor of a phase
+        that does not percolate is infinite. "target": whether one of these numbers was a target; None if not known.
     """
     shape = np.min([v.labels.shape for v in volumes], axis=0)
     parts = [] if truth is None else evaluate.sub_volumes(truth.labels, shape)
     grids = [*(v.labels for v in volumes), *([] if truth is None else [truth.labels]), *parts]
-    phases, made = volumes[0].phases, len(volumes)
+    phases, count = volumes[0].phases, len(volumes)
     periodic = all(v.periodic for v in volumes)
-    total = (len(grids) + made * periodic) * phases * 3
+    total = (len(grids) + count * periodic) * phases * 3
     done = itertools.count(1)
 
     def solved(grids: Sequence[np.ndarray], *, periodic: bool) -> np.ndarray:
-        """By grid, phase and axis."""
-        found = np.zeros((len(grids), phases, 3))
-        for grid, p, axis in np.ndindex(found.shape):
-            found[grid, p, axis] = exact_value("diffusivity", grids[grid], phases, p, axis, periodic=periodic)
+        """D_eff / D_0 by grid, phase and axis."""
+        d_eff = np.zeros((len(grids), phases, 3))
+        for grid, p, axis in np.ndindex(d_eff.shape):
+            d_eff[grid, p, axis] = exact_value("diffusivity", grids[grid], phases, p, axis, periodic=periodic)
             if progress is not None:
                 progress("diffusivity", next(done), total, "")
-        return found
+        return d_eff
 
-    def tortuosity(diffusivity: np.ndarray, grids: Sequence[np.ndarray]) -> np.ndarray:
-        fractions = np.array([[np.mean(grid == p) for p in range(phases)] for grid in grids])[..., None]
-        # NaN, where a solve did not converge, stays NaN
-        return np.where(diffusivity == 0, np.inf, fractions / np.where(diffusivity == 0, 1.0, diffusivity))
+    between_faces = solved(grids, periodic=False)
+    tau = _tortuosity_factors(between_faces, grids)
+    of_medium = solved(grids[:count], periodic=True) if periodic else None
+    tau_of_medium = None if of_medium is None else _tortuosity_factors(of_medium, grids[:count])
 
-    between = solved(grids, periodic=False)
-    tau = tortuosity(between, grids)
-    repeated = solved(grids[:made], periodic=True) if periodic else None
-    tau_repeated = None if repeated is None else tortuosity(repeated, grids[:made])
-
-    def stated(values: np.ndarray) -> dict[str, Any]:
-        found = mean_and_spread(values[:made])
+    def summary(values: np.ndarray) -> dict[str, Any]:
+        statistics = mean_and_spread(values[:count])
         if truth is not None:
-            found |= {"reference": float(values[made]), "parts": values[made + 1 :].tolist()}
-        return found
+            statistics |= {"reference": float(values[count]), "parts": values[count + 1 :].tolist()}
+        return statistics
 
-    def aimed_at(p: int, axis: str) -> bool | None:
+    def is_target(p: int, axis: str) -> bool | None:
         names = {f"{kind}.{p}{ending}" for kind in ("diffusivity", "tortuosity") for ending in ("", f".{axis}")}
         return None if held is None else bool(names & set(held))
 
@@ -153,13 +148,13 @@ def diffusivities(
                 "phase": p,
                 "axes": {
                     axis: {
-                        "diffusivity": stated(between[:, p, a]),
-                        "tortuosity_factor": stated(tau[:, p, a]),
-                        "diffusivity_periodic": None if repeated is None else mean_and_spread(repeated[:, p, a]),
+                        "diffusivity": summary(between_faces[:, p, a]),
+                        "tortuosity_factor": summary(tau[:, p, a]),
+                        "diffusivity_periodic": None if of_medium is None else mean_and_spread(of_medium[:, p, a]),
                         "tortuosity_factor_periodic": None
-                        if tau_repeated is None
-                        else mean_and_spread(tau_repeated[:, p, a]),
-                        "target": aimed_at(p, axis),
+                        if tau_of_medium is None
+                        else mean_and_spread(tau_of_medium[:, p, a]),
+                        "target": is_target(p, axis),
                     }
                     for a, axis in enumerate("zyx")
                 },
@@ -169,11 +164,17 @@ def diffusivities(
     }
 
 
+def _tortuosity_factors(d_eff: np.ndarray, grids: Sequence[np.ndarray]) -> np.ndarray:
+    """phi D_0 / D_eff of each grid, phase and axis; infinite where D_eff is 0, NaN where a solve did not converge."""
+    fractions = np.array([[np.mean(grid == p) for p in range(d_eff.shape[1])] for grid in grids])[..., None]
+    return np.where(d_eff == 0, np.inf, fractions / np.where(d_eff == 0, 1.0, d_eff))
+
+
 def _along(
-    phase: np.ndarray, axis: int, *, wants_field: bool
+    phase: np.ndarray, axis: int, *, return_field: bool
 ) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray] | None]:
-    """The numbers along one axis, and concentration and flux where asked for and converged."""
-    conducting = descriptors.percolating_clusters(phase, axis=axis)  # what is cut off carries no flux
+    """The numbers along one axis, and concentration and flux with `return_field` if the solve converged."""
+    conducting = descriptors.percolating_clusters(phase, axis=axis)  # other clusters carry no flux
     if not conducting.any():
         return dict(BLOCKED), None
     kappa = conducting.astype(np.float64)
@@ -183,7 +184,7 @@ def _along(
         d_eff = {s: float(physics.conducted(solution, True)) for s, solution in solved.items()}
         volumes = solved["finite_volume"]
         tau = float(physics.tortuosity_factor(physics.conducted(volumes, True), float(phase.mean())))
-        if wants_field and volumes.converged:
+        if return_field and volumes.converged:
             concentration = np.where(conducting, volumes.concentration, np.nan).astype(np.float32)
             field = concentration, np.asarray(physics.flux_field(kappa, volumes.concentration, axis=axis), np.float32)
     numbers = {
@@ -200,12 +201,12 @@ def _along(
 
 def _tensor(phase: np.ndarray) -> list[list[float]]:
     clusters, winds = winding(phase)
-    conducting = np.any(winds, axis=1)[clusters]  # what winds along no axis carries no flux
+    conducting = np.any(winds, axis=1)[clusters]  # clusters that percolate along no axis of the medium carry no flux
     if not conducting.any():
         return np.zeros((phase.ndim,) * 2).tolist()
     with jax.enable_x64(True):
         tensor = np.asarray(physics.effective_tensor(conducting.astype(np.float64), percolates=np.any(winds, axis=0)))
-        return np.where(np.abs(tensor) < 1e-12, 0.0, tensor).tolist()  # rounding, where clusters are apart
+        return np.where(np.abs(tensor) < 1e-12, 0.0, tensor).tolist()  # rounding errors, where clusters do not connect
 
 
 def _periodic(d_eff: float, volume_fraction: float) -> dict[str, float]:

@@ -17,7 +17,7 @@ from jaxmicro.reconstruct import dyadic_lags, dyadic_lineal_path, plane_covarian
 GAINS = (1.0, 0.75, 0.5)  # share of the excess that is subtracted, round by round; the last ones average noise
 VOLUMES = 1  # of each round
 EDGE = 64  # largest edge of a pilot volume
-SEED = 7_654_321  # of the pilot volumes; nobody will ask for the same
+SEED = 7_654_321  # of the pilot volumes; unlikely to be a seed of a user
 
 
 def tune_correlation(prior: Prior, *, progress: Progress | None = None) -> Prior:
@@ -31,7 +31,7 @@ def tune_correlation(prior: Prior, *, progress: Progress | None = None) -> Prior
     finished volumes are corrected (`reconstruct.optimise_interfaces`).
 
     Raises:
-        UserError: the prior does not know the correlation of its micrograph.
+        UserError: when the prior does not know the two-point correlation of its micrograph.
     """
     material = prior.material
     if material is None or material.target_covariance is None:
@@ -75,8 +75,8 @@ def _excess(labels: np.ndarray, targets: _Curves, phases: int) -> _Curves:
     fractions, half = one_hot(jnp.asarray(labels), phases), min(labels.shape) // 2
     reach = min(half, targets.covariance.shape[1] - 1)
     covariance = np.zeros_like(targets.covariance)
-    found = plane_covariance(fractions, r_max=reach)
-    covariance[:, : reach + 1] = np.asarray(found) - targets.covariance[:, : reach + 1]
+    measured = plane_covariance(fractions, r_max=reach)
+    covariance[:, : reach + 1] = np.asarray(measured) - targets.covariance[:, : reach + 1]
     path, lags = np.zeros_like(targets.lineal_path), min(targets.lineal_path.shape[1], len(dyadic_lags(half)))
     path[:, :lags] = np.asarray(dyadic_lineal_path(fractions, lags=lags))[:, :lags] - targets.lineal_path[:, :lags]
     return _Curves(covariance, path)
