@@ -1,4 +1,7 @@
-"""`jaxmicro design`: volumes that meet targets."""
+"""`jaxmicro design`: volumes that meet targets.
+
+One file: the command, and the records, tables and lines that tell of its result.
+"""
 
 import dataclasses
 import math
@@ -43,15 +46,7 @@ def run(options: Design) -> None:
         TargetsMissed: all is written, and not all targets are met.
     """
     console = Console(quiet=options.quiet)
-    if not options.formats:
-        raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
-    if len(set(options.names)) != len(options.names):
-        raise UserError(f"--names {' '.join(options.names)}: two phases have the same name")
-    if any(name.isdecimal() for name in options.names):
-        raise UserError(f"--names {' '.join(options.names)}: a number is the label of a phase, not its name; use words")
-    prior = pipeline.load_prior(options.source)
-    if options.names and len(options.names) != prior.config.phases:
-        raise UserError(f"--names has {len(options.names)} names; the prior has {prior.config.phases} phases")
+    prior = _checked_prior(options)
     reference = find_reference(options.source, prior, options.reference)
     shape, sampling = three_edges(options.size), sampling_of(options, prior)
     with checked_options():
@@ -104,6 +99,20 @@ def run(options: Design) -> None:
     records = _report(folder, console, options, reference, held)
     if not all(record["met"] for record in records):
         raise TargetsMissed(_missed(records, options, folder))
+
+
+def _checked_prior(options: Design) -> pipeline.Prior:
+    """The prior, after formats and names of phases were checked."""
+    if not options.formats:
+        raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
+    if len(set(options.names)) != len(options.names):
+        raise UserError(f"--names {' '.join(options.names)}: two phases have the same name")
+    if any(name.isdecimal() for name in options.names):
+        raise UserError(f"--names {' '.join(options.names)}: a number is the label of a phase, not its name; use words")
+    prior = pipeline.load_prior(options.source)
+    if options.names and len(options.names) != prior.config.phases:
+        raise UserError(f"--names has {len(options.names)} names; the prior has {prior.config.phases} phases")
+    return prior
 
 
 def design_into(

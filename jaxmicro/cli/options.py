@@ -1,6 +1,8 @@
 """The options of every verb, as frozen dataclasses: their texts are what --help shows.
 
 Plain types only and no import of JAX: the help must appear at once. Verb `train` is run by `jaxmicro.cli.train.run`.
+
+One file: most of it is the text of the help, and verbs share groups of options.
 """
 
 from dataclasses import dataclass

@@ -25,17 +25,7 @@ def run(options: Reconstruct) -> None:
         UserError: options that exclude each other, or do not fit the prior.
     """
     console = Console(quiet=options.quiet)
-    if options.no_calibrate and options.fractions:
-        raise UserError("--fractions and --no-calibrate exclude each other; leave one out")
-    if options.no_calibrate and options.scatter:
-        raise UserError("--scatter and --no-calibrate exclude each other; leave one out")
-    if not options.formats:
-        raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
-    prior = pipeline.load_prior(options.source)
-    if options.space not in (None, prior.config.space):
-        raise UserError(f"{options.source} is a prior in {prior.config.space} space, but --space says {options.space}")
-    if options.refine is not None and prior.config.space == "pixel":
-        raise UserError(f"--refine is for latent priors, and {options.source} is none: its planes need no decoding")
+    prior = _checked_prior(options)
     reference = find_reference(options.source, prior, options.reference)
     shape, sampling = three_edges(options.size), sampling_of(options, prior)
     fractions = None if options.no_calibrate else options.fractions or "micrograph"
@@ -85,6 +75,22 @@ def run(options: Reconstruct) -> None:
         if report is not None and not options.quiet:
             console.result(summary(report))
     console.remark(f"{len(volumes)} volume{'s' * (len(volumes) > 1)} in {folder.path}")
+
+
+def _checked_prior(options: Reconstruct) -> Prior:
+    """The prior, after the options were checked for what excludes each other or does not fit it."""
+    if options.no_calibrate and options.fractions:
+        raise UserError("--fractions and --no-calibrate exclude each other; leave one out")
+    if options.no_calibrate and options.scatter:
+        raise UserError("--scatter and --no-calibrate exclude each other; leave one out")
+    if not options.formats:
+        raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
+    prior = pipeline.load_prior(options.source)
+    if options.space not in (None, prior.config.space):
+        raise UserError(f"{options.source} is a prior in {prior.config.space} space, but --space says {options.space}")
+    if options.refine is not None and prior.config.space == "pixel":
+        raise UserError(f"--refine is for latent priors, and {options.source} is none: its planes need no decoding")
+    return prior
 
 
 def _left_to_network(prior: Prior, held: Sequence[str]) -> str | None:

@@ -3,6 +3,8 @@
 All lengths are in voxels. Voxel i covers i ... i + 1 along an axis and is sampled at its centre, so that the point
 statistics named here (fractions, two-point correlation) hold on the grid without discretisation error. A shape is "h w"
 or "z y x". The same seed gives the same medium.
+
+One file: the media share grids, seeds, periodic images and painting.
 """
 
 import math

@@ -116,7 +116,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The JSON objects of a file with one in each line, and the number of lines that are none (incomplete or damaged)."""
+    """The JSON objects of a file with one in each line, and the number of lines that are none (damaged, incomplete)."""
     lines = path.read_bytes().splitlines() if path.is_file() else []
     found = []
     for line in lines:

@@ -3,6 +3,8 @@
 Grey levels are those that a viewer such as Fiji shows, 0 is black, whatever a file stores: a TIFF that stores white as
 0 (WhiteIsZero) and a palette of greys are turned into what they show, with every compression and suffix. Indices into
 a palette of up to eight colours are labels.
+
+One file: which grey level is shown depends on decoder, palette and compression together.
 """
 
 import logging

@@ -2,6 +2,8 @@
 
 A header of text and then the numbers, x fastest, in the same file or beside it; both headers are a dozen lines, and
 decoding them here bounds what is unpacked before memory is taken. NIfTI is read by nibabel.
+
+One file: the four formats share the layout of a header beside raw numbers, and its checks.
 """
 
 import bz2

@@ -1,4 +1,7 @@
-"""The distinct values of segmented images: which are phases, and which are strays, float noise or resampled edges."""
+"""The distinct values of segmented images: which are phases, and which are strays, float noise or resampled edges.
+
+One file: all rules work on one count of the values, and the message of one names what the others found.
+"""
 
 import itertools
 from collections.abc import Callable, Sequence

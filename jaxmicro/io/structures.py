@@ -1,4 +1,7 @@
-"""From files to microstructures: one image or volume, or several micrographs with one set of phases."""
+"""From files to microstructures: one image or volume, or several micrographs with one set of phases.
+
+One file: `read` is `read_images` of one, and the steps between (phases, calibration, resampling) serve both.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -3,6 +3,8 @@
 All encodings that VTK writes are read: ASCII, base64 and raw, inline and appended, compressed, of either byte order,
 on cells and on points. `Spacing` is the voxel size; our field data (which ParaView keeps) adds what VTK has no place
 for: unit, phase values, periodicity.
+
+One file: both formats state one grid and one set of arrays, whose encodings and checks they share.
 """
 
 import base64
