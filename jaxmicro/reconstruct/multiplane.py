@@ -164,7 +164,7 @@ def advance(
     """
     times = sampling_times(config)
     repeats = config.harmonise + 1
-    step_size = ddim_step if config.sampler == "ddim" else dpm_solver_step
+    reverse_step = ddim_step if config.sampler == "ddim" else dpm_solver_step
     low, high = (edge * config.evaluations for edge in config.calibrate_range)
 
     def observe(evidence, x_t, log_snr, axis: int):
@@ -238,7 +238,7 @@ def advance(
                 x0_hat,
             )
         noise = jax.random.normal(step_key, x0_hat.shape)
-        x_s = step_size(StepInput(x_t, x0_hat, x0_before, noise, before, t, s), eta=config.eta)
+        x_s = reverse_step(StepInput(x_t, x0_hat, x0_before, noise, before, t, s), eta=config.eta)
         if repeats > 1:
 
             def noisy_again(x):
