@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from jaxmicro import pipeline
-from jaxmicro.cli.main import main
+from jaxmicro.cli.main import VERBS, main
 from jaxmicro.guidance import exact_value
 from jaxmicro.reconstruct import SamplingConfig
 from tests.cli.conftest import blobs, tiny_prior
@@ -84,15 +84,7 @@ def small(line: str) -> list[str]:
 
 def test_every_command_of_the_readme_runs_in_its_order(small_world: Path):
     lines = commands("jaxmicro")
-    assert {shlex.split(line)[1] for line in lines} == {
-        "train",
-        "reconstruct",
-        "design",
-        "measure",
-        "evaluate",
-        "export",
-        "demo",
-    }
+    assert {shlex.split(line)[1] for line in lines} == {verb.__name__.lower() for verb in VERBS}
     for line in lines:
         ended = main(small(line))
         assert ended == 0 or (ended == 3 and shlex.split(line)[1] == "design"), line  # a network that is noise

@@ -23,7 +23,7 @@ from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior
 
-VERBS = ("train", "reconstruct", "design", "measure", "evaluate", "export", "demo")
+VERBS = tuple(verb.__name__.lower() for verb in main.VERBS)
 SAMPLE = ["--size", 16, "--steps", 2, "--harmonise", 0]
 
 
