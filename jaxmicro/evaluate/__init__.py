@@ -1,4 +1,4 @@
-"""Evaluation: how close generated volumes are to the micrograph, and to the true volume where there is one."""
+"""Evaluation: differences between generated volumes and the micrograph, or the true volume where there is one."""
 
 from jaxmicro.evaluate.compare import check_comparable, compare, sub_volumes
 from jaxmicro.evaluate.fidelity import grey, mean_absolute_error, peak_signal_to_noise, structural_similarity

@@ -1,4 +1,7 @@
-"""Compare generated volumes with the micrograph they were made from, and with the true volume where there is one."""
+"""Comparison of generated volumes with their micrograph, and with the true volume where there is one.
+
+One file, because comparisons in planes and in 3D share the layout of their curves and scalars.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -32,7 +35,7 @@ from jaxmicro.evaluate.statistics import (
 from jaxmicro.types import ArrayLike, Microstructure, check_all_phases, in_phases_of
 from jaxmicro.units import same_length
 
-_CROP = 64  # edge of the crops of the micrograph whose scatter is reported, pixels
+_CROP = 64  # edge in pixels of the crops of the micrograph whose standard deviation is reported
 _CROPS = 64  # at most this many of them
 _SUB_VOLUMES = 8  # at most this many sub-volumes of a true volume as yardstick
 
@@ -48,38 +51,39 @@ def compare(
     targets: Sequence[str] = (),
     held: Sequence[str] | None = None,
 ) -> dict:
-    """How close volumes are to their micrograph: numbers and curves for a report, as a dictionary that JSON can hold.
+    """Statistics of volumes and of their micrograph with the differences between them, as a JSON-able dictionary.
 
     Volumes are measured in their planes normal to z, y and x, the micrograph as a whole, S2 about the mean of each grid
-    (`descriptors.centred`): all pairs of voxels of a periodic volume, those inside the window otherwise. Error rates
-    are P-Micro3Diff eq. 24; `relative_area_error` is P-MicroLad section 3.7. Two true volumes are compared by the same
-    call: a 3D reference is measured in its planes, and is the true volume unless another is given.
+    (`descriptors.centred`), over all pairs of voxels of a periodic volume and over those inside the window otherwise.
+    Error rates are P-Micro3Diff eq. 24; `relative_area_error` is P-MicroLad section 3.7. A reference in 3D is measured
+    in its planes, and is the true volume unless another is given.
 
     Args:
         volumes: one or more generated volumes; they may differ in size.
         reference: the micrograph, 2D (or a volume, 3D).
         true_volume: volume of the real material; adds S2, lineal path and percolation in 3D under "true_volume", and
-            the same numbers for sub-volumes of the true volume as yardstick.
+            the same numbers for sub-volumes of the true volume as "yardstick".
         r_max: largest distance of the curves in voxels; lowered to half the shortest edge of all grids.
-        patches: patches for the memorisation search (0: leave it out); see `memorisation`.
-        seed: of the places of these patches.
-        targets: what the volumes were designed for, as "diffusivity.0.x": findings do not wonder at it.
-        held: what the volumes were constrained to (`independent.CONSTRAINABLE`), and targets of a design; None:
-            not known. It is marked: agreement there shows that the constraints work, not that the material is right.
+        patches: number of patches in the search for copies of the micrograph (0: no search); see `memorisation`.
+        seed: of the positions of these patches.
+        targets: targets of a design, as "diffusivity.0.x"; `warnings` does not report deviations in these quantities.
+        held: statistics that were constrained (`independent.CONSTRAINABLE`), and targets of a design; None: not known.
+            They are marked: agreement there shows that the constraints work, not that the material is right.
     Returns:
-        {"overview" (what was held and what nothing held, side by side), "held", "independent" (see `independent`),
+        {"overview" (constrained and independent statistics, side by side), "held", "independent" (see `independent`),
         "r_max", "r", "voxel_size", "unit", "volumes", "periodic", "shapes", "reference", "phases": [per phase:
         "volume_fraction", "two_point", "lineal_path", "surface_area", "relative_surface_area", "percolating_fraction",
         "slice_steps"], "memorisation", "representativity", "targets", "true_volume", "transport"}; None where they do
-        not apply; "transport" is left to `pipeline.evaluate`.
-        A curve holds "reference", "mean", "std" (over volumes), "volumes", "error_rate" (of the mean),
-        "error_rate_volumes", and more. "slice_steps" is the change of a volume fraction from slice to slice, over that
-        of a material with the S2 of these planes that looks alike in all directions (roots of mean squares; None where
-        one of them cannot be told), with the range "expected_99" along each axis that 99 of 100 isotropic volumes have
-        along all of them: planes do not show how they fit together. Distances in voxels, areas per voxel,
-        fractions and curves dimensionless, error rates in percent.
+        not apply; `pipeline.evaluate` fills in "transport".
+        A curve has the keys "reference", "mean", "std" (over volumes), "volumes", "error_rate" (of the mean),
+        "error_rate_volumes", and more. "slice_steps" is the root mean square change of a volume fraction from slice to
+        slice over that of an isotropic material with the S2 of these planes, which do not show how they fit together;
+        None where one of the two is undefined. "expected_99" are bounds along each axis: 99 of 100 isotropic volumes
+        are within them along all axes. Distances in voxels, areas per voxel, fractions and curves dimensionless, error
+        rates in percent.
     Raises:
-        UserError: no volumes, a 2D one among them, phases that are not the reference's, or grids too small to measure.
+        UserError: when there are no volumes, one is 2D, its phases are not those of the reference, voxel sizes differ,
+            or a grid is too small to measure.
     """
     true_volume = reference if true_volume is None and reference.labels.ndim == 3 else true_volume
     check_comparable(volumes, reference, true_volume, r_max=r_max)
@@ -132,7 +136,7 @@ def check_comparable(
     *,
     r_max: int = 32,
 ) -> None:
-    """Refuses what `compare` cannot compare.
+    """Checks the input of `compare`.
 
     Raises:
         UserError: as `compare`.
@@ -202,7 +206,7 @@ def _phase_report(
 
 
 def _marked(phase: dict, held: Sequence[str] | None) -> dict:
-    """The report of a phase, with what was held marked."""
+    """The report of a phase, with "held" set for each statistic that can be constrained."""
     for name in CONSTRAINABLE:
         if phase[name] is not None:
             phase[name]["held"] = None if held is None else name in held
@@ -210,15 +214,16 @@ def _marked(phase: dict, held: Sequence[str] | None) -> dict:
 
 
 def _slice_steps(volume: Microstructure, p: int, planes: PlaneStatistics) -> np.ndarray:
-    """Squared steps of a volume fraction from slice to slice, over what the S2 of the planes foretells, by axis."""
+    """Mean square change of a volume fraction from slice to slice, over that which the S2 of the planes implies in an
+    isotropic medium, by axis."""
     s2 = planes.two_point[:, p].mean(axis=0)
     phase = np.asarray(volume.labels == p, np.float32)[..., None]
-    found = np.asarray(slice_steps(phase, periodic=volume.periodic))[:, 0, 0]
-    return found / np.asarray(isotropic_slice_steps(s2[None] - s2[0] ** 2, volume.labels.shape))[:, 0, 0]
+    measured = np.asarray(slice_steps(phase, periodic=volume.periodic))[:, 0, 0]
+    return measured / np.asarray(isotropic_slice_steps(s2[None] - s2[0] ** 2, volume.labels.shape))[:, 0, 0]
 
 
 def _expected_steps(p: int, made: list[PlaneStatistics], volumes: Sequence[Microstructure]) -> dict:
-    """Range of the ratio of steps over what S2 foretells, by axis; outside along any of them is one volume in 100."""
+    """Bounds of the ratio "slice_steps" of isotropic volumes, by axis; one volume in 100 is outside along any axis."""
     s2 = np.mean([m.two_point[:, p].mean(axis=0) for m in made], axis=0)
     counts = np.sum([v.labels.shape for v in volumes], axis=0)
     freedom = np.maximum(counts / dependent_steps(s2 - s2[0] ** 2), 1.0)
@@ -269,7 +274,7 @@ def _shape_error_of_mean(p: int, made: list[PlaneStatistics], original: PlaneSta
 
 
 def _scalar(values: Sequence | np.ndarray, reference: float | ArrayLike) -> dict:
-    """Values of the volumes against one of the reference: mean, spread, ratio, and error in percent."""
+    """Values of the volumes and of the reference: mean, standard deviation, ratio, and error in percent."""
     ratio = float(np.mean(values) / reference) if reference > 0 else None
     return {
         "reference": number(reference),
@@ -285,8 +290,7 @@ def _percolation(phase: np.ndarray) -> list[float]:
 
 
 def _crop_scatter(labels: np.ndarray, phases: int, r_max: int) -> dict[str, np.ndarray] | None:
-    """Standard deviation of the curves over disjoint crops of the micrograph: what one field of view of that size
-    shows."""
+    """Standard deviation of the curves between disjoint crops of the micrograph; None with fewer than two crops."""
     edge = min(_CROP, *labels.shape)
     rows, columns = (n // edge for n in labels.shape)
     if rows * columns < 2 or r_max >= edge:
@@ -302,8 +306,8 @@ def _crop_scatter(labels: np.ndarray, phases: int, r_max: int) -> dict[str, np.n
 
 
 def _compare_3d(volumes: Sequence[Microstructure], truth: Microstructure, phases: int, r_max: int) -> dict:
-    """S2, lineal path, interface area and percolation in 3D against the true volume, and of its sub-volumes against
-    it."""
+    """S2, lineal path, interface area and percolation in 3D, of the volumes and of sub-volumes of the true volume,
+    against the true volume."""
     shape = np.min([v.labels.shape for v in volumes], axis=0)
     blocks = sub_volumes(truth.labels, shape)
     original = _on_host(volume_statistics(truth.labels, phases=phases, r_max=r_max, periodic=truth.periodic))
@@ -332,9 +336,9 @@ def _compare_3d(volumes: Sequence[Microstructure], truth: Microstructure, phases
 
 
 def _euler_density(p: int, volumes: Sequence[Microstructure], truth: Microstructure) -> dict:
-    """Euler characteristic of a phase per voxel; it may be negative, so that no ratio is of use."""
-    of = [float(euler_density(v.labels == p, periodic=v.periodic)) for v in (truth, *volumes)]
-    return {"reference": number(of[0]), **mean_and_spread(of[1:])}
+    """Euler characteristic of a phase per voxel; without a ratio, since it may be negative."""
+    densities = [float(euler_density(v.labels == p, periodic=v.periodic)) for v in (truth, *volumes)]
+    return {"reference": number(densities[0]), **mean_and_spread(densities[1:])}
 
 
 def _phase_3d(
@@ -359,7 +363,7 @@ def _phase_3d(
 
 
 def sub_volumes(labels: np.ndarray, shape: np.ndarray) -> list[np.ndarray]:
-    """Disjoint sub-volumes of a shape, evenly chosen; none where the volume holds fewer than two."""
+    """At most _SUB_VOLUMES disjoint sub-volumes of a shape, evenly chosen; none where fewer than two fit."""
     counts = [n // int(edge) for n, edge in zip(labels.shape, shape, strict=True)]
     total = int(np.prod(counts))
     if total < 2:

@@ -1,4 +1,9 @@
-"""How well an image is reproduced: MAE, PSNR and SSIM (P-MicroLad Table A.1), as scikit-image defines them."""
+"""Errors of a reproduced image: MAE, PSNR and SSIM (P-MicroLad Table A.1), as scikit-image defines them.
+
+Written here, because they are mapped over batches and compiled by JAX, which cannot trace scikit-image, and because
+scikit-image is only an optional dependency. Tests compare the two: PSNR agrees within 1e-5 relative, SSIM within
+2e-5.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +16,7 @@ WINDOW = 7  # edge of the uniform window of SSIM, pixels
 
 
 def grey(fractions: Float[Array, "*grid p"]) -> Float[jax.Array, "*grid"]:
-    """Phases as evenly spaced grey levels from 0 to 1: what these measures compare in the paper. Nothing else does.
+    """Phases as evenly spaced grey levels from 0 to 1, on which the paper evaluates these measures.
 
     >>> grey(jnp.array([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])).tolist()
     [0.5, 0.5]

@@ -1,4 +1,4 @@
-"""The findings of a comparison in plain sentences: what was compared, how close it is, what to be wary of."""
+"""Sentences on a comparison: what was compared, the differences, and warnings."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ from jaxmicro.evaluate.representativity import differences, representativity
 from jaxmicro.evaluate.rounding import plain
 from jaxmicro.types import Microstructure
 
-_UNEQUAL = {"two_point": 0.03, "lineal_path": 10.0}  # differences between directions, as "directions_99"
-_STRANGERS = 1.15  # ratio: steps from slice to slice along an axis that are further off, either way, are pointed out
-_SLICES = 32  # where there are as many slices at least
-_UNSURE = 5.0  # percent: a volume fraction known worse than this is called uncertain
+_MIN_ANISOTROPY = {"two_point": 0.03, "lineal_path": 10.0}  # differences between directions, as "directions_99"
+_MIN_STEP_RATIO = 1.15  # "slice_steps" between this and its inverse give no warning
+_MIN_SLICES = 32  # nor do those of volumes with fewer slices
+_MAX_FRACTION_ERROR = 5.0  # percent: a volume fraction with a larger relative error gives a warning
 _TITLES = {"two_point": "two-point correlation", "lineal_path": "lineal path"}
 
 
 def summarise(report: dict) -> list[str]:
-    """The result of `compare` in a few sentences for a reader who knows the material, not the software."""
+    """Sentences on the result of `compare`, for a reader who knows the material but not the software."""
     lines = [_what(report), *evidence(report), _how_close(report)]
     if report["representativity"]:
         lines.append(_yardstick(report))
@@ -30,11 +30,12 @@ def summarise(report: dict) -> list[str]:
 
 
 def warnings(report: dict) -> list[str]:
-    """What a reader should know before using the volumes, most serious first; empty when nothing stands out."""
-    found = []
+    """Warnings of a comparison, most serious first: copies of the micrograph, absent phases, differences beyond their
+    tolerances, anisotropy, and a micrograph or number of volumes that is too small."""
+    lines = []
     if report["memorisation"] and report["memorisation"]["flagged"]:
         memory = report["memorisation"]
-        found.append(
+        lines.append(
             f"Memorisation: {memory['copied']} of {len(memory['generated'])} planes examined are nearly copies of a "
             "part of "
             "the micrograph. The volumes show less variety than the material; train for fewer steps or on a larger "
@@ -42,22 +43,22 @@ def warnings(report: dict) -> list[str]:
         )
     absent = [p["phase"] for p in report["phases"] if p["volume_fraction"]["mean"] == 0]
     if absent:
-        found.append(
+        lines.append(
             f"The micrograph has {len(report['phases'])} phases; phase{'s' * (len(absent) > 1)} "
             f"{' and '.join(map(str, absent))} {'is' if len(absent) == 1 else 'are'} absent in all volumes, which may "
             "be of another material."
         )
-    found += doubts(report)
+    lines += doubts(report)
     for p in range(len(report["phases"])):
-        found += _phase_warnings(report, p)
-    found += _strange_slices(report)
-    found += _anisotropy(report)
-    found += _uncertain(report)
+        lines += _phase_warnings(report, p)
+    lines += _slice_warnings(report)
+    lines += _anisotropy(report)
+    lines += _uncertain(report)
     if report["volumes"] == 1:
-        found.append(
+        lines.append(
             "One volume only: nothing can be said about the spread between volumes; reconstruct at least four."
         )
-    return found
+    return lines
 
 
 def _what(report: dict) -> str:
@@ -131,34 +132,34 @@ def _against_truth(truth: dict) -> str:
 
 
 def _phase_warnings(report: dict, p: int) -> list[str]:
-    found, phase = [], report["phases"][p]
+    lines, phase = [], report["phases"][p]
     allowed = limits(report, p)
     fraction, ratio = phase["volume_fraction"], phase["surface_area"]["ratio"]
-    off, limit = abs(fraction["mean"] - fraction["reference"]), allowed["volume_fraction"]
-    if off > limit and not asked(report, "volume_fraction"):
-        found.append(
+    error, limit = abs(fraction["mean"] - fraction["reference"]), allowed["volume_fraction"]
+    if error > limit and not asked(report, "volume_fraction"):
+        lines.append(
             f"Phase {p}: volume fraction {plain(fraction['mean'], 3)} instead of {plain(fraction['reference'], 3)}; "
             f"{_beyond(report, plain(limit))}"
         )
-    off, limit = phase["two_point"]["shape_error"], allowed["two_point_shape"]
-    if off > limit:
-        found.append(
-            f"Phase {p}: the shape of the two-point correlation, (S2 - phi^2) / (phi - phi^2), is {plain(off)} off on "
-            f"average over the distances (1 would be all of it); {_beyond(report, plain(limit))}"
+    error, limit = phase["two_point"]["shape_error"], allowed["two_point_shape"]
+    if error > limit:
+        lines.append(
+            f"Phase {p}: the shape of the two-point correlation, (S2 - phi^2) / (phi - phi^2), is {plain(error)} off "
+            f"on average over the distances (1 would be all of it); {_beyond(report, plain(limit))}"
         )
-    off, limit = phase["lineal_path"]["error_rate"], allowed["lineal_path"]
-    if off > limit:
-        found.append(f"Phase {p}: the lineal path is {plain(off)} % off; {_beyond(report, f'{plain(limit)} %')}")
+    error, limit = phase["lineal_path"]["error_rate"], allowed["lineal_path"]
+    if error > limit:
+        lines.append(f"Phase {p}: the lineal path is {plain(error)} % off; {_beyond(report, f'{plain(limit)} %')}")
     limit = allowed["surface_area"]
     if ratio is not None and abs(ratio - 1) * 100 > limit and not asked(report, "surface_area", p):
         word = "rougher or finer" if ratio > 1 else "smoother or coarser"
-        found.append(
+        lines.append(
             f"Phase {p}: {ratio:.2f} times the interface of the micrograph; the volumes are {word}; "
             f"{_beyond(report, f'{plain(limit)} %')}"
         )
-    if min(phase["volume_fraction"]["volumes"]) == 0 < fraction["mean"]:  # in all of them: `warnings` says so first
-        found.append(f"Phase {p} is missing from at least one volume.")
-    return found
+    if min(phase["volume_fraction"]["volumes"]) == 0 < fraction["mean"]:  # absent in all volumes: see `warnings`
+        lines.append(f"Phase {p} is missing from at least one volume.")
+    return lines
 
 
 def _beyond(report: dict, limit: str) -> str:
@@ -167,41 +168,41 @@ def _beyond(report: dict, limit: str) -> str:
     return f"99 of 100 true pieces of the material of this size would be within {limit}."
 
 
-def _strange_slices(report: dict) -> list[str]:
-    """Axes along which neighbouring slices differ by more or less than in an isotropic volume: a line for each kind."""
+def _slice_warnings(report: dict) -> list[str]:
+    """Warnings of axes along which neighbouring slices differ by more, or by less, than in an isotropic volume."""
     phases = [phase["slice_steps"] for phase in report["phases"] if phase["slice_steps"]]
-    if not phases or min(min(shape) for shape in report["shapes"]) < _SLICES:
+    if not phases or min(min(shape) for shape in report["shapes"]) < _MIN_SLICES:
         return []
     more, less = {}, {}
     for axis in phases[0]["axes"]:
-        # how far beyond the range of isotropic volumes, either way
+        # the phases furthest above the upper and below the lower bound of isotropic volumes
         most = max(phases, key=lambda steps: steps["axes"][axis] / steps["expected_99"][axis][1])
         least = min(phases, key=lambda steps: steps["axes"][axis] / steps["expected_99"][axis][0])
-        if most["axes"][axis] > max(_STRANGERS, most["expected_99"][axis][1]):
+        if most["axes"][axis] > max(_MIN_STEP_RATIO, most["expected_99"][axis][1]):
             more[axis] = most
-        elif least["axes"][axis] < min(1 / _STRANGERS, least["expected_99"][axis][0]):
+        elif least["axes"][axis] < min(1 / _MIN_STEP_RATIO, least["expected_99"][axis][0]):
             less[axis] = least
-    made_here = report["held"] is not None  # by a run of this program, which shuffles and repeats nothing
-    found = []
+    made_here = report["held"] is not None  # volumes of this program have no shuffled or repeated slices
+    lines = []
     if more:
         cause = (
             "its planes fit together less well than those of the material"
             if made_here
             else "they may be shuffled, badly aligned, or lack slices in between"
         )
-        found.append(f"{_of_slices(more, 'up to')}: {cause}.")
+        lines.append(f"{_of_slices(more, 'up to')}: {cause}.")
     if less:
         cause = (
             "structures are longer along it than in the planes"
             if made_here
             else "the volume may be stretched along it, or repeat its slices"
         )
-        found.append(f"{_of_slices(less, 'only')}: {cause}.")
-    return found
+        lines.append(f"{_of_slices(less, 'only')}: {cause}.")
+    return lines
 
 
 def _of_slices(axes: dict[str, dict], word: str) -> str:
-    """By how much slices along some axes differ, in words."""
+    """A clause on the "slice_steps" along some axes and their range in isotropic volumes."""
     each = [f"along {axis} differ {word} {plain(steps['axes'][axis])} times" for axis, steps in axes.items()]
     ranges = [steps["expected_99"][axis] for axis, steps in axes.items()]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
@@ -212,17 +213,16 @@ def _of_slices(axes: dict[str, dict], word: str) -> str:
 
 
 def micrograph_directions(parts: Sequence[dict]) -> tuple[str, bool]:
-    """By how much a micrograph differs between its two axes, beside its scatter, and what follows if that is more.
+    """Largest difference between the two directions of a micrograph, compared with its scatter.
 
     Args:
-        parts: what `representativity` returns of it.
+        parts: the result of `representativity` for the micrograph.
     Returns:
         a sentence, and whether the micrograph is anisotropic.
     """
     cases = [(p, name) for p in range(len(parts)) for name in _TITLES]
-    # relative to what is called unequal
-    excess = [parts[p]["directions"][name] / _limit(name, parts[p]["directions_99"]) for p, name in cases]
-    (p, name), anisotropic = cases[int(np.argmax(excess))], max(excess) > 1
+    ratios = [parts[p]["directions"][name] / _limit(name, parts[p]["directions_99"]) for p, name in cases]
+    (p, name), anisotropic = cases[int(np.argmax(ratios))], max(ratios) > 1
     difference = _difference(name, p, parts[p]["directions"][name], parts[p]["directions_99"])
     if not anisotropic:
         return f"The two directions of the micrograph agree: {difference}.", False
@@ -235,29 +235,30 @@ def micrograph_directions(parts: Sequence[dict]) -> tuple[str, bool]:
 
 
 def directions(micrograph: Microstructure, *, r_max: int = 32) -> tuple[str, bool]:
-    """By how much a micrograph differs between its axes, beside its scatter, in words, and whether that is more.
+    """Largest difference between the directions of a micrograph as a sentence, and whether it exceeds the scatter.
 
-    Of a volume the middle planes normal to each axis are looked at, and the first that is anisotropic is told of.
+    Of a volume, the middle planes normal to each axis are compared; the result is that of the first anisotropic one.
     """
     labels, images = micrograph.labels, [("", micrograph.labels)]
     if labels.ndim == 3:
         planes = zip("zyx", (np.take(labels, n // 2, axis) for axis, n in enumerate(labels.shape)), strict=True)
         images = [(f"In the middle plane normal to {axis}: ", plane) for axis, plane in planes if min(plane.shape) > 3]
-    found = []
+    results = []
     for where, image in images:
         parts = representativity(image, micrograph.phases, r_max=min(r_max, min(image.shape) // 2))
         line, anisotropic = micrograph_directions(parts)
-        found.append((where + line, anisotropic))
-    return max(found, key=lambda each: each[1])
+        results.append((where + line, anisotropic))
+    return max(results, key=lambda each: each[1])
 
 
 def _limit(name: str, expected: dict) -> float:
-    """Difference between directions that is called anisotropy: beyond the scatter, and large enough to matter."""
-    return max(_UNEQUAL[name], expected[name])
+    """Difference between directions beyond which a medium is called anisotropic: that of the scatter, and at least
+    _MIN_ANISOTROPY."""
+    return max(_MIN_ANISOTROPY[name], expected[name])
 
 
 def _anisotropy(report: dict) -> list[str]:
-    """Of the micrograph, or of the volumes unless they were designed for an axis: the first that is found."""
+    """Warning of anisotropy of the micrograph or, unless they were designed for single axes, of the volumes."""
     designed, known = any(target.count(".") == 2 for target in report["targets"]), report["representativity"]
     if known:
         line, anisotropic = micrograph_directions(known)
@@ -265,30 +266,32 @@ def _anisotropy(report: dict) -> list[str]:
             return [line]
     for p, phase in enumerate(report["phases"]):
         for name in _TITLES:
-            made = differences(name, list(phase[name]["directions"].values()))
-            expected = known[p]["volume_directions_99"] if known else {name: 2 * _UNEQUAL[name]}
-            if made > _limit(name, expected) and not designed:
-                return [f"The volumes are anisotropic: between directions {_difference(name, p, made, expected)}."]
+            difference = differences(name, list(phase[name]["directions"].values()))
+            expected = known[p]["volume_directions_99"] if known else {name: 2 * _MIN_ANISOTROPY[name]}
+            if difference > _limit(name, expected) and not designed:
+                return [
+                    f"The volumes are anisotropic: between directions {_difference(name, p, difference, expected)}."
+                ]
     return []
 
 
-def _difference(name: str, p: int, found: float, expected: dict) -> str:
+def _difference(name: str, p: int, difference: float, expected: dict) -> str:
     unit = " %" if name == "lineal_path" else " of its range"
     return (
-        f"the {_TITLES[name]} of phase {p} differs by {plain(found)}{unit} (of 100 isotropic ones of this size 99 "
+        f"the {_TITLES[name]} of phase {p} differs by {plain(difference)}{unit} (of 100 isotropic ones of this size 99 "
         f"differ by less than {plain(expected[name])}{unit})"
     )
 
 
 def _uncertain(report: dict) -> list[str]:
-    worst = max(report["representativity"] or [], key=lambda part: part["relative_error_percent"], default=None)
-    if worst is None or worst["relative_error_percent"] <= _UNSURE:
+    largest = max(report["representativity"] or [], key=lambda part: part["relative_error_percent"], default=None)
+    if largest is None or largest["relative_error_percent"] <= _MAX_FRACTION_ERROR:
         return []
-    p = report["representativity"].index(worst)
-    edge = worst["edge_for_5_percent"]
+    p = report["representativity"].index(largest)
+    edge = largest["edge_for_5_percent"]
     return [
         f"The micrograph is small for this material: it fixes the volume fraction of phase {p} only to within "
-        f"{plain(worst['relative_error_percent'])} % of its value; 5 % would need about {edge} x {edge} pixels."
+        f"{plain(largest['relative_error_percent'])} % of its value; 5 % would need about {edge} x {edge} pixels."
     ]
 
 

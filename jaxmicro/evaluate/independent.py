@@ -1,13 +1,16 @@
-"""Numbers that nothing holds while volumes are sampled, beside the scatter of the micrograph itself.
+"""Statistics that are not constrained while volumes are sampled, compared with the scatter of the micrograph.
 
-Volume fractions, two-point correlation, lineal path and interface are held: a volume of another material that is moved
-towards them has them, too. They say how well they were held, not whether the material is right. The numbers here are
-evidence, but for those that follow from held ones, which are marked.
+Volume fractions, two-point correlation, lineal path and interface area are constraints, and a volume of another
+material can be made to satisfy them: agreement shows that the constraints work, not that the material is right.
+Agreement in the independent statistics of this module is evidence, except in those that follow from constraints, which
+are marked.
 
-All are measured in square windows of one size, disjoint crops of the micrograph and of the planes of the volumes: one
-estimator with one border, so that what a border does to clusters is the same for both. A difference is compared with
-what n crops of the micrograph and volumes worth m crops differ by if both show one material: sqrt(1/n + 1/m) of the
-scatter of the crops.
+All are measured in disjoint square windows of one size, crops of the micrograph and of the planes of the volumes, so
+that the estimator and its border effects, on clusters for instance, are the same for both. The tolerance of a
+difference is a quantile of Student's t times its standard error sqrt(1/n + 1/m) s, with s the standard deviation
+between crops, n crops of the micrograph and volumes worth m independent windows.
+
+The comparison and its tolerances are one file, because each statistic needs the same crops, windows and quantiles.
 """
 
 import itertools
@@ -41,11 +44,11 @@ from jaxmicro.evaluate.windows import (
 from jaxmicro.types import Microstructure
 
 CONSTRAINABLE = ("volume_fraction", "two_point", "lineal_path", "surface_area", "slice_steps")
-LEVEL = 0.05  # probability that any free number of a faithful volume is marked as different
-_MOST_CURVES = 64  # the same for curves
-_DRAWS = 400  # of the bootstrap of curves
-_FREEDOM = 6  # degrees of freedom from which on crops say how a number goes with the volume fractions
-_REACH = 48  # pixels, of the covariance that says how alike neighbouring planes are
+LEVEL = 0.05  # probability that any independent statistic of a volume of the same material is marked as different
+_MOST_CURVES = 64  # windows of which curves are measured, of the crops and of each volume and orientation
+_DRAWS = 400  # samples of the bootstrap of curves
+_FREEDOM = 6  # fewest residual degrees of freedom for a regression of the statistics of crops on their fractions
+_REACH = 48  # pixels: largest lag of the covariance from which independent windows are counted
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
 
@@ -53,22 +56,23 @@ Distance = Callable[[np.ndarray, np.ndarray], float]
 def independent(
     volumes: Sequence[Microstructure], reference: Microstructure, *, r_max: int = 32, held: Sequence[str] | None = None
 ) -> dict:
-    """What nothing holds, of planes of the volumes and of the micrograph, with what the micrograph's scatter explains.
+    """Independent statistics of the planes of volumes and of the micrograph, with the differences expected by chance.
 
     Args:
-        volumes: their phases are those of the reference.
+        volumes: with the phases of the reference.
         reference: the micrograph, or a volume, of which planes are taken.
         r_max: largest distance of the cross-correlation in voxels.
-        held: what was held when the volumes were made, names of CONSTRAINABLE; None: not known.
+        held: statistics that were constrained, names of CONSTRAINABLE; None: not known.
     Returns:
         {"window" (edge in pixels), "crops", "level", "phases": [per phase {"phase", "speck_pixels",
         "windows_per_volume", "euler_density", "clusters", "specks", "mean_chord_length",
         "chord_length_distribution"}], "triple_points", "cross_correlation", "contacts", "compared", "outside",
-        "in_3d"}. The three of more than two phases are empty for two. Each number is {"micrograph", "crops_std",
-        "mean", "std", "volumes", "axes", "difference", "chance", "outside", "held"}, where "chance" is the difference
-        that the scatter of the micrograph explains (with a probability of 1 - level none of the free numbers of a
-        faithful volume exceeds its own), None where the micrograph holds fewer than two crops, and "held" is "no",
-        "implied" or "partly", by what is held; None where that is not known.
+        "in_3d"}. "triple_points", "cross_correlation" and "contacts" need three phases and are empty for two. Each
+        number is {"micrograph", "crops_std", "mean", "std", "volumes", "axes", "difference", "chance", "outside",
+        "held"}. "chance" is the tolerance of the difference: with a probability of 1 - level, no independent statistic
+        of a volume of the same material exceeds its own; None where the micrograph has fewer than two crops. "held"
+        says whether the number follows from the constraints: "no", "implied" or "partly"; None where they are not
+        known.
         Densities and contacts are per pixel, lengths in pixels; the difference of chord length distributions is in
         pixels, that of cross-correlations an error rate in percent.
     """
@@ -87,28 +91,19 @@ def independent(
         worth.sum(axis=0),
         1 - LEVEL / tests,
     )
-    found = []
+    phase_reports = []
     for p in range(phases):
         speck = speck_pixels(crops == p)
-        of_phase = {
-            "euler_density": comparison.density(
-                lambda stack, p=p: np.asarray(euler_densities(stack == p)), p, signed=True
-            ),
-            "clusters": comparison.density(lambda stack, p=p: cluster_counts(stack == p)[0] / edge**2, p),
-            "specks": comparison.density(
-                lambda stack, p=p, speck=speck: cluster_counts(stack == p, below=speck)[1] / edge**2, p
-            ),
-            **comparison.chords(volumes, p),
-        }
-        found.append(
+        statistics = comparison.clusters(p, speck) | comparison.chords(volumes, p)
+        phase_reports.append(
             {"phase": p, "speck_pixels": speck, "windows_per_volume": number(worth[:, p].mean())}
-            | {name: part | {"held": status[name]} for name, part in of_phase.items()}
+            | {name: part | {"held": status[name]} for name, part in statistics.items()}
         )
     report = {
         "window": edge,
         "crops": len(crops),
         "level": LEVEL,
-        "phases": found,
+        "phases": phase_reports,
         "triple_points": comparison.density(triple_points) | {"held": status["triple_points"]} if pairs else None,
         "cross_correlation": [
             {"phases": list(pair), "held": status["cross_correlation"], **part}
@@ -126,7 +121,7 @@ def independent(
 
 
 def free_numbers(report: dict) -> dict[str, dict]:
-    """The numbers of `independent` that nothing fixes, by name and phase."""
+    """The numbers of `independent` that do not follow from constraints, by name and phase."""
     named = {
         f"{name}.{phase['phase']}": part
         for phase in report["phases"]
@@ -141,7 +136,7 @@ def free_numbers(report: dict) -> dict[str, dict]:
 
 
 def of_volumes(volumes: Sequence[Microstructure], phase: int) -> dict:
-    """What a phase is like in 3D: Euler density per voxel, clusters per voxel (face to face), share of the largest."""
+    """Topology of a phase in 3D: Euler density and clusters (6-connected) per voxel, share of the largest cluster."""
     masks = [v.labels == phase for v in volumes]
     sizes = [cluster_sizes(mask) for mask in masks]
     euler = [float(euler_density(m, periodic=v.periodic)) for m, v in zip(masks, volumes, strict=True)]
@@ -154,8 +149,8 @@ def of_volumes(volumes: Sequence[Microstructure], phase: int) -> dict:
 
 
 def chord_distance(one: Float[np.ndarray, " r"], other: Float[np.ndarray, " r"]) -> float:
-    """Distance of two chord length distributions in voxels: how much chords differ in length on average, the shortest
-    beside the shortest and the longest beside the longest (Wasserstein's distance).
+    """Wasserstein distance of two chord length distributions, in voxels: mean difference of the lengths of chords that
+    are paired in the order of their length.
 
     >>> chord_distance(np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
     1.0
@@ -165,58 +160,75 @@ def chord_distance(one: Float[np.ndarray, " r"], other: Float[np.ndarray, " r"])
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Crops of the micrograph and windows of the planes of volumes, and how sure a difference has to be."""
+    """Crops of the micrograph, windows of the planes of volumes, and the confidence of their comparison."""
 
     crops: Windows
     planes: list[list[Integer[np.ndarray, "planes tiles h w"]]]  # by volume and axis
     fractions: Float[np.ndarray, " p"]  # of the volumes
-    worth: Float[np.ndarray, " p"]  # independent windows that all volumes together are worth, as for their fractions
+    worth: Float[np.ndarray, " p"]  # independent windows in all volumes together, estimated for volume fractions
     confidence: float  # of each number
 
     def density(
         self, measure: Callable[[Windows], np.ndarray], phase: int | None = None, *, signed: bool = False
     ) -> dict:
-        """A number of things per pixel, from that in each of several windows; `signed`: it may be negative.
+        """A density per pixel, from `measure`, its value in each of several windows; `signed`: it may be negative.
 
-        What crops show none of could be there once in all of them: their deviation is never taken for less.
+        The standard deviation between crops is at least that of a single object in all of them: a density that no crop
+        shows need not be zero in the material.
         """
         crops = np.asarray(measure(self.crops), float)
-        found = [
+        by_window = [
             [np.asarray(measure(w.reshape(-1, *w.shape[2:])), float).reshape(w.shape[:2]) for w in volume]
             for volume in self.planes
         ]
-        along = np.array([[values.mean() for values in volume] for volume in found])  # v a
+        along = np.array([[values.mean() for values in volume] for volume in by_window])  # v a
         expected, deviation, error, freedom = self._expected(crops)
-        expected = expected if signed else max(expected, 0.0)  # far from the crops' fractions a line goes below zero
+        expected = expected if signed else max(expected, 0.0)  # the regression may extrapolate below zero
         once = 1 / (self.crops[0].size * np.sqrt(len(crops)))
-        worth = max(self._worth(phase), _independent_windows(found))
+        worth = max(self._worth(phase), _independent_windows(by_window))
         chance = self._quantile(freedom) * max(deviation, once) * np.sqrt(error**2 + 1 / worth) if freedom else None
         return _compared(crops, expected, along, chance)
 
+    def clusters(self, phase: int, speck: int) -> dict[str, dict]:
+        """Euler density, clusters and specks per pixel; `speck`: pixels from which on a cluster is no speck."""
+        area = self.crops[0].size
+        return {
+            "euler_density": self.density(
+                lambda stack: np.asarray(euler_densities(stack == phase)), phase, signed=True
+            ),
+            "clusters": self.density(lambda stack: cluster_counts(stack == phase)[0] / area, phase),
+            "specks": self.density(lambda stack: cluster_counts(stack == phase, below=speck)[1] / area, phase),
+        }
+
     def _expected(self, crops: Float[np.ndarray, " n"]) -> tuple[float, float, float, int]:
-        """What crops with the volume fractions of the volumes have, by linear regression: mean, standard deviation of
-        one crop about it, standard error of the mean as a multiple of that, degrees of freedom. Few crops: their mean.
+        """Expected value of a statistic in crops with the volume fractions of the volumes, by linear regression.
+
+        With fewer than _FREEDOM residual degrees of freedom, the mean of the crops instead.
+
+        Returns:
+            expected value, standard deviation of single crops about the regression, standard error of the expected
+            value as a multiple of that deviation, residual degrees of freedom.
         """
         n, phases = len(crops), len(self.fractions)
-        freedom = n - phases  # of n crops a mean and phases - 1 slopes
+        freedom = n - phases  # n crops less an intercept and phases - 1 slopes
         if freedom < _FREEDOM:
             return float(crops.mean()), float(np.std(crops, ddof=1)) if n > 1 else 0.0, n**-0.5, n - 1
         shares = np.stack([(self.crops == p).mean(axis=(1, 2)) for p in range(phases - 1)], axis=1)
-        known = np.concatenate([np.ones((n, 1)), shares - self.fractions[:-1]], axis=1)
-        inverse = np.linalg.pinv(known, rcond=1e-6)
-        left = crops - known @ (inverse @ crops)
-        deviation = np.sqrt(np.sum(left**2) / freedom)
+        regressors = np.concatenate([np.ones((n, 1)), shares - self.fractions[:-1]], axis=1)
+        inverse = np.linalg.pinv(regressors, rcond=1e-6)
+        residuals = crops - regressors @ (inverse @ crops)
+        deviation = np.sqrt(np.sum(residuals**2) / freedom)
         return float(inverse[0] @ crops), float(deviation), float(np.linalg.norm(inverse[0])), freedom
 
     def _quantile(self, freedom: int) -> float:
-        """Two-sided, of Student's t."""
+        """Two-sided quantile of Student's t distribution at the confidence of the comparison."""
         return float(stats.t.ppf((1 + self.confidence) / 2, freedom))
 
     def _worth(self, phase: int | None) -> float:
         return float(self.worth.min() if phase is None else self.worth[phase])
 
     def chords(self, volumes: Sequence[Microstructure], phase: int) -> dict[str, dict]:
-        """Mean and distribution of chord lengths; along y and x in the crops, along all axes of the volumes."""
+        """Mean and distribution of chord lengths: along both axes of the crops, along all three axes of the volumes."""
         crops, masks = self.crops == phase, [v.labels == phase for v in volumes]
         n = len(crops)
         planes = [
@@ -264,7 +276,7 @@ class _Comparison:
         ]
 
     def _drawn(self, each: Float[np.ndarray, "n r"], distance: Distance, worth: float) -> float | None:
-        """The distance of two mean curves that the scatter of crops explains, by drawing both from crops."""
+        """Tolerance of the distance between two mean curves, from a bootstrap over the curves of the crops."""
         n = len(each)
         if n < 2:
             return None
@@ -272,9 +284,10 @@ class _Comparison:
         counts = max(1, round(worth)), len(self.crops)
         one, other = (rng.multinomial(k, np.full(n, 1 / n), _DRAWS) @ each / k for k in counts)
         drawn = [distance(a, b) for a, b in zip(one, other, strict=True)]
-        # Draws give the 95 % point and Student's t the rest; a bootstrap of n has (n - 1) / n of the variance.
-        rest = self._quantile(n - 1) / stats.norm.ppf(0.975) * np.sqrt(n / (n - 1))
-        return float(np.quantile(drawn, 0.95) * rest)
+        # The draws fix the 95 % quantile; the ratio of Student's t to the normal quantile extends it to the confidence
+        # of the comparison. A bootstrap of n crops has (n - 1) / n of the variance.
+        factor = self._quantile(n - 1) / stats.norm.ppf(0.975) * np.sqrt(n / (n - 1))
+        return float(np.quantile(drawn, 0.95) * factor)
 
 
 def _compared(
@@ -315,11 +328,12 @@ def _judged(difference: float, chance: float | None) -> dict:
 
 
 def _status(name: str, held: Sequence[str] | None, phases: int) -> str | None:
-    """Whether a number follows from what is held.
+    """Whether a statistic follows from the constraints: "no", "implied" or "partly"; None where they are not known.
 
-    Chords of a phase number as many as its interfaces along a line. Of three phases, S2 and interfaces fix what pairs
-    of phases have: C_12 = (C_33 - C_11 - C_22) / 2. Lineal paths are held at some distances, and their second
-    differences are the distribution of chords.
+    The mean chord length follows from volume fraction and interface area, since each chord ends at two interfaces. For
+    three phases the S2 and interface areas of single phases determine those of pairs: C_12 = (C_33 - C_11 - C_22) / 2.
+    The distribution of chord lengths is the second difference of the lineal path, which is constrained at some
+    distances only.
     """
     if held is None:
         return None
@@ -332,28 +346,29 @@ def _status(name: str, held: Sequence[str] | None, phases: int) -> str | None:
 
 
 def _worth(labels: np.ndarray, phases: int, edge: int, shape: Sequence[int]) -> list[float]:
-    """How many independent windows the planes of a volume are worth, for each phase: the variance of the fraction of a
-    window over that of the volume, both from the covariance of the micrograph. What depends on shorter distances than
-    a fraction does, as all numbers here, varies less from volume to volume, so this errs on the safe side."""
+    """Number of independent windows in the planes of a volume, for each phase: the variance of the volume fraction of a
+    window over that of the volume, both from the covariance of the micrograph. All statistics of this module depend on
+    shorter distances than the fraction and vary less from volume to volume, so this errs on the safe side."""
     plane = labels if labels.ndim == 2 else labels[len(labels) // 2]
     reach = min(_REACH, min(plane.shape) - 1)
-    found = []
+    counts = []
     for covariance in np.asarray(image_covariance(plane, phases=phases, r_max=reach), float):
-        covariance = covariance * (np.cumsum(covariance <= 0) == 0)  # beyond the first zero stands noise
+        covariance = covariance * (np.cumsum(covariance <= 0) == 0)  # beyond its first zero the estimate is noise
         windows, volume = (fraction_covariance(covariance[None, None], s)[0, 0] for s in ((edge, edge), shape))
-        found.append(windows / volume if volume > 0 else 1.0)
-    return found
+        counts.append(windows / volume if volume > 0 else 1.0)
+    return counts
 
 
-def _independent_windows(found: list[list[Float[np.ndarray, "planes tiles"]]]) -> float:
-    """The same for any number, from how it changes from plane to plane of the volumes.
+def _independent_windows(by_window: list[list[Float[np.ndarray, "planes tiles"]]]) -> float:
+    """Number of independent windows in the planes of volumes for any statistic, from its autocorrelation from plane to
+    plane.
 
-    Planes count as independent when they are tau apart, the sum of the autocorrelation up to its first zero. Measured
-    about the mean of the same planes it is too small by tau / planes at each distance. The three orientations of planes
-    are taken for one.
+    Planes are independent at a distance of tau, the sum of the autocorrelation up to its first zero. About the mean of
+    the same planes it is too small by tau / planes at each distance, which is corrected. The windows of the three
+    orientations show the same voxels: their numbers are averaged, not added.
     """
-    reach = min(len(values) for volume in found for values in volume) // 2 + 1
-    lines = [values.mean(axis=1) - values.mean() for volume in found for values in volume]
+    reach = min(len(values) for volume in by_window for values in volume) // 2 + 1
+    lines = [values.mean(axis=1) - values.mean() for volume in by_window for values in volume]
     covariance = np.mean([_autocovariance(line)[:reach] for line in lines], axis=0)
     if covariance[0] <= 0:
         return 0.0
@@ -361,7 +376,7 @@ def _independent_windows(found: list[list[Float[np.ndarray, "planes tiles"]]]) -
     lags = 2 * len(positive) - 1
     tau = (2 * positive.sum() - covariance[0]) / covariance[0]
     total = 0.0
-    for volume in found:
+    for volume in by_window:
         each = [values.size / max(tau / max(1 - lags / len(values), 0.1), 1.0) for values in volume]
         total += float(np.mean(each))
     return total

@@ -1,6 +1,6 @@
-"""Did the model copy the micrograph? Nearest training crop of generated planes, against that of the micrograph itself.
+"""Test for copies of the micrograph: distances of generated patches to their nearest crop of the micrograph.
 
-A copied plane is closer to the micrograph than separate places of the micrograph are to each other.
+A copied plane is closer to the micrograph than separate parts of the micrograph are to each other.
 """
 
 from functools import partial
@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float, Integer
 from scipy.fft import next_fast_len
 
-_FALSE_ALARMS = 0.01  # probability that a volume that copies nothing is called a copy
-_COPY = 0.5  # a patch must in any case be closer than this share of the smallest distance inside the micrograph
-_UNSURE = 0.1  # share by which the scatter of the distances may be larger than it looks
-_OWN = 24  # patches of the micrograph whose distances say what is no copy
-_BLANK = 0.5  # a patch with less than this share of the content of the image tells nothing
-_NOWHERE = -(1 << 20)  # corner of a patch that does not come from the image
-_GOLDEN = np.array([0.6180339887, 0.7548776662, 0.5698402910])  # additive recurrences: an even spread
+_FALSE_ALARMS = 0.01  # probability that a volume without copies is flagged
+_MAX_RATIO = 0.5  # of the limit to the smallest distance inside the micrograph
+_SCATTER_MARGIN = 0.1  # relative increase of the estimated standard deviation of the log distances
+_OWN = 24  # patches of the micrograph from whose distances the limit is estimated
+_BLANK = 0.5  # patches with less than this share of the content of the image are too blank to compare
+_NOWHERE = -(1 << 20)  # corner of a patch that is not part of the image
+_GOLDEN = np.array([0.6180339887, 0.7548776662, 0.5698402910])  # increments of additive recurrences (even sampling)
 
 
 def memorisation(
@@ -29,38 +29,44 @@ def memorisation(
     patches: int = 48,
     seed: int = 0,
 ) -> dict:
-    """Distance of generated patches to their nearest crop of the micrograph, over all shifts, turns and reflections.
+    """Distance of generated patches to their nearest crop of the micrograph, over all shifts, rotations by 90 degrees
+    and reflections.
 
-    The distance of a patch to a crop is the share of pixels that differ, over the share that differ from a blank crop
-    of the patch's most abundant phase: 0 is a copy, 1 no closer than nothing at all. Nearly blank patches, which
-    resemble anything blank, count as 1. The yardstick is the same search for patches of the micrograph, each against
-    all crops that do not overlap it: a Weibull distribution with the mean and scatter of the logarithms of these
-    distances says how close the nearest of the generated patches comes by chance in one volume of 100; what is closer
-    counts as copied.
+    The distance of a patch to a crop is the share of pixels that differ, divided by the share that differ from a blank
+    crop of the patch's most abundant phase: 0 is a copy, 1 no closer than a blank crop. Nearly blank patches, which are
+    similar to any blank crop, have the distance 1. The reference is the same search for patches of the micrograph, each
+    against all crops that do not overlap it. A Weibull distribution with the mean and standard deviation of the
+    logarithms of these distances gives the limit below which the nearest generated patch is in one of 100 volumes
+    without copies; patches below it are counted as copied.
 
-    Every patch comes from a plane of its own. It has at most half of its edge: a plane may be a crop that was moved
-    periodically, and then one patch in four lies between the seams.
+    Each patch is from another plane. Its edge is at most half of that of the plane: a plane may be a crop that was
+    shifted periodically, and then one patch in four has no seam.
 
     Args:
         volumes: generated labels; the patches are taken from planes normal to all three axes of all volumes.
         image: labels of the micrograph.
         phases: number of phases.
-        patch: edge of the patches in pixels; lowered to a third of the shortest edge of the image and half of that of
+        patch: edge of the patches in pixels, lowered to a third of the shortest edge of the image and half of that of
             the volumes.
-        patches: number of generated patches searched for. A share q of copied planes normal to one of the axes is
-            missed with a probability of about (1 - q)^(patches / 3), if they are moved (1 - q / 4)^(patches / 3).
-        seed: another number takes patches from other places.
+        patches: number of generated patches. A share q of copied planes normal to one of the axes is missed with a
+            probability of about (1 - q)^(patches / 3), or (1 - q / 4)^(patches / 3) if they are shifted periodically.
+        seed: of the positions of the patches.
     Returns:
-        {"patch", "generated": [distance], "micrograph": [distance], "nearest", "yardstick" (both smallest), "limit"
-        (of copies), "copied" (number of patches), "flagged"}; distances dimensionless.
+        {"patch" (edge), "generated": [distance], "micrograph": [distance], "nearest" (smallest generated), "yardstick"
+        (smallest of the micrograph), "limit" (of copies), "copied" (number of patches), "flagged"}; distances
+        dimensionless.
     """
     edge = max(min(patch, min(image.shape) // 3, *(min(v.shape) // 2 for v in volumes)), 2)
-    made = np.stack([_generated_patch(volumes, k, edge) for k in range(seed * patches, (seed + 1) * patches)])
+    generated_patches = np.stack(
+        [_generated_patch(volumes, k, edge) for k in range(seed * patches, (seed + 1) * patches)]
+    )
     corners = np.stack([_corner(np.subtract(image.shape, edge - 1), k) for k in range(seed * _OWN, (seed + 1) * _OWN)])
     own = np.stack([image[r : r + edge, c : c + edge] for r, c in corners])
     content = _content(image[None], phases)[0]
     nowhere = np.full((patches, 2), _NOWHERE)
-    generated = _relative(_nearest(made, nowhere, image, phases=phases), made, content, phases)
+    generated = _relative(
+        _nearest(generated_patches, nowhere, image, phases=phases), generated_patches, content, phases
+    )
     micrograph = _relative(_nearest(own, corners, image, phases=phases), own, content, phases)
     limit = _limit(micrograph, patches)
     copied = int(np.sum(generated < limit))
@@ -77,34 +83,34 @@ def memorisation(
 
 
 def _limit(own: Float[np.ndarray, " n"], patches: int) -> float:
-    """Distance that none of so many patches that are no copies falls below, but in one volume of 100.
+    """Distance that the smallest of so many patches without copies falls below in one volume of 100.
 
-    Nearest distances are minima over very many crops, which have a Weibull distribution; the logarithm of one of shape
-    k and scale s has the mean log(s) - 0.577 / k and the standard deviation 1.283 / k.
+    Nearest distances are minima over many crops and have a Weibull distribution; with shape k and scale s their
+    logarithm has the mean log(s) - 0.577 / k and the standard deviation 1.283 / k.
     """
     if own.min() <= 0:
-        return 0.0  # the micrograph repeats itself: nothing can be said
-    # 24 distances fix the standard deviation within 15 %
-    inverse_shape = (1 + _UNSURE) * np.std(np.log(own), ddof=1) / (np.pi / np.sqrt(6))
+        return 0.0  # the micrograph repeats itself: copies cannot be recognised
+    # 24 distances determine the standard deviation within 15 %
+    inverse_shape = (1 + _SCATTER_MARGIN) * np.std(np.log(own), ddof=1) / (np.pi / np.sqrt(6))
     scale = np.mean(np.log(own)) + np.euler_gamma * inverse_shape
-    return float(min(np.exp(scale + inverse_shape * np.log(_FALSE_ALARMS / patches)), _COPY * own.min()))
+    return float(min(np.exp(scale + inverse_shape * np.log(_FALSE_ALARMS / patches)), _MAX_RATIO * own.min()))
 
 
 def _content(patches: Integer[np.ndarray, "k h w"], phases: int) -> Float[np.ndarray, " k"]:
-    """Share of each patch that is not of its most abundant phase: 0 for a blank patch."""
+    """Share of the pixels of each patch that are not of its most abundant phase: 0 for a blank patch."""
     return 1 - np.max([np.mean(patches == p, axis=(1, 2)) for p in range(phases)], axis=0)
 
 
 def _relative(
     differing: Float[np.ndarray, " k"], patches: Integer[np.ndarray, "k e e"], of_image: float, phases: int
 ) -> Float[np.ndarray, " k"]:
-    """Distances relative to that of a blank crop; 1 for patches with far less content than the image."""
+    """Distances relative to that of a blank crop; 1 for patches with less than _BLANK of the content of the image."""
     content = _content(patches, phases)
     return np.where(content < _BLANK * of_image, 1.0, differing / np.maximum(content, 1e-6))
 
 
 def _generated_patch(volumes: list[np.ndarray], k: int, edge: int) -> np.ndarray:
-    """The k-th patch: axes in turn, volumes in turn, planes and places evenly."""
+    """The k-th patch: axes and volumes in turn, planes and positions evenly spread."""
     turn, axis = divmod(k, 3)
     planes = np.moveaxis(volumes[turn % len(volumes)], axis, 0)
     plane = planes[int((turn + 1) * _GOLDEN[0] % 1 * planes.shape[0])]
@@ -112,14 +118,14 @@ def _generated_patch(volumes: list[np.ndarray], k: int, edge: int) -> np.ndarray
     return plane[r : r + edge, c : c + edge]
 
 
-def _corner(places: tuple[int, ...] | np.ndarray, k: int) -> np.ndarray:
-    """The k-th of evenly spread places (additive recurrence in two dimensions)."""
-    return ((k + 1) * _GOLDEN[1:] % 1 * np.asarray(places)).astype(int)
+def _corner(positions: tuple[int, ...] | np.ndarray, k: int) -> np.ndarray:
+    """The k-th of evenly spread positions (additive recurrence in two dimensions)."""
+    return ((k + 1) * _GOLDEN[1:] % 1 * np.asarray(positions)).astype(int)
 
 
 def _nearest(patches: np.ndarray, own: np.ndarray, image: np.ndarray, *, phases: int) -> np.ndarray:
-    """Smallest share of differing pixels between each patch, in its 8 orientations, and the crops apart from its
-    own."""
+    """Smallest share of differing pixels between each patch, in its 8 orientations, and the crops that do not overlap
+    its own position."""
     turned = np.stack([np.rot90(p, k, axes=(1, 2)) for p in (patches, patches[:, :, ::-1]) for k in range(4)], axis=1)
     return np.asarray(_search(jnp.asarray(turned), jnp.asarray(own), jnp.asarray(image), phases=phases))
 
@@ -152,7 +158,8 @@ def _search(
 def _simplex(phases: int) -> Float[np.ndarray, "p q"]:
     """Codes of the phases in q = p - 1 dimensions with <code_i, code_j> = delta_ij - 1/p.
 
-    One correlation fewer than phases then counts the equal pixels of two patches: sum <code, code> + pixels / p.
+    The number of equal pixels of two patches is then sum <code, code> + pixels / p, with p - 1 correlations instead of
+    p.
     """
     centred = np.eye(phases) - 1 / phases
     values, vectors = np.linalg.eigh(centred)

@@ -1,4 +1,4 @@
-"""How far one curve lies from another: the error measures of the two papers and a normalised shape error."""
+"""Differences between two correlation functions: the error measures of the two papers and a normalised shape error."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ def error_rate(curve: Curve, reference: Curve) -> float:
         curve: correlation function of the generated structure, dimensionless.
         reference: the same function of the original, at the same distances.
     Returns:
-        Error in percent, 0 for equal curves; areas by the trapezoidal rule, that of |curve - reference| taken between
-        the sampled distances as it stands (two lines that cross inside one voxel count as their mean distance).
+        Error in percent, 0 for equal curves. Areas are by the trapezoidal rule on |curve - reference| at the sampled
+        distances, without the zero where the curves cross between two of them.
     Raises:
-        ValueError: the lengths differ.
+        ValueError: when the lengths differ.
     Source: P-Micro3Diff eq. 24.
 
     >>> round(error_rate([0.5, 0.3, 0.3], [0.5, 0.25, 0.25]), 6)
@@ -39,7 +39,7 @@ def relative_area_error(curve: Curve, reference: Curve) -> float:
     Returns:
         Error in percent.
     Raises:
-        ValueError: the lengths differ.
+        ValueError: when the lengths differ.
     Source: P-MicroLad section 3.7.
 
     >>> round(relative_area_error([0.5, 0.2, 0.3], [0.5, 0.25, 0.2]), 6)
@@ -50,8 +50,8 @@ def relative_area_error(curve: Curve, reference: Curve) -> float:
 
 
 def normalised_two_point(s2: Curve) -> Float[np.ndarray, " r"]:
-    """Normalised S2: (S2(r) - phi^2) / (phi - phi^2) with phi = S2(0); 1 at r = 0 and 0 where the ends know nothing of
-    each other, whatever the volume fraction. 0 everywhere when the phase fills all or nothing.
+    """Normalised S2: (S2(r) - phi^2) / (phi - phi^2) with phi = S2(0). For any volume fraction it is 1 at r = 0 and 0
+    where the two ends are independent; 0 everywhere for phi = 0 or 1.
 
     >>> normalised_two_point([0.5, 0.375, 0.25]).tolist()
     [1.0, 0.5, 0.0]
@@ -63,8 +63,8 @@ def normalised_two_point(s2: Curve) -> Float[np.ndarray, " r"]:
 
 
 def shape_error(s2: Curve, reference: Curve) -> float:
-    """Mean |difference| of the normalised S2 over the distances: an error of the morphology, not of the volume
-    fraction.
+    """Shape error: mean |difference| of the normalised S2 over the distances, an error of the morphology and not of the
+    volume fraction.
 
     Args:
         s2: two-point correlation of the generated structure.
@@ -72,7 +72,10 @@ def shape_error(s2: Curve, reference: Curve) -> float:
     Returns:
         Dimensionless, 0 for equal shapes; 0.01 is close, 0.1 is visibly different.
     Raises:
-        ValueError: the lengths differ.
+        ValueError: when the lengths differ.
+
+    >>> shape_error([0.5, 0.375, 0.25], [0.5, 0.25, 0.25]) == 0.5 / 3
+    True
     """
     a, b = _pair(s2, reference)
     return float(np.mean(np.abs(normalised_two_point(a) - normalised_two_point(b))))

@@ -1,4 +1,7 @@
-"""What was held while volumes were made beside what nothing held: the first lines of a report."""
+"""Constrained and independent statistics side by side: the first tables and sentences of a report.
+
+One file, because tables and sentences share tolerances, names and units of the statistics.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -29,42 +32,49 @@ _IN_WORDS = {
     "cross_correlation": "cross-correlation",
     "contacts": "contact",
 }
-# What is off by more is pointed out, if also a true piece of the material would hardly be as far off ("volumes_99").
-_FAR = {"volume_fraction": 0.005, "two_point": 5.0, "two_point_shape": 0.02, "lineal_path": 5.0, "surface_area": 5.0}
+# Errors that are reported as warnings are larger than these, and than those of 99 of 100 samples of the same material
+# and size ("volumes_99").
+_MIN_LIMITS = {
+    "volume_fraction": 0.005,
+    "two_point": 5.0,
+    "two_point_shape": 0.02,
+    "lineal_path": 5.0,
+    "surface_area": 5.0,
+}
 _DENSITIES = ("euler_density", "clusters", "specks", "triple_points", "contacts")
-OTHER_FRACTION = 0.02  # relative difference of a volume fraction from the micrograph's that is not rounding or scatter
-_AREA = 1e4  # pixels for which densities are given
+OTHER_FRACTION = 0.02  # relative difference from the volume fraction of the micrograph, above rounding and scatter
+_AREA = 1e4  # pixels (or voxels) to which densities refer
 
 
 class Cell(NamedTuple):
-    """One number of a table, and whether it differs by more than chance explains."""
+    """One number of a table as text, and whether its difference exceeds the tolerance."""
 
     text: str
     outside: bool = False
 
 
 class Table(NamedTuple):
-    """A title, and rows of a name and one cell for each phase, or one for all."""
+    """A title and rows, each of a name and one cell per phase, or a single cell for all phases."""
 
     title: str
     rows: list[tuple[str, list[Cell]]]
 
 
 def overview(report: dict) -> dict:
-    """What was held and what nothing held, by phase, as they stand side by side in the report.
+    """Constrained and independent statistics of each phase, as the report shows them side by side.
 
     Args:
         report: of `compare`.
     Returns:
         {"phases": [{"phase", "held": {name: [volumes, micrograph] or an error rate in percent or a ratio},
         "independent": {name: {"mean", "expected", "difference", "chance", "outside"}}}], "compared", "outside"};
-        "held" is what can be held where it is not known what was.
+        where the constraints are not known, "held" has all statistics that can be constrained.
     """
     phases = []
     for phase, free in zip(report["phases"], report["independent"]["phases"], strict=True):
-        known = {name: _value(name, phase) for name in HELD if phase[name] is not None}
-        marked = {name for name in known if phase[name]["held"] is not False}
-        chosen = {
+        values = {name: _value(name, phase) for name in HELD if phase[name] is not None}
+        constrained = {name for name in values if phase[name]["held"] is not False}
+        free_values = {
             name: {key: part[key] for key in ("mean", "expected", "difference", "chance", "outside")
                    if key in part and not isinstance(part[key], list)}
             for name, part in free.items()
@@ -73,8 +83,8 @@ def overview(report: dict) -> dict:
         phases.append(
             {
                 "phase": phase["phase"],
-                "held": {name: value for name, value in known.items() if name in marked},
-                "independent": {name: value for name, value in known.items() if name not in marked} | chosen,
+                "held": {name: value for name, value in values.items() if name in constrained},
+                "independent": {name: value for name, value in values.items() if name not in constrained} | free_values,
             }
         )
     return {
@@ -86,29 +96,29 @@ def overview(report: dict) -> dict:
 
 
 def limits(report: dict, p: int) -> dict[str, float]:
-    """Errors of a phase that a true piece of the material would hardly have, and which matter.
+    """Tolerances of the errors of a phase: the 99 % quantile for samples of the same material, at least _MIN_LIMITS.
 
     Args:
         report: of `compare`.
         p: the phase.
     Returns:
-        of "volume_fraction" the absolute difference, of "two_point", "lineal_path" and "surface_area" percent, of
-        "two_point_shape" the shape error.
+        absolute difference of "volume_fraction", percent for "two_point", "lineal_path" and "surface_area", shape error
+        for "two_point_shape".
     """
     expected = report["representativity"][p]["volumes_99"] if report["representativity"] else {}
-    return {name: max(far, expected.get(name, 0.0)) for name, far in _FAR.items()}
+    return {name: max(least, expected.get(name, 0.0)) for name, least in _MIN_LIMITS.items()}
 
 
 def asked(report: dict, quantity: str, phase: int | None = None) -> bool:
-    """Whether the volumes were designed to differ from the micrograph in this, of one phase or of any; two phases share
+    """Whether the volumes were designed for a target of this quantity, of one phase or (None) of any; two phases share
     their interface."""
-    wanted = [target.split(".") for target in report["targets"]]
-    phases = [int(words[1]) for words in wanted if words[0].removeprefix("relative_") == quantity]
+    targets = [target.split(".") for target in report["targets"]]
+    phases = [int(words[1]) for words in targets if words[0].removeprefix("relative_") == quantity]
     return bool(phases) and (phase is None or len(report["phases"]) == 2 or phase in phases)
 
 
 def held_table(report: dict) -> Table:
-    """What was held; where that is not known, what can be."""
+    """Table of the constrained statistics; where the constraints are not known, of all that can be constrained."""
     held = report["held"]
     if held is None:
         title = "Can be held while sampling (here it is not known what was)"
@@ -118,9 +128,9 @@ def held_table(report: dict) -> Table:
 
 
 def independent_table(report: dict) -> Table:
-    """What nothing holds; ± is what the scatter of the micrograph explains."""
-    found, per = report["independent"], f"per {_AREA:,.0f} pixels"
-    phases = found["phases"]
+    """Table of the independent statistics; ± is the tolerance from the scatter of the micrograph."""
+    statistics, per = report["independent"], f"per {_AREA:,.0f} pixels"
+    phases = statistics["phases"]
     rows = _held_rows(report, held=False)
     for name, title in (("euler_density", "Euler density"), ("clusters", "clusters"), ("specks", "specks")):
         rows.append((f"{title}, {per}", [_density(phase[name]) for phase in phases]))
@@ -129,10 +139,10 @@ def independent_table(report: dict) -> Table:
     chords = [_distance(phase["chord_length_distribution"], "px") for phase in phases]
     part = " (in part: lineal path)" if phases[0]["chord_length_distribution"]["held"] == "partly" else ""
     rows.append((f"chord lengths, distance{part}", chords))
-    if found["triple_points"]:
-        rows.append((f"triple points, {per}", [_density(found["triple_points"])]))
+    if statistics["triple_points"]:
+        rows.append((f"triple points, {per}", [_density(statistics["triple_points"])]))
     for name, title in (("cross_correlation", "cross-correlation"), ("contacts", f"contact, {per}")):
-        for each in found[name]:
+        for each in statistics[name]:
             if each["held"] != "implied":
                 cell = _distance(each, "%") if name == "cross_correlation" else _density(each)
                 rows.append((f"{title}, phases {each['phases'][0]} and {each['phases'][1]}", [cell]))
@@ -140,7 +150,7 @@ def independent_table(report: dict) -> Table:
 
 
 def _rows_3d(report: dict) -> list[tuple[str, list[Cell]]]:
-    """In 3D, of which the micrograph says nothing."""
+    """Rows of statistics in 3D, for which the micrograph has no value."""
     euler = [plain(_AREA * phase["euler_density"]["mean"], 3) for phase in report["independent"]["in_3d"]]
     percolating = [phase["percolating_fraction"]["axes"] for phase in report["phases"]]
     rows = [
@@ -157,8 +167,8 @@ def _rows_3d(report: dict) -> list[tuple[str, list[Cell]]]:
 
 
 def evidence(report: dict) -> list[str]:
-    """What was held and what that leaves as evidence, in sentences."""
-    found, held = report["independent"], report["held"]
+    """Sentences on the constraints, and on the agreement of the independent statistics."""
+    statistics, held = report["independent"], report["held"]
     lines = []
     if held is None:
         lines.append(
@@ -171,34 +181,34 @@ def evidence(report: dict) -> list[str]:
             f"Held while the volumes were made, so that agreement is no evidence that they are the material: {names}."
         )
         lines += _at_other_fractions(report)
-    if found["crops"] < 2:
+    if statistics["crops"] < 2:
         lines.append(
-            f"The micrograph holds only one crop of {found['window']} x {found['window']} pixels: its scatter cannot "
-            "be told, nor what differences in what nothing holds mean."
+            f"The micrograph holds only one crop of {statistics['window']} x {statistics['window']} pixels: its "
+            "scatter cannot be told, nor what differences in what nothing holds mean."
         )
         return lines
-    count, size = len(found["outside"]), f"{found['window']} x {found['window']}"
+    count, size = len(statistics["outside"]), f"{statistics['window']} x {statistics['window']}"
     known = "is known to hold" if held is None else "holds"
-    kinds = "Euler density, clusters, specks, chords" + ", triple points" * (found["triple_points"] is not None)
+    kinds = "Euler density, clusters, specks, chords" + ", triple points" * (statistics["triple_points"] is not None)
     within = "all are within" if count == 0 else f"{count} {'is' if count == 1 else 'are'} outside of"
     lines.append(
-        f"Of {found['compared']} numbers that nothing {known} ({kinds}), {within} what the scatter of "
-        f"{found['crops']} crops of {size} pixels of the micrograph explains."
+        f"Of {statistics['compared']} numbers that nothing {known} ({kinds}), {within} what the scatter of "
+        f"{statistics['crops']} crops of {size} pixels of the micrograph explains."
     )
     return lines
 
 
 def _at_other_fractions(report: dict) -> list[str]:
-    """A sentence where volumes are held to other volume fractions than the micrograph's: their correlation and lineal
-    path then cannot be its own."""
+    """A sentence for volumes constrained to other volume fractions than the micrograph's, whose S2 and lineal path are
+    then scaled to these fractions."""
     fractions = [phase["volume_fraction"] for phase in report["phases"]]
-    moved = [
+    changed = [
         p for p, of in enumerate(fractions) if abs(of["mean"] - of["reference"]) > OTHER_FRACTION * of["reference"]
     ]
     others = [_HELD_IN_WORDS[name] for name in ("two_point", "lineal_path", "surface_area") if name in report["held"]]
-    if not moved or not others or "volume_fraction" not in report["held"]:
+    if not changed or not others or "volume_fraction" not in report["held"]:
         return []
-    pairs = [(p, fractions[p]["reference"], fractions[p]["mean"]) for p in moved]
+    pairs = [(p, fractions[p]["reference"], fractions[p]["mean"]) for p in changed]
     changes = ", ".join(f"phase {p} {plain(before, 3)} -> {plain(after, 3)}" for p, before, after in pairs)
     names = " and ".join([", ".join(others[:-1])] * (len(others) > 1) + others[-1:])
     return [
@@ -208,25 +218,25 @@ def _at_other_fractions(report: dict) -> list[str]:
 
 
 def doubts(report: dict) -> list[str]:
-    """A warning where numbers that nothing holds differ."""
-    found = report["independent"]
-    if not found["outside"]:
+    """A warning that lists the independent statistics outside of their tolerances; empty where there are none."""
+    statistics = report["independent"]
+    if not statistics["outside"]:
         return []
     return [
         "Numbers that nothing holds differ from the micrograph by more than its scatter explains: "
-        + "; ".join(_difference(found, name) for name in found["outside"])
+        + "; ".join(_difference(statistics, name) for name in statistics["outside"])
         + ". The volumes are not quite the material, whatever is held."
     ]
 
 
-def _difference(found: dict, name: str) -> str:
+def _difference(statistics: dict, name: str) -> str:
     kind, *phases = name.split(".")
     if kind == "triple_points":
-        part, of = found[kind], ""
+        part, of = statistics[kind], ""
     elif len(phases) == 1:
-        part, of = found["phases"][int(phases[0])][kind], f" of phase {phases[0]}"
+        part, of = statistics["phases"][int(phases[0])][kind], f" of phase {phases[0]}"
     else:
-        part = next(each for each in found[kind] if each["phases"] == [int(p) for p in phases])
+        part = next(each for each in statistics[kind] if each["phases"] == [int(p) for p in phases])
         of = f" of phases {phases[0]} and {phases[1]}"
     if "expected" in part:
         scale, unit = (_AREA, f"per {_AREA:,.0f} pixels") if kind in _DENSITIES else (1.0, "pixels")
@@ -248,7 +258,7 @@ def _held_rows(report: dict, *, held: bool) -> list[tuple[str, list[Cell]]]:
     for name, title in HELD.items():
         parts = [phase[name] for phase in report["phases"]]
         known = [part for part in parts if part is not None]
-        # what is neither held nor can tell one material from another by chance, as slices, stands in its own table
+        # slice steps have no value in the micrograph to compare with: they are shown only where they are constrained
         if not known or (known[0]["held"] is not False) != held or (name == "slice_steps" and not known[0]["held"]):
             continue
         rows.append((title, [_held_cell(report, p, name) for p in range(len(parts))]))
@@ -256,15 +266,15 @@ def _held_rows(report: dict, *, held: bool) -> list[tuple[str, list[Cell]]]:
 
 
 def _held_cell(report: dict, p: int, name: str) -> Cell:
-    """A number that can be held; where it was not, beside what a true piece of the material may differ by."""
+    """A statistic that can be constrained; where it was not, with its tolerance (`limits`)."""
     part = report["phases"][p][name]
     if part is None:
         return Cell("-")
     limit = None if part["held"] or asked(report, name, p) else limits(report, p).get(name)
     if name == "volume_fraction":
         within = "" if limit is None else f" ± {plain(limit)}"
-        off = abs(part["mean"] - part["reference"])
-        return Cell(f"{part['mean']:.4f} ({part['reference']:.4f}{within})", limit is not None and off > limit)
+        error = abs(part["mean"] - part["reference"])
+        return Cell(f"{part['mean']:.4f} ({part['reference']:.4f}{within})", limit is not None and error > limit)
     if "error_rate" in part:
         within = "" if limit is None else f" (up to {plain(limit)})"
         return Cell(f"{part['error_rate']:.2f} %{within}", limit is not None and part["error_rate"] > limit)
@@ -276,17 +286,18 @@ def _held_cell(report: dict, p: int, name: str) -> Cell:
 
 
 def yardstick(report: dict) -> str:
-    """What the brackets beside numbers that can be held, but are not known to have been, mean; "" without any."""
-    if all(phase[name]["held"] for phase in report["phases"] for name in _FAR if name in phase):
+    """Meaning of the tolerances in brackets beside statistics that are not known to be constrained; "" without any."""
+    if all(phase[name]["held"] for phase in report["phases"] for name in _MIN_LIMITS if name in phase):
         return ""
-    true = "what 99 of 100 true pieces of the material of this size would be within (at least "
-    far = f"{100 * _FAR['volume_fraction']:g} percentage points, {_FAR['lineal_path']:g} %"
-    within = f"{true}{far})" if report["representativity"] else f"limits of {far}"
+    quantile = "what 99 of 100 true pieces of the material of this size would be within (at least "
+    least = f"{100 * _MIN_LIMITS['volume_fraction']:g} percentage points, {_MIN_LIMITS['lineal_path']:g} %"
+    within = f"{quantile}{least})" if report["representativity"] else f"limits of {least}"
     return f"of fraction, S2, lineal path and interface {within}"
 
 
 def truth_table(report: dict) -> Table | None:
-    """The volumes against the true volume in 3D, beside the range of its parts of the same size; None without one."""
+    """Table of the volumes against the true volume in 3D, with the range of its parts of the same size; None without a
+    true volume."""
     truth = report["true_volume"]
     if truth is None:
         return None
@@ -299,8 +310,8 @@ def truth_table(report: dict) -> Table | None:
     rows.append((f"Euler density, per {_AREA:,.0f} voxels", [_of_truth(e, "euler_density", 1, _AREA) for e in phases]))
     if report["transport"]:
         for axis in AXES:
-            found = [each["axes"][axis]["diffusivity"] for each in report["transport"]["phases"]]
-            rows.append((f"D_eff / D_0 along {axis}", [_beside(each, each["parts"], 3) for each in found]))
+            along = [each["axes"][axis]["diffusivity"] for each in report["transport"]["phases"]]
+            rows.append((f"D_eff / D_0 along {axis}", [_beside(each, each["parts"], 3) for each in along]))
     count = truth["sub_volumes"]
     brackets = f"in brackets: its number; range of {count} parts of it, of the size of the volumes; * is beyond"
     return Table(f"In 3D, against the true volume ({brackets if count else 'in brackets: its number'})", rows)
@@ -311,7 +322,7 @@ def _of_truth(phase: dict, name: str, digits: int, scale: float | int = 1) -> Ce
 
 
 def _area_of_truth(phase: dict) -> Cell:
-    """Interface over that of the true volume (range of its parts)."""
+    """Interface area over that of the true volume (range of its parts)."""
     area, parts = phase["surface_area"], phase["yardstick"]
     if area["ratio"] is None or not parts:
         return Cell("-" if area["ratio"] is None else f"{area['ratio']:.3f}")
@@ -343,7 +354,7 @@ def _density(part: dict) -> Cell:
 
 
 def _compared(part: dict, scale: float | int) -> Cell:
-    """Volumes (micrograph at their fractions ± what scatter explains)."""
+    """Volumes (micrograph at the fractions of the volumes ± tolerance)."""
     chance = "" if part["chance"] is None else f" ± {plain(scale * part['chance'])}"
     return Cell(f"{plain(scale * part['mean'], 3)} ({plain(scale * part['expected'], 3)}{chance})", part["outside"])
 

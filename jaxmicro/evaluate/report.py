@@ -167,7 +167,7 @@ def report_html(
         tables: further tables by their heading, as rows of cells, the first of them the head.
         config: settings of the run, shown at the end; must be JSON-able.
     Returns:
-        the page; everything it needs is inside (pictures as base64, no links, no scripts).
+        the page, self-contained: pictures as base64, no links, no scripts.
     """
     body = [
         f"<h1>{escape(title)}</h1>",
@@ -199,7 +199,7 @@ def _subtitle(report: dict) -> str:
 
 
 def _side_by_side(report: dict, names: Sequence[str]) -> str:
-    """What was held on the left, what nothing held on the right."""
+    """Constrained statistics on the left, unconstrained ones on the right."""
     note = (
         "In brackets: the micrograph, ± what its own scatter explains. Bold red: the difference is larger than that. "
         "Of 3D the micrograph says nothing."
@@ -299,7 +299,7 @@ def _volume_rows(report: dict) -> tuple[list[str], list[list[str]]]:
 
 
 def _transport_rows(transport: dict) -> tuple[list[str], list[list[str]]]:
-    """By phase and axis: between faces, repeated periodically, and of the true volume."""
+    """Effective diffusivity of each phase and axis: between two faces, of the periodic medium, of the true volume."""
     first = transport["phases"][0]["axes"]["z"]
     true, periodic = "reference" in first["diffusivity"], first["diffusivity_periodic"] is not None
     head = ["", "D_eff / D_0", "tortuosity factor"]
@@ -333,7 +333,7 @@ def _truth_rows(truth: dict) -> tuple[list[str], list[list[str]]]:
 
 
 def _truth_row(name: str, part: dict, *, each: bool = False) -> list[str]:
-    """A row of errors of the mean or, for the parts of the true volume, of the largest error of a single one."""
+    """Errors of the mean over the volumes or, with `each`, the largest error of a single part of the true volume."""
 
     def error(curve: dict) -> str:
         return f"up to {_percent(max(curve['error_rate_volumes']))}" if each else _percent(curve["error_rate"])
@@ -414,7 +414,7 @@ def _spread(measure: dict, digits: int) -> str:
 
 
 def _infinite(values: Sequence[float], digits: int) -> str:
-    """An infinite mean: how many of the volumes it is of, and the mean of the others."""
+    """An infinite mean as text: the number of infinite values, and the mean of the finite ones."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return "inf"
@@ -423,5 +423,5 @@ def _infinite(values: Sequence[float], digits: int) -> str:
 
 
 def _plus_minus(measure: dict, form: str, *, scale: float = 1.0) -> str:
-    """The spread between volumes, of which one volume says nothing."""
+    """Standard deviation between volumes as text; empty for a single volume."""
     return f" ± {scale * measure['std']:{form}}" if len(measure["volumes"]) > 1 else ""

@@ -1,5 +1,5 @@
-"""How well one micrograph knows the material: the errors of its volume fractions and curves, what volumes of the same
-material would differ from it, and the image size that a given accuracy would need."""
+"""Representativity of one micrograph: errors of its volume fractions and curves against those of the material,
+expected differences of volumes of the same material, and the image size for a given accuracy."""
 
 from collections.abc import Sequence
 
@@ -12,34 +12,33 @@ from jaxmicro.evaluate.statistics import PlaneStatistics, image_covariance, imag
 from jaxmicro.evaluate.uncertainty import Contrasts, contrasts, student_weights
 from jaxmicro.types import ArrayLike
 
-KNOWN, ODD = 0.90, 0.99  # probabilities: of what the micrograph tells, and of what is not worth a warning
-_ACCURACIES = (0.01, 0.05)  # relative errors for which the necessary image is given
-_DRAWS = 4000  # of possible errors: they fix the 99th percentile within 3 %
-_REACH = 64  # pixels: correlations beyond are not counted in the scatter of volumes
-_TINY = 1e-12  # instead of zero, where a phase is absent or everywhere
+KNOWN, ODD = 0.90, 0.99  # levels of the quantiles of errors of the micrograph, and of differences without a warning
+_ACCURACIES = (0.01, 0.05)  # relative errors for which the necessary size of an image is given
+_DRAWS = 4000  # samples of the errors: they determine the 99th percentile within 3 %
+_REACH = 64  # pixels: largest lag of the covariance that contributes to the variance of volumes
+_TINY = 1e-12  # lower bound of denominators, where a phase is absent or fills the image
 
 
 def representativity(
     labels: Integer[np.ndarray, "h w"], phases: int, *, r_max: int = 32, shapes: Sequence[Sequence[int]] = ()
 ) -> list[dict]:
-    """What a micrograph of this size can say about its own material, per phase.
+    """Errors of the statistics of a micrograph against those of its material, for each phase.
 
-    "error_90" holds the errors that the statistics of the micrograph have against those of the material, with a
-    probability of 90 % at most these (see `uncertainty`; `experiments/coverage` counts how often that is true):
-    "volume_fraction" (absolute), "two_point" and "lineal_path" (error rates, percent), "two_point_shape" (shape error,
-    without unit), "surface_area" (percent). "directions" says how far S2 (shape error) and lineal path (error rate,
-    percent) along its two directions differ, "directions_99" how far they do in an isotropic material, with a
-    probability of 99 % at most; "correlation_length" is the integral of the normalised covariance along y and x, up to
-    its first zero, in pixels.
+    "error_90" has the 90 % quantiles of these errors (see `uncertainty`; `experiments/coverage` measures their
+    coverage): "volume_fraction" (absolute), "two_point" and "lineal_path" (error rates, percent), "two_point_shape"
+    (shape error, dimensionless), "surface_area" (percent). "directions" has the differences of S2 (shape error) and
+    lineal path (error rate, percent) between the two directions of the micrograph, "directions_99" the 99 % quantiles
+    of these differences in an isotropic material. "correlation_length" is the integral of the normalised covariance
+    along y and x up to its first zero, in pixels.
 
-    With the shapes of volumes, "volumes_99" says the same of the errors that the mean of as many windows of these
-    shapes of the true material would have against the micrograph, and "volume_directions_99" of the largest difference
-    between the three directions of that mean. Statistics of planes are taken to scatter from window to window as the
-    volume fraction does, in proportion to what they scatter in the micrograph.
+    With the shapes of volumes, "volumes_99" has the 99 % quantiles of the errors against the micrograph of the mean
+    over windows of these shapes of the material, "volume_directions_99" those of the largest difference between the
+    three directions of that mean. The ratio of the variance between volumes to that of the micrograph is assumed to be
+    the same for statistics of planes as for the volume fraction.
 
     The standard error of phi measured on an area A is sigma = sqrt(phi (1 - phi) A_2 / A) with the integral range A_2
-    (see `integral_range`); the relative error is 2 sigma / phi (about 95 % confidence), and it falls with the edge of
-    the image.
+    (see `integral_range`). The relative error is 2 sigma / phi (about 95 % confidence), inversely proportional to the
+    edge of the image.
 
     Args:
         labels: labels of the micrograph.
@@ -47,7 +46,7 @@ def representativity(
         r_max: largest distance of the curves in pixels, below the shortest edge.
         shapes: z y x of each of the volumes that are compared with the micrograph.
     Returns:
-        per phase {"volume_fraction", "standard_error", "relative_error_percent", "integral_range" (pixels),
+        for each phase {"volume_fraction", "standard_error", "relative_error_percent", "integral_range" (pixels),
         "edge_for_1_percent", "edge_for_5_percent" (pixels), "error_90", "directions", "directions_99",
         "correlation_length", "volumes_99", "volume_directions_99"}, the last two None without shapes.
     Source: Kanit et al., Int. J. Solids Struct. 40 (2003) 3647; Lantuejoul, J. Microsc. 161 (1991) 387.
@@ -55,37 +54,38 @@ def representativity(
     reach = max(r_max, min(labels.shape) // 2 - 1)
     covariance = np.asarray(image_covariance(labels, phases=phases, r_max=reach), float)
     curves = _on_host(image_statistics(labels, phases=phases, r_max=r_max))
-    found = _on_host(contrasts(labels, phases=phases, r_max=r_max))
+    contrast = _on_host(contrasts(labels, phases=phases, r_max=r_max))
     weights = student_weights(4, _DRAWS)
     return [
         {
             **_of_fraction(float(curves.volume_fraction[p]), covariance[p], labels.size),
-            **_of_curves(p, weights, found, curves, _scatter_ratio(covariance[p], labels.shape, shapes)),
+            **_of_curves(p, weights, contrast, curves, _scatter_ratio(covariance[p], labels.shape, shapes)),
         }
         for p in range(phases)
     ]
 
 
 def differences(name: str, curves: Sequence[Sequence[float]] | ArrayLike) -> float:
-    """Largest difference between S2 ("two_point": shape error) or lineal path (error rate in percent) of directions."""
+    """Largest difference between the curves of any two directions: shape error of S2 ("two_point") or error rate of the
+    lineal path in percent."""
     along = np.asarray(curves, float)
     pairs = along[:, None] - along[None]
     return float(np.max(_size(name, pairs, along.mean(axis=0)), initial=0.0))
 
 
 def integral_range(covariance: Float[np.ndarray, " r"], area: float | int = np.inf) -> float:
-    """Integral range A_2 in pixels: the area of the image that counts as one independent observation of the phase.
+    """Integral range A_2 in pixels: the area of the image that is worth one independent observation of the phase.
 
-    A_2 = sum over all lags of the covariance over its value at 0, here 1 + sum_r 2 pi r C(r) / C(0) up to the first
-    zero of C. Beyond it stand the noise of the estimate and, for media with a preferred distance, oscillations that
+    A_2 is the sum of the covariance over all lags divided by its value at 0, here 1 + sum_r 2 pi r C(r) / C(0) up to
+    the first zero of C. Beyond it the estimate is noise and, for media with a preferred distance, has oscillations that
     would only lower A_2, so it errs on the safe side. Where C has no zero within the curve, A_2 is a lower bound.
 
     Args:
-        covariance: C at r = 0, 1, ... pixels, measured about the volume fraction of the same image.
-        area: of that image in pixels. Measured about its own mean, C is too small by the variance C(0) A_2 / area of
-            that mean at every one of the n lags of the sum, which division by 1 - n / area makes up for.
+        covariance: C at r = 0, 1, ... pixels, about the volume fraction of the same image.
+        area: of that image in pixels. About the mean of the image, C is too small by the variance C(0) A_2 / area of
+            that mean at each of the n lags of the sum; division by 1 - n / area corrects for it.
 
-    >>> integral_range(np.array([0.25, 0.0, 0.0]))  # neighbours are independent: every pixel is an observation
+    >>> integral_range(np.array([0.25, 0.0, 0.0]))  # uncorrelated neighbours: each pixel is an observation
     1.0
     """
     r = np.arange(1, _first_zero(covariance))
@@ -97,7 +97,11 @@ def integral_range(covariance: Float[np.ndarray, " r"], area: float | int = np.i
 
 
 def standard_error(phi: float, integral_range: float, area: float | int) -> float:
-    """Standard error sqrt(phi (1 - phi) A_2 / A) of a volume fraction measured on an area A (same unit as A_2)."""
+    """Standard error sqrt(phi (1 - phi) A_2 / A) of a volume fraction measured on an area A, in the unit of A_2.
+
+    >>> standard_error(0.5, 25.0, 100 * 100)
+    0.025
+    """
     return float(np.sqrt(phi * (1 - phi) * integral_range / area))
 
 
@@ -127,17 +131,20 @@ def _of_fraction(phi: float, covariance: np.ndarray, area: int) -> dict:
 
 
 def _of_curves(
-    p: int, weights: Float[np.ndarray, "4 n b"], found: Contrasts, curves: PlaneStatistics, ratio: float | None
+    p: int, weights: Float[np.ndarray, "4 n b"], contrast: Contrasts, curves: PlaneStatistics, ratio: float | None
 ) -> dict:
-    """Percentiles of possible errors; `ratio` of the variance of the volumes over that of the micrograph."""
-    errors = _errors(p, weights[0], found, curves)
+    """Quantiles of errors and of differences between directions; `ratio`: variance of the mean of the volumes over that
+    of the micrograph, None without volumes."""
+    errors = _errors(p, weights[0], contrast, curves)
     image, volume = {}, {}
     for name, of, curve in (
-        ("two_point", found.two_point_difference[:, p], curves.two_point[0, p]),
-        ("lineal_path", found.lineal_path_difference[:, p], curves.lineal_path[0, p]),
+        ("two_point", contrast.two_point_difference[:, p], curves.two_point[0, p]),
+        ("lineal_path", contrast.lineal_path_difference[:, p], curves.lineal_path[0, p]),
     ):
         image[name] = _size(name, weights[0] @ of, curve)
-        along = weights[1:] @ of / np.sqrt(2)  # three directions, of which any two differ as much as those of the image
+        along = (
+            weights[1:] @ of / np.sqrt(2)
+        )  # three directions, whose differences have the variance of those of the image
         volume[name] = np.max([_size(name, along[i] - along[i - 1], curve) for i in range(3)], axis=0)
     both = {"two_point": curves.two_point_along[:, p], "lineal_path": curves.lineal_path_along[:, p]}
     return {
@@ -153,27 +160,27 @@ def _of_curves(
 
 
 def _errors(
-    p: int, weights: Float[np.ndarray, "n b"], found: Contrasts, curves: PlaneStatistics
+    p: int, weights: Float[np.ndarray, "n b"], contrast: Contrasts, curves: PlaneStatistics
 ) -> dict[str, Float[np.ndarray, " n"]]:
-    """Sizes of possible errors of each statistic of the micrograph against the material."""
-    fraction, s2 = weights @ found.volume_fraction[:, p], weights @ found.two_point[:, p]
+    """Samples of the error of each statistic of the micrograph against the material."""
+    fraction, s2 = weights @ contrast.volume_fraction[:, p], weights @ contrast.two_point[:, p]
     phi, curve, edges = curves.volume_fraction[p], curves.two_point[0, p], curves.boundary_length[0, p]
-    # The normalised S2 (S2 - phi^2) / (phi - phi^2) of each draw, not linearised: an image's covariance is measured
-    # about its own fraction, which makes it too small by the variance of that fraction: second order, but of one sign.
+    # The normalised S2 (S2 - phi^2) / (phi - phi^2) of each sample is not linearised: the covariance of an image about
+    # its own fraction is too small by the variance of that fraction, which is of second order but always of one sign.
     shifted = (phi + fraction)[:, None]
-    variance = np.maximum(shifted - shifted**2, max(phi - phi**2, _TINY) / 2)  # of draws far in the tail
+    variance = np.maximum(shifted - shifted**2, max(phi - phi**2, _TINY) / 2)  # bounded for samples far in the tail
     shape = (curve + s2 - shifted**2) / variance - normalised_two_point(curve)
     return {
         "volume_fraction": np.abs(fraction),
         "two_point": 100 * np.trapezoid(np.abs(s2)) / max(np.trapezoid(curve), _TINY),
         "two_point_shape": np.mean(np.abs(shape), axis=-1),
-        "lineal_path": _size("lineal_path", weights @ found.lineal_path[:, p], curves.lineal_path[0, p]),
-        "surface_area": 100 * np.abs(weights @ found.boundary_length[:, p]) / max(edges, _TINY),
+        "lineal_path": _size("lineal_path", weights @ contrast.lineal_path[:, p], curves.lineal_path[0, p]),
+        "surface_area": 100 * np.abs(weights @ contrast.boundary_length[:, p]) / max(edges, _TINY),
     }
 
 
 def _size(name: str, difference: Float[np.ndarray, "*n r"], curve: ArrayLike) -> np.ndarray:
-    """Size of a difference of curves: a shape error of S2, an error rate of the lineal path in percent."""
+    """Norm of a difference of curves: the shape error of S2, or the error rate of the lineal path in percent."""
     if name == "two_point":
         return np.mean(np.abs(difference), axis=-1) / max(curve[0] - curve[0] ** 2, _TINY)
     return 100 * np.trapezoid(np.abs(difference)) / max(np.trapezoid(np.asarray(curve)), _TINY)
@@ -188,13 +195,13 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 
 
 def _length(s2: ArrayLike) -> float:
-    """Integral of the normalised covariance along a direction up to its first zero, pixels."""
+    """Correlation length in pixels: integral of the normalised covariance of a direction up to its first zero."""
     covariance = normalised_two_point(np.asarray(s2))
     return float(np.trapezoid(np.append(covariance[: _first_zero(covariance)], 0.0)))
 
 
 def _scatter_ratio(covariance: np.ndarray, area: Sequence[int], shapes: Sequence[Sequence[int]]) -> float | None:
-    """Variance of the fraction of a phase as the mean of windows of these shapes, over that of the image."""
+    """Variance of the mean volume fraction of windows of these shapes over that of the image; None without shapes."""
     if not shapes:
         return None
     known = covariance[: min(_first_zero(covariance), _REACH + 1)][None, None]

@@ -1,4 +1,4 @@
-"""How the volume fractions of pieces of a material scatter, from the covariance of its phases in one micrograph."""
+"""Covariance of the volume fractions of windows of a material, from the covariance of its phases in one micrograph."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,18 +15,18 @@ from jaxmicro.phases import one_hot
 def phase_covariance(images: Sequence[np.ndarray], phases: int, *, r_max: int = 32) -> Float[np.ndarray, "p p r"]:
     """Radial covariance C_pq(r) = <(I_p(x) - phi_p)(I_q(x + r) - phi_q)> of the phases of one material.
 
-    Measured about the mean of the same images, C is too small by the variance of that mean at every lag; the variance
-    follows from C itself and is added.
+    About the mean of the same images, C is too small by the variance of that mean at every lag; this variance follows
+    from C and is added.
 
     Args:
-        images: labels of images "h w", or of stacks of independent images "n h w", that show the same material.
+        images: labels of images "h w", or of stacks of independent images "n h w", of the same material.
         phases: number of phases.
-        r_max: largest distance in pixels; less where the images are small (pairs of every distance up to it must not
-            cover more than half of their area).
+        r_max: largest distance in pixels, lowered for small images: a disc of this radius has at most half of their
+            area.
     Returns:
         C at r = 0, 1, ... pixels; its sum over q is zero, because the indicators sum to 1.
     Raises:
-        ValueError: a label that is not of these phases.
+        ValueError: when a label is not below the number of phases.
     """
     stacks = [np.asarray(image).reshape(-1, *image.shape[-2:]) for image in images]
     highest = max(int(stack.max()) for stack in stacks)
@@ -36,7 +36,7 @@ def phase_covariance(images: Sequence[np.ndarray], phases: int, *, r_max: int = 
     mean = np.sum([np.bincount(stack.reshape(-1), minlength=phases) for stack in stacks], axis=0) / area
     r_max = min(r_max, int(np.sqrt(area / (2 * np.pi))), max(min(stack.shape[1:]) for stack in stacks) - 1)
     total, weight = np.zeros((phases, phases, r_max + 1)), np.zeros(r_max + 1)
-    for stack in stacks:  # each up to the distances it has
+    for stack in stacks:  # each up to its own largest distance
         reach = min(r_max, min(stack.shape[1:]) - 1)
         total[..., : reach + 1] += stack.size * np.asarray(
             _covariance(stack, jnp.asarray(mean, jnp.float32), r_max=reach), float
@@ -67,14 +67,14 @@ def _covariance(
 def fraction_covariance(covariance: Float[np.ndarray, "p p r"], shape: Sequence[int]) -> Float[np.ndarray, "p p"]:
     """Covariance of the volume fractions of windows of a shape, cut from an isotropic material.
 
-    cov(phi_p, phi_q) = 1/V sum_d prod_i (1 - |d_i| / n_i) C_pq(|d|) over the lags d of the window; beyond the
-    distances given C counts as zero.
+    cov(phi_p, phi_q) = 1/V sum_d prod_i (1 - |d_i| / n_i) C_pq(|d|) over the lags d of the window, with C = 0 beyond
+    its last distance.
 
     Args:
         covariance: of the phases, C at r = 0, 1, ... voxels.
         shape: edges n_i of the windows in voxels, in two or three dimensions.
     Returns:
-        A covariance matrix: symmetric, without negative eigenvalues (those that noise makes are set to zero).
+        Covariance matrix: symmetric and positive semidefinite (negative eigenvalues, due to noise, are set to zero).
     Source: Lantuejoul, J. Microsc. 161 (1991) 387.
     """
     reach = covariance.shape[-1] - 1

@@ -1,4 +1,4 @@
-"""Slices as points in the space of an autoencoder's code: how close neighbours are, and a map (P-MicroLad 5.3, D)."""
+"""Slices as points in the latent space of an autoencoder: distances of neighbours, and a map (P-MicroLad 5.3, D)."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,19 +26,21 @@ def consecutive_distance(points: Float[Array, "n d"] | Float[np.ndarray, "n d"])
 def flat_map(
     points: Float[Array, "n d"] | Float[np.ndarray, "n d"], *, method: str = "pca", seed: int = 0
 ) -> Float[np.ndarray, "n 2"]:
-    """The points in a plane.
+    """Projection of points onto a plane.
 
     Args:
         method: "pca", the two directions of largest variance; or "umap" (McInnes et al. 2018; eqs. 54 and 55).
         seed: of UMAP.
     Raises:
-        UserError: another method, or UMAP is not installed.
+        UserError: when the method is another one, or UMAP is not installed.
     """
     points = np.asarray(points)
     if method == "pca":
         centred = points - points.mean(axis=0)
         _, _, directions = np.linalg.svd(centred, full_matrices=False)
-        signs = np.sign(directions[np.arange(2), np.abs(directions[:2]).argmax(axis=1)])  # else a matter of chance
+        signs = np.sign(
+            directions[np.arange(2), np.abs(directions[:2]).argmax(axis=1)]
+        )  # the sign of a singular vector is arbitrary
         return centred @ (signs[:, None] * directions[:2]).T
     if method != "umap":
         raise UserError(f"no map {method!r}; there are {', '.join(METHODS)}")

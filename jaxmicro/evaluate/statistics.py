@@ -1,10 +1,10 @@
 """Statistics of the planes of a volume, of an image, and of a volume in 3D, one compiled program for each shape.
 
-All curves run over r = 0..r_max voxels and use estimators that do not depend on the size of the grid, so planes of
-64 x 64 and a micrograph of 1024 x 1024 estimate the same quantity. In a grid that is periodic every pair of voxels at a
-distance counts, also across its faces; from a window the pairs inside it: the same quantity, with the scatter due to
-where the faces happen to be. S2 is the covariance about the mean of the grid plus phi^2 (`descriptors.centred`), so
-that the two phases of a two-phase medium have one covariance, as in a volume.
+All curves are given at r = 0..r_max voxels. Their estimators do not depend on the size of the grid, so planes of
+64 x 64 and a micrograph of 1024 x 1024 estimate the same quantity. In a periodic grid all pairs of voxels at a distance
+are averaged, also across its faces; in a window the pairs inside it, which estimates the same quantity with the
+additional scatter of the position of the window. S2 is the covariance about the mean of the grid plus phi^2
+(`descriptors.centred`), so that the two phases of a two-phase medium have one covariance, as in a volume.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ Labels3 = Integer[np.ndarray, "z y x"] | Integer[Array, "z y x"]
 
 
 class PlaneStatistics(NamedTuple):
-    """Means over the planes normal to each axis `a` (an image has one orientation of planes, a volume three), and along
-    each direction `d` of the grid."""
+    """Means over the planes normal to each axis `a` (one for an image, three for a volume), and means along each
+    direction `d` of the grid."""
 
     volume_fraction: Float[Array, " p"]
     two_point: Float[Array, "a p r"]  # radial S2 in the planes normal to axis a
@@ -49,28 +49,30 @@ class VolumeStatistics(NamedTuple):
 def slice_statistics(
     labels: Labels3, phases: int, r_max: int, *, periodic: bool = False
 ) -> dict[int, dict[str, np.ndarray]]:
-    """Slice-wise S2 and lineal path of a volume, averaged over the planes normal to its three axes.
+    """S2 and lineal path of the planes of a volume, averaged over the planes normal to its three axes.
 
     Args:
         labels: phase labels 0..phases-1.
         phases: number of phases.
         r_max: largest distance in voxels, below the shortest edge; at most half of it when periodic.
-        periodic: whether the volume repeats.
+        periodic: whether the volume is periodic.
     Returns:
         phase -> {"two_point", "lineal_path": curve at r = 0..r_max}; dimensionless, S2(0) = L(0) = phi.
     Source: P-MicroLad section 3.7 (slice-wise S2 over three axes), P-Micro3Diff eqs. 22 and 23.
     """
-    found = plane_statistics(labels, phases=phases, r_max=r_max, periodic=periodic)
-    s2, path = np.asarray(found.two_point).mean(0), np.asarray(found.lineal_path).mean(0)
+    planes = plane_statistics(labels, phases=phases, r_max=r_max, periodic=periodic)
+    s2, path = np.asarray(planes.two_point).mean(0), np.asarray(planes.lineal_path).mean(0)
     return {p: {"two_point": s2[p], "lineal_path": path[p]} for p in range(phases)}
 
 
 @partial(jax.jit, static_argnames=("phases", "r_max", "periodic"))
 def plane_statistics(labels: Labels3, *, phases: int, r_max: int, periodic: bool = False) -> PlaneStatistics:
-    """Statistics of the planes of a volume, per orientation of the planes."""
+    """Statistics of the planes of a volume, for each orientation of the planes."""
     fractions = jnp.moveaxis(one_hot(labels, phases), -1, 0)
     planes = [jnp.moveaxis(fractions, axis + 1, 0) for axis in range(3)]
-    mean = jnp.mean(fractions, axis=(1, 2, 3))  # of the volume: about their own means planes would look too much alike
+    mean = jnp.mean(
+        fractions, axis=(1, 2, 3)
+    )  # of the volume: about the mean of each plane the covariance is too small
     about_mean = [jnp.moveaxis(fractions - mean[:, None, None, None], axis + 1, 0) for axis in range(3)]
     path_along = _lineal_path_along(fractions, r_max, periodic)
     edges_along = _unlike_neighbours(fractions, periodic)
@@ -80,7 +82,7 @@ def plane_statistics(labels: Labels3, *, phases: int, r_max: int, periodic: bool
     return PlaneStatistics(
         volume_fraction=mean,
         two_point=jnp.stack([_mean_over_planes(radial, stack) for stack in about_mean]) + mean[None, :, None] ** 2,
-        # all lines of one direction are equally long, so the mean over planes is the mean over the volume
+        # all lines of one direction have the same length, so the mean over planes is that over the volume
         lineal_path=jnp.mean(path_along[in_plane], axis=1),
         boundary_length=jnp.sum(edges_along[in_plane], axis=1),
         relative_area=jnp.stack([_mean_over_planes(relative_area, stack) for stack in planes]),
@@ -91,7 +93,7 @@ def plane_statistics(labels: Labels3, *, phases: int, r_max: int, periodic: bool
 
 @partial(jax.jit, static_argnames=("phases", "r_max"))
 def image_statistics(labels: Labels2, *, phases: int, r_max: int) -> PlaneStatistics:
-    """The same statistics of one image, as the only plane of its orientation."""
+    """The statistics of `plane_statistics` for one image, with one orientation of planes."""
     fractions = jnp.moveaxis(one_hot(labels, phases), -1, 0)
     path_along = _lineal_path_along(fractions, r_max)
     return PlaneStatistics(
@@ -107,17 +109,17 @@ def image_statistics(labels: Labels2, *, phases: int, r_max: int) -> PlaneStatis
 
 @partial(jax.jit, static_argnames=("phases", "r_max"))
 def image_covariance(labels: Labels2, *, phases: int, r_max: int) -> Float[Array, "p r"]:
-    """Radial covariance <(I(x) - phi)(I(x + r) - phi)> of each phase, S2 - phi^2."""
+    """Radial covariance S2 - phi^2 = <(I(x) - phi)(I(x + r) - phi)> of each phase."""
     fractions = jnp.moveaxis(one_hot(labels, phases), -1, 0)
     return _radial(fractions - jnp.mean(fractions, axis=(1, 2), keepdims=True), r_max=r_max)
 
 
 def mean_lineal_path(images: Sequence[np.ndarray], phases: int, *, r_max: int = 32) -> Float[np.ndarray, "p r"]:
-    """Lineal path of each phase in images "h w" and stacks of images "n h w" of one material, each weighed by its
-    pixels.
+    """Lineal path of each phase in images "h w" and stacks of images "n h w" of one material, weighted by their number
+    of pixels.
 
     Args:
-        r_max: largest distance in pixels; less where the smallest image has not so many.
+        r_max: largest distance in pixels, lowered to what the smallest image allows.
     Returns:
         L at r = 0, 1, ... pixels, mean over both directions of the images, dimensionless.
     """
@@ -153,7 +155,7 @@ def block_curves(
 
 @partial(jax.jit, static_argnames=("phases", "r_max", "periodic"))
 def volume_statistics(labels: Labels3, *, phases: int, r_max: int, periodic: bool = False) -> VolumeStatistics:
-    """S2, lineal path and interface area of a volume in 3D, one phase at a time (memory)."""
+    """S2, lineal path and interface area of a volume in 3D, one phase at a time to save memory."""
 
     def of_phase(phase: Array) -> VolumeStatistics:
         field = (jnp.asarray(labels) == phase).astype(jnp.float32)
@@ -195,9 +197,9 @@ def _lineal_path_along(fractions: Float[Array, "p ..."], r_max: int, periodic: b
 
 
 def _unlike_neighbours(fractions: Float[Array, "p ..."], periodic: bool = False) -> Float[Array, "d p"]:
-    """Share of the neighbouring pairs along each direction that the boundary of the phase separates.
+    """Share of the pairs of neighbours along each direction that the boundary of the phase separates.
 
-    Pairs inside the window are counted, over their own number: unlike faces per voxel this does not depend on its size.
+    In a window it is the share of the pairs inside it which, unlike faces per voxel, does not depend on its size.
     """
     grid = tuple(range(1, fractions.ndim))
 

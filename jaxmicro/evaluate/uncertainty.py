@@ -1,10 +1,11 @@
-"""How far the statistics of one micrograph lie from those of its material: their covariance, from the micrograph alone.
+"""Covariance of the errors of the statistics of one micrograph against its material, from the micrograph alone.
 
 Each statistic is a mean over the image of a local quantity e(x), so the variance of its error is the spectral density
-of e at frequency zero over the area. It is estimated at the lowest frequencies that the image has: sums of e(x) b(x)
-with cosines b, which are orthogonal to the mean (so that it makes no difference that e is measured about its own mean)
-and nearly independent of each other. With a fixed number of them the error over its estimated size has Student's
-t distribution. Nothing is assumed of the correlation of the phases, but that it decays within a part of the image.
+of e at frequency zero divided by the area. It is estimated at the lowest non-zero frequencies of the image, by sums of
+e(x) b(x) with cosines b, which are orthogonal to the mean (so that subtracting the mean of e changes nothing) and
+nearly independent of each other. With a fixed number of cosines the error divided by its estimated standard deviation
+has Student's t distribution. The only assumption on the correlation of the phases is that it decays within a part of
+the image.
 
 Source: Phillips, Econometric Theory 21 (2005) 116; Lazarus et al., J. Bus. Econ. Stat. 36 (2018) 541 (cosines, t).
 """
@@ -20,28 +21,29 @@ from scipy.fft import next_fast_len
 
 from jaxmicro.phases import one_hot
 
-# Cosines, of up to two half periods along each edge. The fewer, the lower their frequencies, and the less is missed
-# where an image is but a few correlation lengths wide; that 8 fix a deviation only within 25 % is what t makes up for.
+# Number of cosines, of up to two half periods along each edge of a square image. Fewer cosines have lower frequencies,
+# and a smaller bias where an image is only a few correlation lengths wide; 8 determine a standard deviation only within
+# 25 %, which Student's t accounts for.
 CONTRASTS = 8
 
 
 class Contrasts(NamedTuple):
-    """Errors of the statistics of an image as its halves, quarters, ... show them, one per cosine `b`.
+    """Contrasts of the statistics between halves, quarters, ... of an image, one for each cosine `b`.
 
-    The covariance of any of them is the mean over b of the products.
+    The covariance of the errors of any two statistics is the mean over b of the products of their contrasts.
     """
 
     volume_fraction: Float[Array, "b p"]
     two_point: Float[Array, "b p r"]  # radial
     lineal_path: Float[Array, "b p r"]  # mean of the two directions
     boundary_length: Float[Array, "b p"]
-    two_point_difference: Float[Array, "b p r"]  # along the first axis less along the second
+    two_point_difference: Float[Array, "b p r"]  # along the first axis minus along the second
     lineal_path_difference: Float[Array, "b p r"]
 
 
 @partial(jax.jit, static_argnames=("phases", "r_max"))
 def contrasts(labels: Integer[np.ndarray, "h w"] | Integer[Array, "h w"], *, phases: int, r_max: int) -> Contrasts:
-    """Contrasts of the statistics of an image (see `statistics.image_statistics`), up to the distance r_max."""
+    """Contrasts of the statistics of an image (`statistics.image_statistics`), up to the distance r_max in pixels."""
     waves = _frequencies(labels.shape)
     fractions = jnp.moveaxis(one_hot(labels, phases), -1, 0)
     mean = jnp.mean(fractions, axis=(1, 2))
@@ -57,14 +59,14 @@ def contrasts(labels: Integer[np.ndarray, "h w"] | Integer[Array, "h w"], *, pha
 
 
 def _frequencies(shape: tuple[int, ...]) -> np.ndarray:
-    """Half periods (j, k) of the cosines along the two axes, those of the lowest frequencies."""
+    """Half periods (j, k) along the two axes of the CONTRASTS cosines of lowest frequency, without (0, 0)."""
     j, k = (grid.ravel() for grid in np.meshgrid(*2 * [np.arange(CONTRASTS + 1)], indexing="ij"))
     order = np.argsort((j / shape[0]) ** 2 + (k / shape[1]) ** 2, kind="stable")
     return np.stack([j, k], axis=1)[order[1 : CONTRASTS + 1]]
 
 
 def _cosines(count: int, edge: int, offset: float | Array, halves: np.ndarray) -> Float[Array, "b x"]:
-    """Cosines of unit mean square over an edge, at the middles of `count` pixels from `offset` on."""
+    """Cosines of unit mean square over an edge, at the centres of `count` pixels that start at `offset`."""
     place = (jnp.arange(count)[None] + 0.5 + offset) / edge
     norm = np.where(halves > 0, np.sqrt(2), 1.0).astype(np.float32)
     return jnp.asarray(norm)[:, None] * jnp.cos(np.pi * halves.astype(np.float32)[:, None] * place)
@@ -77,8 +79,8 @@ def _project(
     right: float | Array,
     edges: tuple[int, ...] | None = None,
 ) -> Float[Array, "b p"]:
-    """Sums over the image of a field times each cosine; the first pixel of the field lies `down`, `right` in an image
-    of these edges."""
+    """Sums over a field of its product with each cosine; `edges` are those of the image (None: of the field), in which
+    the first pixel of the field is at `down`, `right`."""
     height, width = edges or field.shape[1:]
     rows = _cosines(field.shape[1], height, down, waves[:, 0])
     columns = _cosines(field.shape[2], width, right, waves[:, 1])
@@ -88,7 +90,7 @@ def _project(
 def _covariance_contrasts(
     centred: Float[Array, "p h w"], waves: np.ndarray, r_max: int
 ) -> tuple[Float[Array, "b p r"], list[Float[Array, "b p r"]]]:
-    """Of the radial covariance, and of that along the two axes."""
+    """Contrasts of the radial covariance, and of the covariances along the two axes."""
     shape = centred.shape[1:]
     size = [int(next_fast_len(n + r_max, real=True) or n) for n in shape]
     ring = _rings(r_max)
@@ -111,7 +113,7 @@ def _covariance_contrasts(
 
 
 def _rings(r_max: int) -> np.ndarray:
-    """Indicators "q r lag" of the lags of each distance: all around, along the first and along the second axis."""
+    """Indicators "q r lag" of the lags of each distance r: in all directions, along the first and the second axis."""
     d = np.arange(-r_max, r_max + 1)
     r = np.arange(r_max + 1)[:, None, None]
     around = np.floor(np.hypot(d[:, None], d) + 0.5) == r
@@ -132,7 +134,7 @@ def _lags(spectrum: Array, size: list[int], r_max: int) -> Float[Array, "p y x"]
 def _path_contrasts(
     fractions: Float[Array, "p h w"], waves: np.ndarray, axis: int, r_max: int
 ) -> Float[Array, "b p r"]:
-    """Of the lineal path along an axis; a segment counts where its middle is."""
+    """Contrasts of the lineal path along an axis; a segment has the weight of the cosine at its midpoint."""
     field = fractions if axis == 0 else fractions.swapaxes(1, 2)
     waves = waves if axis == 0 else waves[:, ::-1]
     height, width = field.shape[1:]
@@ -146,12 +148,12 @@ def _path_contrasts(
         sums = _project(jnp.concatenate([segments, fits]), waves, r / 2, 0.0)
         return segments, (sums[:, :-1] - path[None] * sums[:, -1:]) / count
 
-    _, found = jax.lax.scan(lengthen, field, jnp.arange(r_max + 1))
-    return jnp.moveaxis(found, 0, -1)
+    _, by_length = jax.lax.scan(lengthen, field, jnp.arange(r_max + 1))
+    return jnp.moveaxis(by_length, 0, -1)
 
 
 def _edge_contrasts(fractions: Float[Array, "p h w"], waves: np.ndarray, axis: int) -> Float[Array, "b p"]:
-    """Of the share of neighbouring pairs along an axis that the boundary of the phase separates."""
+    """Contrasts of the share of pairs of neighbours along an axis that the boundary of the phase separates."""
     edges = jnp.abs(jnp.diff(fractions, axis=axis + 1))
     edges -= jnp.mean(edges, axis=(1, 2), keepdims=True)
     offset = (0.5, 0.0) if axis == 0 else (0.0, 0.5)
@@ -159,8 +161,15 @@ def _edge_contrasts(fractions: Float[Array, "p h w"], waves: np.ndarray, axis: i
 
 
 def student_weights(errors: int, draws: int, *, seed: int = 0) -> Float[np.ndarray, "e n b"]:
-    """Weights of the contrasts in draws of independent errors: sums over b have the multivariate t distribution of
-    errors whose covariance was estimated from them (once, for all errors of a draw)."""
+    """Weights of the contrasts in samples of independent errors. The sum over b of weight times contrast has the
+    multivariate t distribution, with one chi-square variable for all errors of a sample, because one estimate of the
+    covariance serves all of them.
+
+    Args:
+        errors: number of independent errors e in a sample.
+        draws: number of samples n.
+        seed: of the random numbers.
+    """
     normal, chi = jax.random.split(jax.random.key(seed))
     z = jax.random.normal(normal, (errors, draws, CONTRASTS))
     return np.asarray(z / jnp.sqrt(jax.random.chisquare(chi, float(CONTRASTS), shape=(1, draws, 1))), float)
