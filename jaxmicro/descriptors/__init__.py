@@ -1,4 +1,4 @@
-"""Descriptors: numbers and curves that characterise a microstructure in 2D or 3D. Lengths are in voxels.
+"""Descriptors: statistics and curves that characterise a microstructure in 2D or 3D. Lengths are in voxels.
 
 Each function takes one image or volume and one phase; map over slices or volumes with `jax.vmap`. The correlation
 functions, volume fraction, surface areas and Euler characteristic are differentiable in soft phases; chords and

@@ -1,4 +1,5 @@
-"""Chord lengths: the pieces of straight lines that lie in one phase. Exact counts on the host, for labels only."""
+"""Chord lengths: lengths of the intersections of straight lines with one phase, counted on the host, not
+differentiable."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,12 +11,12 @@ def chord_lengths(phase: Phase, *, axis: int, border: bool = False) -> Int[np.nd
     """Lengths of all chords of one phase along one axis.
 
     Args:
-        phase: indicator of the phase; a soft phase is cut at one half.
+        phase: indicator of the phase; a soft phase is thresholded at one half.
         axis: direction of the chords.
-        border: whether to keep the chords that end at the border of the grid, whose true length is unknown.
+        border: whether to include the chords that end at the border of the grid, whose true length is unknown.
     Returns:
-        Length of each chord in voxels, in the order of the lines. A window cuts long chords more often than short ones:
-        for the statistics of the medium use `chord_length_distribution` and `mean_chord_length`.
+        Length of each chord in voxels, in the order of the lines. Long chords are more often cut by the border than
+        short ones: for the statistics of the medium use `chord_length_distribution` and `mean_chord_length`.
     Source: Torquato, Random Heterogeneous Materials (2002), section 2.5.
 
     >>> chord_lengths(np.array([[1, 0, 1, 1, 0, 1]]), axis=1).tolist()
@@ -34,17 +35,17 @@ def chord_lengths(phase: Phase, *, axis: int, border: bool = False) -> Int[np.nd
 def chord_length_distribution(phase: Phase, *, axis: int, r_max: int) -> Float[np.ndarray, " r"]:
     """Probability p(r) that a chord of one phase along one axis is r voxels long, r = 0..r_max.
 
-    Each chord that lies inside the grid with both of its ends counts with the inverse of the number of places where a
-    chord of its length fits, n - r - 1: that undoes the preference of a finite window for short chords.
+    A chord with both ends inside the grid has the weight 1 / (n - r - 1), the inverse of the number of positions of a
+    chord of its length on a line of n voxels, which corrects the bias of a window towards short chords.
 
     Args:
-        phase: indicator of the phase; a soft phase is cut at one half.
+        phase: indicator of the phase; a soft phase is thresholded at one half.
         axis: direction of the chords.
-        r_max: largest length in voxels; at most n - 2, the longest chord that shows both ends.
+        r_max: largest length in voxels; at most n - 2, the longest chord with both ends inside.
     Returns:
         p(0) = 0, ..., p(r_max); dimensionless, sum 1 over all lengths up to n - 2; zero when there is no chord.
     Raises:
-        UserError: `r_max` does not fit the grid.
+        UserError: when `r_max` is negative or above n - 2.
     Source: Torquato, Random Heterogeneous Materials (2002), section 2.5; Horvitz-Thompson weights for the window.
 
     >>> chord_length_distribution(np.array([[0, 1, 0, 0, 1, 0, 0, 1, 1, 0]]), axis=1, r_max=2).round(3).tolist()
@@ -59,16 +60,16 @@ def chord_length_distribution(phase: Phase, *, axis: int, r_max: int) -> Float[n
 
 
 def mean_chord_length(phase: Phase, *, axis: int) -> float:
-    """Mean chord length of one phase along one axis, without the bias of the window.
+    """Mean chord length of one phase along one axis in voxels, without the bias of the window.
 
-    Every chord has two ends, so the mean is 2 phi over the share of neighbouring voxel pairs that differ; cut chords
-    enter with what is visible of them. In an isotropic medium 4 phi / mean (3D) is the surface area per volume.
+    Each chord has two ends, so the mean is 2 phi over the share of neighbouring voxel pairs that differ; of chords cut
+    by the border, the part inside contributes. In an isotropic medium 4 phi / mean (3D) is the surface area per volume.
 
     Args:
-        phase: indicator of the phase; a soft phase is cut at one half.
+        phase: indicator of the phase; a soft phase is thresholded at one half.
         axis: direction of the chords.
     Returns:
-        Voxels; infinite when the phase has no end along this axis, zero when there is no voxel of it.
+        Mean in voxels; infinite when the phase has no end along this axis, zero when the phase is absent.
     Source: Torquato, Random Heterogeneous Materials (2002), section 2.5.
 
     >>> mean_chord_length(np.tile([0, 0, 1], 20)[None, 1:], axis=1)  # doctest: +ELLIPSIS
@@ -83,5 +84,5 @@ def mean_chord_length(phase: Phase, *, axis: int) -> float:
 
 
 def _lines(phase: Phase, axis: int) -> Int[np.ndarray, "line edge"]:
-    """The lines along `axis`, 0 or 1 per voxel."""
+    """Indicator, 0 or 1 per voxel, of all lines along `axis`."""
     return np.moveaxis(as_mask(phase), axis, -1).reshape(-1, phase.shape[axis]).astype(np.int8)

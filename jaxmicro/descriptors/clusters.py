@@ -1,7 +1,7 @@
-"""Clusters of voxels: what percolation is decided by.
+"""Clusters of connected voxels, in grids that may be periodic along some of their axes.
 
-A grid may repeat along some of its axes. A cluster of such a grid continues through the faces normal to them, and one
-that comes back to a voxel in another period winds around the grid: that is how a periodic medium conducts.
+A cluster of a periodic grid continues through the faces normal to its periodic axes. One that connects a voxel with its
+image in another period winds around the grid; only such clusters conduct in a periodic medium.
 """
 
 import itertools
@@ -19,8 +19,9 @@ def label_clusters(
     """Cluster number 1, 2, ... of each voxel of a mask, 0 outside it.
 
     Args:
-        corners: whether voxels are connected that share an edge or a corner; otherwise only those that share a face.
-        periodic: whether the grid repeats, of each axis or of all.
+        corners: whether voxels that share an edge or a corner are connected, too; otherwise only those that share a
+            face.
+        periodic: whether the grid is periodic, for each axis or for all.
 
     >>> label_clusters(np.array([[True, False, True]])).tolist()
     [[1, 0, 2]]
@@ -35,18 +36,19 @@ def label_clusters(
 def winding(
     mask: Bool[np.ndarray, "*grid"], *, corners: bool = False, periodic: bool | Sequence[bool] = True
 ) -> tuple[Int[np.ndarray, "*grid"], Bool[np.ndarray, "cluster axis"]]:
-    """The clusters of a periodic grid as `label_clusters` numbers them, and along which axes each winds around it.
+    """Clusters of a periodic grid, and the axes along which each of them winds around it.
 
-    A path that leaves through a face comes back through the opposite one, a period further on. A cluster winds along an
-    axis if a closed path in it ends so many periods further on along that axis, not 0. The mean field of a periodic
-    medium drives a current through a cluster exactly if the cluster winds along the field.
+    A path that leaves through a face enters the opposite one in the next period. A cluster winds along an axis if it
+    has a closed path whose sum of periods along that axis is not 0. A mean field in a periodic medium drives a current
+    through a cluster if and only if the cluster winds along the field.
 
     Args:
         As `label_clusters`.
     Returns:
-        Cluster numbers, and for each number (0, outside the mask, too) whether it winds along each axis.
+        Cluster numbers as `label_clusters` gives them, and for each number (including 0, outside the mask) whether it
+        winds along each axis.
 
-    >>> helix = np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool)  # closes through the corner, along both axes
+    >>> helix = np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool)  # closed through the corner, along both axes
     >>> helix[0, 3] = helix[3, 0] = True
     >>> winding(helix)[1].tolist()
     [[False, False], [True, True]]
@@ -55,7 +57,7 @@ def winding(
     a, b, periods = _crossings(clusters, _of_axes(periodic, mask.ndim), corners)
     united = _united(clusters, a, b)
     position = _positions(united, a, b, periods)
-    closed = position[a] + periods - position[b]  # periods that the path through the crossing and back inside covers
+    closed = position[a] + periods - position[b]  # periods of the path through the crossing and back inside
     winds = np.zeros((united.max(initial=0) + 1, mask.ndim), bool)
     np.logical_or.at(winds, united[a], closed != 0)
     return united[clusters], winds
@@ -68,7 +70,7 @@ def spanning(clusters: Int[np.ndarray, "*grid"], axis: int) -> Int[np.ndarray, "
 
 
 def _inside(mask: Bool[np.ndarray, "*grid"], corners: bool) -> Int[np.ndarray, "*grid"]:
-    """Clusters of voxels that are connected without leaving the grid."""
+    """Clusters of voxels that are connected inside the grid, without periodicity."""
     clusters = np.empty(mask.shape, np.int32)
     ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim if corners else 1), output=clusters)
     return clusters
@@ -81,8 +83,9 @@ def _of_axes(periodic: bool | Sequence[bool], ndim: int) -> tuple[bool, ...]:
 def _crossings(
     clusters: Int[np.ndarray, "*grid"], periodic: tuple[bool, ...], corners: bool
 ) -> tuple[Int[np.ndarray, " crossing"], Int[np.ndarray, " crossing"], Int[np.ndarray, "crossing axis"]]:
-    """Clusters that meet across faces of the grid: from, to, and the periods moved along each axis."""
-    found = [np.zeros((0, 2 + clusters.ndim), np.int64)]
+    """Pairs of clusters connected across faces of the grid: first and second cluster, and the periods along each axis
+    from the first to the second."""
+    crossings = [np.zeros((0, 2 + clusters.ndim), np.int64)]
     for axis in np.flatnonzero(periodic):
         last, first = (np.moveaxis(clusters, axis, 0)[plane] for plane in (-1, 0))
         others = [a for a in range(clusters.ndim) if a != axis]
@@ -98,25 +101,25 @@ def _crossings(
                 if not periodic[a]:
                     to = np.where(beyond == 0, to, 0)
             pairs = np.stack([np.broadcast_to(x, first.shape).ravel() for x in (last, to, *periods)], axis=1)
-            found.append(np.unique(pairs[(pairs[:, 0] > 0) & (pairs[:, 1] > 0)], axis=0))
-    pairs = np.concatenate(found)
+            crossings.append(np.unique(pairs[(pairs[:, 0] > 0) & (pairs[:, 1] > 0)], axis=0))
+    pairs = np.concatenate(crossings)
     return pairs[:, 0], pairs[:, 1], pairs[:, 2:]
 
 
 def _united(clusters, a, b) -> Int[np.ndarray, " cluster"]:
-    """Number of the cluster of a periodic grid that each cluster inside it belongs to; 0 for 0."""
+    """Number of the cluster of the periodic grid to which each cluster inside the grid belongs; 0 for 0."""
     size = int(clusters.max(initial=0)) + 1
     graph = sparse.coo_matrix((np.ones(a.size, bool), (a, b)), (size, size))
     component = csgraph.connected_components(graph, directed=False)[1]
-    component[component == component[0]] = -1  # what is outside the mask comes first
+    component[component == component[0]] = -1  # outside the mask, so that `np.unique` numbers it 0
     return np.unique(component, return_inverse=True)[1].reshape(-1).astype(np.int32)
 
 
 def _positions(united, a, b, periods) -> Int[np.ndarray, "cluster axis"]:
-    """Periods from one cluster of each united one to the others, along a tree of crossings.
+    """Position in periods of each cluster inside the grid, relative to one cluster of its united cluster.
 
-    A tree from a root that stands for nothing and leads to one cluster of each. Positions add up along it: each round
-    doubles the distance over which they are added.
+    Crossings form a spanning tree of each united cluster; an auxiliary root joins the trees. Positions are sums of
+    periods along the path to the root, by pointer doubling: each round doubles the length of the paths summed.
     """
     root = united.size
     own = np.unique(united, return_index=True)[1]

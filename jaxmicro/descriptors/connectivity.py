@@ -30,7 +30,7 @@ def percolating_fraction(phase: Phase, *, axis: int) -> float:
     """Share of the phase in clusters that reach both sides of the grid normal to `axis`.
 
     Args:
-        phase: indicator of the phase; a soft phase is cut at one half.
+        phase: indicator of the phase; a soft phase is thresholded at one half.
         axis: direction of percolation.
     Returns:
         0..1, dimensionless; 0 when the phase is absent.
@@ -44,7 +44,7 @@ def percolating_fraction(phase: Phase, *, axis: int) -> float:
 
 
 def percolating_clusters(phase: Phase, *, axis: int) -> Bool[np.ndarray, "*grid"]:
-    """The part of the phase in clusters that reach both sides of the grid normal to `axis`.
+    """Mask of the voxels in clusters that reach both sides of the grid normal to `axis`.
 
     >>> percolating_clusters(np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1]]), axis=1).astype(int).tolist()
     [[1, 1, 1], [0, 1, 0], [0, 0, 0]]
@@ -57,7 +57,7 @@ def connected_fraction(phase: Phase) -> float:
     """Share of the phase in its largest cluster.
 
     Args:
-        phase: indicator of the phase; a soft phase is cut at one half.
+        phase: indicator of the phase; a soft phase is thresholded at one half.
     Returns:
         0..1, dimensionless; 0 when the phase is absent.
 
@@ -81,14 +81,14 @@ def cluster_sizes(phase: Phase) -> Int[np.ndarray, " cluster"]:
 def euler_characteristic(phase: Phase, *, periodic: bool = False) -> Float[Array, ""]:
     """Euler characteristic of one phase: in 3D clusters - tunnels + cavities, in 2D clusters - holes.
 
-    Voxels are the vertices of a complex; pairs, squares and cubes of neighbours that lie wholly in the phase are its
+    Voxels of the phase are the vertices of a complex; pairs, squares and cubes of neighbours inside the phase are its
     edges, faces and cells, and chi = vertices - edges + faces - cells.
 
     Args:
-        phase: indicator I; in a soft phase each cell counts the product of its voxels (differentiable).
-        periodic: whether the grid repeats.
+        phase: indicator I; in a soft phase each of them has the product of its voxels as weight (differentiable).
+        periodic: whether the grid is periodic.
     Returns:
-        chi, a whole number for an indicator; over the volume it is the Euler density. Negative: well connected.
+        chi, an integer for an indicator; negative for a well-connected phase.
     Source: Ohser and Muecklich, Statistical Analysis of Microstructures in Materials Science (2000).
 
     >>> import jax.numpy as jnp
@@ -103,13 +103,13 @@ def euler_characteristic(phase: Phase, *, periodic: bool = False) -> Float[Array
 def euler_density(phase: Phase, *, periodic: bool = False) -> Float[Array, ""]:
     """Euler characteristic of one phase per voxel of a statistically homogeneous medium.
 
-    In a window, `euler_characteristic` over the number of voxels is biased by what the border cuts. Here vertices,
-    edges, faces and cells are each divided by the number that fits the window, which is unbiased for windows of all
-    sizes, so that those of different size can be compared.
+    In a window, `euler_characteristic` over the number of voxels is biased by the border. Here the numbers of vertices,
+    edges, faces and cells are each divided by their largest possible number in the window, which is unbiased for any
+    size of the window.
 
     Args:
         phase: indicator I, as in `euler_characteristic`.
-        periodic: whether the grid repeats; then it is the Euler characteristic over the number of voxels.
+        periodic: whether the grid is periodic; then it is the Euler characteristic over the number of voxels.
     Returns:
         chi per voxel (2D: per pixel).
     Source: Ohser and Muecklich, Statistical Analysis of Microstructures in Materials Science (2000).
@@ -122,7 +122,7 @@ def euler_density(phase: Phase, *, periodic: bool = False) -> Float[Array, ""]:
 
 
 def _alternating(phase: Phase, of_cells: Callable, *, periodic: bool) -> Float[Array, ""]:
-    """Vertices less edges plus faces less cells: the sum or the mean over each kind."""
+    """Vertices - edges + faces - cells, each the sum or the mean (`of_cells`) over all of its kind."""
     field = as_field(phase)
     total = jnp.zeros((), field.dtype)
     for count in range(field.ndim + 1):
@@ -132,7 +132,7 @@ def _alternating(phase: Phase, of_cells: Callable, *, periodic: bool) -> Float[A
 
 
 def _cells(field: Float[Array, "*grid"], axes: tuple[int, ...], *, periodic: bool) -> Float[Array, "*cell"]:
-    """The product of the voxels of every cell that extends over two voxels along each of `axes`."""
+    """Product of the voxels of each cell of two voxels along each of `axes`."""
     for axis in axes:
         offset = unit_offset(field.ndim, axis)
         field = base(field, offset, periodic=periodic) * shifted(field, offset, periodic=periodic)

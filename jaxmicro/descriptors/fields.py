@@ -1,4 +1,4 @@
-"""What every descriptor accepts, and the few array operations they share."""
+"""Argument types of the descriptors, and the array operations they share."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,35 +24,43 @@ def as_field(phase: Phase) -> Float[Array, "*grid"]:
 
 
 def as_mask(phase: Phase) -> Bool[np.ndarray, "*grid"]:
-    """The indicator as a NumPy mask: a soft phase is cut at one half."""
+    """The indicator as a NumPy mask; a soft phase is thresholded at one half.
+
+    >>> as_mask(np.array([0.2, 0.7])).tolist()
+    [False, True]
+    """
     field = np.asarray(phase)
     return field if field.dtype == bool else field > 0.5
 
 
 def check_lag(r_max: int, largest: int, why: str) -> None:
-    """Raise when a lag (voxels) does not fit the grid.
+    """Checks that a lag in voxels is possible in the grid.
 
     Raises:
-        UserError: `r_max` is negative or above `largest`.
+        UserError: when `r_max` is negative or above `largest`.
     """
     if not 0 <= r_max <= largest:
         raise UserError(f"r_max is {r_max} voxels but must lie in 0..{largest} ({why}); choose a smaller r_max")
 
 
 def shifted(field: Shaped[Array, "*grid"], offset: tuple[int, ...], *, periodic: bool) -> Shaped[Array, "*pair"]:
-    """The value at x + offset for every x whose partner exists: all x when periodic, else those of the overlap."""
+    """The values at x + offset for all x with a partner there: all x when periodic, else those of the overlap."""
     if periodic:
         return jnp.roll(field, tuple(-d for d in offset), axis=tuple(range(field.ndim)))
     return field[_overlap(offset, field.shape)]
 
 
 def base(field: Shaped[Array, "*grid"], offset: tuple[int, ...], *, periodic: bool) -> Shaped[Array, "*pair"]:
-    """The value at every x that has a partner at x + offset; pairs up with `shifted`."""
+    """The values at all x with a partner at x + offset, in the order of `shifted`."""
     return field if periodic else field[_overlap(tuple(-d for d in offset), field.shape)]
 
 
 def unit_offset(ndim: int, axis: int) -> tuple[int, ...]:
-    """The offset of one voxel along `axis` (negative axes count from the last)."""
+    """Offset of one voxel along `axis` (negative axes count from the last).
+
+    >>> unit_offset(3, -1)
+    (0, 0, 1)
+    """
     return tuple(int(a == axis % ndim) for a in range(ndim))
 
 

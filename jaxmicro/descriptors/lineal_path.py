@@ -1,4 +1,4 @@
-"""Lineal path function: how far a straight segment stays inside one phase."""
+"""Lineal path function: probability that a straight segment lies wholly in one phase."""
 
 from functools import partial
 
@@ -18,11 +18,11 @@ def lineal_path(phase: Phase, *, axis: int, r_max: int, periodic: bool = False) 
         phase: indicator I; in a soft phase the probability of a segment is the product of its voxels (differentiable).
         axis: direction of the segment.
         r_max: largest distance in voxels between the ends of the segment; below the edge along `axis`.
-        periodic: whether segments wrap around; by default only those that fit the grid are counted (unbiased).
+        periodic: whether segments wrap around; by default only those inside the grid are counted (unbiased).
     Returns:
         L at the r_max + 1 distances 0..r_max, dimensionless; L(0) = phi, L <= S2.
     Raises:
-        UserError: `r_max` does not fit the grid.
+        UserError: when `r_max` is negative or not below the edge along `axis`.
     Source: Micro3Diff (Lee and Yun 2024), eq. 23; Lu and Torquato, Phys. Rev. A 45 (1992) 922.
 
     >>> import jax.numpy as jnp
@@ -32,11 +32,11 @@ def lineal_path(phase: Phase, *, axis: int, r_max: int, periodic: bool = False) 
     field = jnp.moveaxis(as_field(phase), axis, 0)
     edge = field.shape[0]
     check_lag(r_max, edge - 1, f"the edge along axis {axis} - 1")
-    # Beyond the grid stands the periodic image, or the other phase, which ends every segment that sticks out.
+    # The grid is extended by its periodic image, or by zeros, which exclude segments that are not inside the grid.
     tail = field[:r_max] if periodic else jnp.zeros_like(field[:r_max])
     extended = jnp.concatenate([field, tail])
 
-    @jax.checkpoint  # keep one product per lag for the gradient, not its factors too
+    @jax.checkpoint  # for the gradient, stores one product per lag and recomputes its factors
     def lengthen(segments: Float[Array, "*grid"], r: Array) -> tuple[Float[Array, "*grid"], Float[Array, ""]]:
         segments = segments * jax.lax.dynamic_slice_in_dim(extended, r, edge)
         return segments, _total(segments)
@@ -48,5 +48,5 @@ def lineal_path(phase: Phase, *, axis: int, r_max: int, periodic: bool = False) 
 
 
 def _total(field: Float[Array, "*grid"]) -> Float[Array, ""]:
-    """Sum in two stages, so that float32 stays exact for indicators of more than 2^24 voxels."""
+    """Sum in two stages, so that sums of indicators of more than 2^24 voxels are exact in float32."""
     return jnp.sum(jnp.sum(field, axis=0))

@@ -1,4 +1,4 @@
-"""Interface area per volume (in 2D: interface length per area), by three estimators, all differentiable.
+"""Interface area per volume (in 2D interface length per area) by three estimators, all differentiable.
 
 | Estimator | Flat interface along the grid | Isotropic interfaces |
 |---|---|---|
@@ -6,9 +6,9 @@
 | `crofton_surface_area`: lines in 13 (3D) or 4 (2D) directions | 7 % (3D) or 5 % (2D) low | unbiased |
 | `smoothed_surface_area`: total variation after smoothing | within 0.1 % | unbiased where smooth on the scale `sigma` |
 
-A unit of interface with normal n shows |n . e| faces along a grid axis e; the mean of |n . e| over all n is 1/2 (3D) or
-2/pi (2D), and faces are counted along 3 or 2 axes: hence the factors 3/2 and 4/pi, which no refinement removes.
-Multiply faces by 2/3 or pi/4 if the medium is isotropic, or use one of the other two estimators.
+An interface of unit area with normal n projects to |n . e| faces along a grid axis e. The mean of |n . e| over all n is
+1/2 (3D) or 2/pi (2D), and faces are counted along 3 or 2 axes: hence the factors 3/2 and 4/pi, at any resolution. For
+an isotropic medium, multiply faces by 2/3 or pi/4, or use one of the other two estimators.
 """
 
 import itertools
@@ -22,8 +22,8 @@ from jaxtyping import Array, Float
 
 from jaxmicro.descriptors.fields import Fractions, Length, Phase, as_field, base, shifted, unit_offset
 
-# Slopes (per voxel) well below this count as flat, so that the gradient of the total variation stays continuous, and
-# rounding noise in uniform regions has none; interfaces lose less than 0.1 %.
+# Slope per voxel below which |grad| becomes a parabola, so that the gradient of the total variation is continuous and
+# vanishes for rounding noise in uniform regions; interfaces lose less than 0.1 % of their area.
 _FLAT = 1e-4
 
 # Share of the unit sphere nearest to each of the 13 directions (both senses together) from a voxel to its neighbours:
@@ -36,13 +36,13 @@ def specific_surface_area(phase: Phase, *, voxel_size: Length = 1.0, periodic: b
     """Area of the voxel faces on interfaces per total volume.
 
     Args:
-        phase: indicator of one phase (bool or float): its interface; soft phases count |I(x) - I(y)| per face. Or
-            integer labels: every face between two unlike labels, once (half the sum of the phases' areas).
-        voxel_size: edge of a voxel, in the unit of which the result is the inverse.
-        periodic: whether the faces between opposite sides of the grid count; otherwise the border carries no interface.
+        phase: indicator of one phase (bool or float), a face of a soft phase contributes |I(x) - I(y)|; or integer
+            labels, each face between two unlike labels is counted once (half the sum of the areas of the phases).
+        voxel_size: edge of a voxel; the result is in the inverse of its unit.
+        periodic: whether faces between opposite sides of the grid are counted; otherwise the border is no interface.
     Returns:
         S_V in 1/unit (2D: boundary length per area, the same unit). Exact for interfaces along the grid, unchanged when
-        voxels are split; for isotropic interfaces too large by 3/2 in 3D and 4/pi in 2D, see the module's text.
+        voxels are split; for isotropic interfaces too large by 3/2 in 3D and 4/pi in 2D (module docstring).
     Source: Torquato, Random Heterogeneous Materials (2002), section 2.2.
 
     >>> import jax.numpy as jnp
@@ -66,8 +66,8 @@ def crofton_surface_area(phase: Phase, *, voxel_size: Length = 1.0, periodic: bo
 
     Args:
         phase: indicator of one phase or integer labels, as in `specific_surface_area`.
-        voxel_size: edge of a voxel, in the unit of which the result is the inverse.
-        periodic: whether lines wrap around; otherwise each direction is divided by the pairs that fit the grid.
+        voxel_size: edge of a voxel; the result is in the inverse of its unit.
+        periodic: whether lines wrap around; otherwise each direction is averaged over the pairs inside the grid.
     Returns:
         S_V in 1/unit (2D: boundary length per area, the same unit).
     Source: Ohser and Muecklich, Statistical Analysis of Microstructures in Materials Science (2000).
@@ -94,11 +94,12 @@ def smoothed_surface_area(
     Args:
         phase: indicator I, 0..1.
         sigma: standard deviation of the Gaussian, voxels. Cusps, necks and details thinner than about 4 sigma are lost:
-            one sphere is right within 1 %, the space outside overlapping spheres of radius 10 sigma reads 13 % low.
-        voxel_size: edge of a voxel, in the unit of which the result is the inverse.
-        periodic: whether the grid repeats; otherwise its border is continued outwards.
+            the error of a single sphere is within 1 %, the space outside overlapping spheres of radius 10 sigma is 13 %
+            too low.
+        voxel_size: edge of a voxel; the result is in the inverse of its unit.
+        periodic: whether the grid is periodic; otherwise it is continued by its border values.
     Returns:
-        S_V in 1/unit (2D: boundary length per area, the same unit); smooth in `phase`, so the choice for guidance.
+        S_V in 1/unit (2D: boundary length per area, the same unit); smooth in `phase`, therefore used for guidance.
     Source: MicroLad (2025), section 3.7; coarea formula (total variation of an indicator = its perimeter).
 
     >>> import jax.numpy as jnp
@@ -122,7 +123,7 @@ def relative_surface_area(fractions: Fractions, *, sigma: float = 1.0, periodic:
     Args:
         fractions: share of each phase in each voxel, phases on the last axis.
         sigma: standard deviation of the Gaussian, voxels.
-        periodic: whether the grid repeats; otherwise its border is continued outwards.
+        periodic: whether the grid is periodic; otherwise it is continued by its border values.
     Returns:
         Share of each phase, 0..1/2 for one-hot labels, sum 1; all zero when there is no interface.
     Source: MicroLad (2025), section 3.7.
@@ -141,12 +142,13 @@ def interface_areas(fractions: Fractions, *, voxel_size: Length = 1.0, periodic:
     """Area of the voxel faces between each pair of phases per total volume.
 
     Args:
-        fractions: share of each phase in each voxel, phases on the last axis; soft ones multiply.
-        voxel_size: edge of a voxel, in the unit of which the result is the inverse.
-        periodic: whether the faces between opposite sides of the grid count.
+        fractions: share of each phase in each voxel, phases on the last axis; a face of soft phases contributes the
+            product of their shares.
+        voxel_size: edge of a voxel; the result is in the inverse of its unit.
+        periodic: whether faces between opposite sides of the grid are counted.
     Returns:
-        Symmetric matrix in 1/unit with zero diagonal; row sums are the `specific_surface_area` of the phases of labels.
-        Counts faces: the same factor 3/2 or 4/pi for isotropic interfaces.
+        Symmetric matrix in 1/unit with zero diagonal. For one-hot labels row sums are the `specific_surface_area` of
+        the phases. As there, isotropic interfaces are too large by 3/2 or 4/pi.
 
     >>> import jax.numpy as jnp
     >>> interface_areas(jnp.eye(3)[jnp.array([[0, 1, 1, 2]])])[1].tolist()
@@ -164,19 +166,20 @@ def interface_areas(fractions: Fractions, *, voxel_size: Length = 1.0, periodic:
 
 
 def _values(phase: Phase) -> Array:
-    """Integer labels stay integers: unlike labels are one interface however far apart their numbers are."""
+    """The grid with integer labels unchanged: an interface between labels does not depend on their difference."""
     grid = jnp.asarray(phase)
     return grid if jnp.issubdtype(grid.dtype, jnp.integer) else as_field(grid)
 
 
 def _unlike(grid: Array, offset: tuple[int, ...], *, periodic: bool) -> Float[Array, "*pair"]:
-    """How much the voxels x and x + offset differ: 0 or 1 for labels and indicators."""
+    """Absolute difference of the voxels x and x + offset; 0 or 1 for labels and indicators."""
     one, other = base(grid, offset, periodic=periodic), shifted(grid, offset, periodic=periodic)
     return as_field(one != other) if jnp.issubdtype(grid.dtype, jnp.integer) else jnp.abs(one - other)
 
 
 def _directions(ndim: int) -> list[tuple[tuple[int, ...], float]]:
-    """The lines from a voxel to its neighbours, one sense of each, with their share of all directions."""
+    """Offsets of the lines from a voxel to its neighbours, in one sense, with the share of all directions nearest to
+    each."""
     offsets = [d for d in itertools.product((-1, 0, 1), repeat=ndim) if d > (0,) * ndim]
     return [(d, _SPHERE_SHARE[sum(map(abs, d))] if ndim == 3 else 1 / len(offsets)) for d in offsets]
 
@@ -191,7 +194,7 @@ def _smoothed(field: Float[Array, "*grid"], sigma: float, *, periodic: bool) -> 
 
 
 def _gaussian(edge: int, sigma: float, *, periodic: bool) -> np.ndarray:
-    """Gaussian, cut at 4 sigma, as a matrix on a line of voxels that is continued by its end values or periodically."""
+    """Gaussian, truncated at 4 sigma, as a matrix for a line of voxels continued by its end values or periodically."""
     radius = math.ceil(4 * sigma)
     offset = np.arange(-radius, radius + 1)
     kernel = np.exp(-0.5 * (offset / sigma) ** 2) if sigma > 0 else np.ones(1)
@@ -203,7 +206,7 @@ def _gaussian(edge: int, sigma: float, *, periodic: bool) -> np.ndarray:
 
 
 def _slope(field: Float[Array, "*grid"], axis: int, *, periodic: bool) -> Float[Array, "*grid"]:
-    """Central difference, which sums to the height of a step however wide the step is."""
+    """Central difference; over a step of any width it sums to the height of the step."""
     pads = [(1, 1) if a == axis else (0, 0) for a in range(field.ndim)]
     extended = jnp.pad(field, pads, mode="wrap" if periodic else "edge")
     left, right = (jax.lax.slice_in_dim(extended, k, k + field.shape[axis], axis=axis) for k in (0, 2))

@@ -1,12 +1,12 @@
 """Two-point correlation S2 by fast Fourier transform: all lags, radial, and along one axis.
 
-Periodic: the grid repeats, every lag has as many pairs as there are voxels, and S2 is the circular autocorrelation.
-Non-periodic: the grid is a window of a larger medium, it is padded with zeros and each lag is divided by the number of
-pairs that overlap, which makes the estimate unbiased for a statistically homogeneous medium.
+Periodic medium: each lag has as many pairs as there are voxels, and S2 is the circular autocorrelation. Otherwise the
+grid is a window of a larger medium: it is padded with zeros and each lag is divided by the number of overlapping pairs,
+which makes the estimate unbiased for a statistically homogeneous medium.
 
-The mean of the phase over the voxels that have a partner within the window is not that of the whole window, and the
-plain estimate minus phi^2 contains the difference: it gives the two phases of a two-phase medium different covariances,
-which no medium has. `centred` takes it out.
+In a window, the mean of the phase over the voxels with a partner at r differs from that of the whole window, and the
+plain estimate minus phi^2 contains the difference. It gives the two phases of a two-phase medium different covariances,
+although they are equal in any medium; `centred` removes this error.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ def two_point_correlation(phase: Phase, *, periodic: bool) -> Float[Array, "*lag
 
     Args:
         phase: indicator I; values between 0 and 1 are read as phase fractions (differentiable).
-        periodic: whether the grid repeats; see the module's text.
+        periodic: whether the grid is periodic; otherwise the unbiased estimate from a window.
     Returns:
-        S2, dimensionless, S2(0) = phi for an indicator. Lag 0 stands at index 0 and negative lags at the end, as in
-        `numpy.fft.fftfreq`. Along an axis of n voxels there are n lags when periodic (their mean is phi^2), else the
-        2n - 1 lags from -(n - 1) to n - 1.
+        S2, dimensionless, S2(0) = phi for an indicator. Lag 0 is at index 0 and negative lags are at the end, as in
+        `numpy.fft.fftfreq`. Along an axis of n voxels there are n lags when periodic (the mean of S2 over all lags is
+        phi^2), else the 2n - 1 lags from -(n - 1) to n - 1.
     Source: Torquato, Random Heterogeneous Materials (2002), section 2.2; MicroLad (2025), eq. 47.
 
     >>> import jax.numpy as jnp
@@ -53,17 +53,17 @@ def two_point_correlation(phase: Phase, *, periodic: bool) -> Float[Array, "*lag
 def radial_two_point(phase: Phase, *, r_max: int, periodic: bool = False) -> Float[Array, " r"]:
     """Radially averaged two-point correlation S2(r), r = 0..r_max.
 
-    The lags with r - 1/2 <= |d| < r + 1/2 share bin r; S2(r) is the number of their pairs that lie in the phase over
-    the number of their pairs. Apply to isotropic media; otherwise see `directional_two_point`.
+    The lags with r - 1/2 <= |d| < r + 1/2 form bin r; S2(r) is the share of their pairs with both ends in the phase.
+    For isotropic media; otherwise see `directional_two_point`.
 
     Args:
         phase: indicator I; values between 0 and 1 are read as phase fractions (differentiable).
         r_max: largest distance in voxels; below the shortest edge, and at most half of it when periodic.
-        periodic: whether the grid repeats; the default is the unbiased estimate from a window.
+        periodic: whether the grid is periodic; the default is the unbiased estimate from a window.
     Returns:
         S2 at the r_max + 1 distances 0..r_max, dimensionless; S2(0) = phi for an indicator.
     Raises:
-        UserError: `r_max` does not fit the grid.
+        UserError: when `r_max` is outside of these bounds.
     Source: MicroLad (2025), eq. 47.
 
     >>> import jax.numpy as jnp
@@ -80,8 +80,8 @@ def radial_two_point(phase: Phase, *, r_max: int, periodic: bool = False) -> Flo
     for axis in range(field.ndim - 1):
         pairs = _lags(pairs, axis, r_max)
     pairs = pairs[..., : r_max + 1]  # the other half follows from C(-d) = C(d)
-    ring, both_senses, count, _ = _shells(field.shape, r_max, periodic)
-    in_phase = (pairs * jnp.asarray(both_senses, field.dtype)).ravel()
+    ring, multiplicity, count, _ = _shells(field.shape, r_max, periodic)
+    in_phase = (pairs * jnp.asarray(multiplicity, field.dtype)).ravel()
     total = np.bincount(ring, weights=count)[: r_max + 1]
     hits = jax.ops.segment_sum(in_phase, ring, num_segments=r_max + 2)[: r_max + 1]
     return hits / jnp.asarray(total, field.dtype)
@@ -90,11 +90,11 @@ def radial_two_point(phase: Phase, *, r_max: int, periodic: bool = False) -> Flo
 def radial_lags(shape: Sequence[int], *, r_max: int, periodic: bool = False) -> Float[np.ndarray, " r"]:
     """Mean distance of the voxel pairs in each bin of `radial_two_point`, r = 0..r_max.
 
-    A bin is a shell of lags with r - 1/2 <= |d| < r + 1/2, more of which lie in its outer half: S2 of bin 1 belongs to
-    a distance of 1.21 in 2D and 1.28 in 3D, that of later bins to slightly more than r.
+    A bin is a shell of lags with r - 1/2 <= |d| < r + 1/2, more of which are in its outer half: the mean distance of
+    bin 1 is 1.21 in 2D and 1.28 in 3D, that of bin r > 1 slightly more than r.
 
     Args:
-        shape: of the grid, which says how many pairs each lag has.
+        shape: of the grid, from which the number of pairs at each lag follows.
         r_max, periodic: as in `radial_two_point`.
     Returns:
         Distances in voxels.
@@ -115,11 +115,11 @@ def directional_two_point(phase: Phase, *, axis: int, r_max: int, periodic: bool
         phase: indicator I; values between 0 and 1 are read as phase fractions (differentiable).
         axis: direction of the lag.
         r_max: largest lag in voxels; below the edge along `axis`.
-        periodic: whether the grid repeats; the default is the unbiased estimate from a window.
+        periodic: whether the grid is periodic; the default is the unbiased estimate from a window.
     Returns:
         S2 at the r_max + 1 lags 0..r_max, dimensionless; S2(0) = phi for an indicator.
     Raises:
-        UserError: `r_max` does not fit the grid.
+        UserError: when `r_max` is negative or not below the edge along `axis`.
     Source: Torquato, Random Heterogeneous Materials (2002), section 2.2.
 
     >>> import jax.numpy as jnp
@@ -138,12 +138,12 @@ def directional_two_point(phase: Phase, *, axis: int, r_max: int, periodic: bool
 
 
 def centred(estimate: Callable[..., Array]) -> Callable[..., Array]:
-    """An estimator of S2 of this module as one of the covariance C(r) about the mean of the grid, S2(r) = C(r) + phi^2.
+    """Estimator of S2(r) = C(r) + phi^2 from the covariance C(r) about the mean of the grid, for an estimator of S2.
 
-    All covariances C_pq(r) = <(I_p(x) - phi_p)(I_q(x + r) - phi_q)> of such estimates sum to zero over the phases q, as
-    in any medium: those of the two phases of a two-phase medium are equal. S2(0) = phi as before, and of a periodic
-    grid nothing changes. From a window the estimate scatters less than the plain one; it is too large by 2 (Var(phi) -
-    Cov(phi, m)) with m the mean over the voxels that have a partner at r, a small part of Var(phi).
+    The covariances C_pq(r) = <(I_p(x) - phi_p)(I_q(x + r) - phi_q)> of such estimates sum to zero over the phases q, as
+    in any medium; those of the two phases of a two-phase medium are equal. S2(0) = phi is unchanged, and so are all
+    estimates of periodic grids. In a window the estimate has a smaller variance than the plain one; its bias is
+    2 (Var(phi) - Cov(phi, m)), with m the mean over the voxels with a partner at r, a small part of Var(phi).
 
     >>> import jax.numpy as jnp
     >>> phase = jnp.array([[1.0, 1.0, 0.0, 0.0, 0.0]])
@@ -170,27 +170,30 @@ def _autocorrelation(field: Float[Array, "*grid"], size: tuple[int, ...]) -> Flo
 
 
 def _padded(needed: list[int]) -> tuple[int, ...]:
-    """Edges at least as long as needed that a Fourier transform handles fast."""
+    """The next edges for which a fast Fourier transform is efficient."""
     return tuple(int(next_fast_len(n, real=True) or n) for n in needed)
 
 
 def _lags(pairs: Float[Array, "*lag"], axis: int, r_max: int) -> Float[Array, "*kept"]:
-    """Keep the lags -r_max..r_max of one axis, in rising order."""
+    """The lags -r_max..r_max of one axis, in rising order."""
     size = pairs.shape[axis]
     negative = jax.lax.slice_in_dim(pairs, size - r_max, size, axis=axis)
     return jnp.concatenate([negative, jax.lax.slice_in_dim(pairs, 0, r_max + 1, axis=axis)], axis=axis)
 
 
 def _shells(shape: tuple[int, ...], r_max: int, periodic: bool) -> tuple[np.ndarray, ...]:
-    """Of the lags -r_max..r_max along all axes but the last, and 0..r_max along that, for C(-d) = C(d): bin of each lag
-    (r_max + 1: beyond the last), 1 or 2 for the senses it stands for, number of voxel pairs, distance; all but the
-    senses as flat arrays."""
+    """Bin of each lag (r_max + 1: beyond the last bin), its multiplicity, number of voxel pairs, and distance; all but
+    the multiplicity as flat arrays.
+
+    The lags are -r_max..r_max along all axes but the last, and 0..r_max along that; since C(-d) = C(d), lags that are
+    positive along the last axis have a multiplicity of 2, others of 1.
+    """
     lags = [np.arange(-r_max, r_max + 1)] * (len(shape) - 1) + [np.arange(r_max + 1)]
     distance = np.sqrt(sum(d.astype(float) ** 2 for d in np.meshgrid(*lags, indexing="ij", sparse=True)))
-    both_senses = np.broadcast_to(np.where(lags[-1] > 0, 2, 1), distance.shape)
-    count = both_senses * _overlap_count(lags, shape, periodic=periodic)
+    multiplicity = np.broadcast_to(np.where(lags[-1] > 0, 2, 1), distance.shape)
+    count = multiplicity * _overlap_count(lags, shape, periodic=periodic)
     ring = np.minimum(np.floor(distance + 0.5).astype(np.int32), r_max + 1)
-    return ring.ravel(), both_senses, count.ravel(), distance.ravel()
+    return ring.ravel(), multiplicity, count.ravel(), distance.ravel()
 
 
 def _overlap_count(lags: list[np.ndarray], shape: tuple[int, ...], *, periodic: bool = False) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Figures of an evaluation report: correlation functions, directions, errors, memorisation.
 
-All take the dictionary that `evaluate.compare` or `pipeline.evaluate` returns; the latter's has the lags of S2.
+All take the dictionary that `evaluate.compare` or `pipeline.evaluate` returns; only the latter has the lags of S2.
 """
 
 from collections.abc import Sequence
@@ -25,24 +25,23 @@ _MEASURES = (
 
 @rc_context(STYLE)
 def correlation_curves(report: dict, *, names: Sequence[str] | None = None) -> Figure:
-    """S2 and lineal path of the planes of the volumes against the micrograph, one column per phase.
+    """S2 and lineal path of the planes of the volumes and of the micrograph, one column per phase.
 
-    Shaded in colour: one standard deviation over the volumes. Shaded grey: the scatter over crops of the micrograph,
-    which is what any one field of view of that size would show.
+    Coloured bands are one standard deviation between the volumes, grey bands one between crops of the micrograph.
     """
     return _curve_grid(report, report["phases"], report["reference"]["shape"], names, "volumes", None, "two_point")
 
 
 @rc_context(STYLE)
 def true_volume_curves(report: dict, *, names: Sequence[str] | None = None) -> Figure:
-    """S2 and lineal path in 3D against the true volume; grey: the range of sub-volumes of the true volume."""
+    """S2 and lineal path in 3D of the volumes and of the true volume; the grey band is the range of its sub-volumes."""
     truth = report["true_volume"]
     return _curve_grid(report, truth["phases"], truth["shape"], names, "volumes, 3D", "yardstick", "two_point_3d")
 
 
 @rc_context(STYLE)
 def direction_curves(report: dict, *, names: Sequence[str] | None = None) -> Figure:
-    """S2 and lineal path along z, y and x of the volumes, and along y and x of the micrograph (isotropy)."""
+    """S2 and lineal path along z, y and x of the volumes, and along y and x of the micrograph, to check isotropy."""
     r, unit = _distances(report, "two_point_along")
     phases = report["phases"]
     figure, grid = _grid(len(phases), unit)
@@ -60,7 +59,7 @@ def direction_curves(report: dict, *, names: Sequence[str] | None = None) -> Fig
 
 @rc_context(STYLE)
 def error_summary(report: dict, *, names: Sequence[str] | None = None) -> Figure:
-    """Errors against the micrograph per phase: bars for the mean of the volumes, dots for each volume."""
+    """Errors against the micrograph for each phase: bars for the mean of the volumes, dots for single volumes."""
     phases = report["phases"]
     labels, colours = phase_names(len(phases), names), phase_colours(len(phases))
     figure = new_figure(2.9 * len(_MEASURES), 3.2)
@@ -87,22 +86,24 @@ def error_summary(report: dict, *, names: Sequence[str] | None = None) -> Figure
 
 @rc_context(STYLE)
 def memorisation_figure(report: dict) -> Figure:
-    """Distance of generated patches to their nearest crop of the micrograph, beside that within the micrograph."""
-    found = report["memorisation"]
+    """Distances of generated patches to their nearest crop of the micrograph, and those within the micrograph."""
+    memory = report["memorisation"]
     figure = new_figure(8, 3.0)
     ax = figure.subplots()
     groups = (
-        ("generated planes", found["generated"], "#BB5566"),
-        ("micrograph against itself", found["micrograph"], INK),
+        ("generated planes", memory["generated"], "#BB5566"),
+        ("micrograph against itself", memory["micrograph"], INK),
     )
     for row, (_, distances, colour) in enumerate(groups):
-        wobble = 0.12 * np.sin(2.4 * np.arange(len(distances)))  # so that equal distances do not hide each other
-        ax.scatter(distances, row + wobble, s=26, color=colour, alpha=0.8, linewidth=0)
-    ax.axvline(found["limit"], color=INK, linestyle="--", linewidth=1,
-               label=f"limit {found['limit']:.2g}: closer patches count as copies; of 100 volumes that copy nothing, "
+        offset = 0.12 * np.sin(2.4 * np.arange(len(distances)))  # vertical, so that equal distances do not overlap
+        ax.scatter(distances, row + offset, s=26, color=colour, alpha=0.8, linewidth=0)
+    ax.axvline(memory["limit"], color=INK, linestyle="--", linewidth=1,
+               label=f"limit {memory['limit']:.2g}: closer patches count as copies; of 100 volumes that copy nothing, "
                "at most one has a patch below it")  # fmt: skip
-    largest = max(1.0, *found["generated"], *found["micrograph"])
-    ax.set(yticks=[0, 1], ylim=(1.5, -0.5), xlim=(-0.02 * largest, 1.02 * largest))  # marks at 0 and 1 are whole
+    largest = max(1.0, *memory["generated"], *memory["micrograph"])
+    ax.set(
+        yticks=[0, 1], ylim=(1.5, -0.5), xlim=(-0.02 * largest, 1.02 * largest)
+    )  # so that marks at 0 and 1 are not clipped
     figure.legend(loc="outside lower center")
     ax.set_yticklabels([name for name, _, _ in groups])
     ax.set_xlabel("distance to the nearest crop of the micrograph (0: copy, 1: no likeness)")
@@ -114,11 +115,18 @@ def _curve_grid(
     phases: list[dict],
     shape: list[int],
     names: Sequence[str] | None,
-    made: str,
+    label: str,
     band: str | None,
     lags: str,
 ) -> Figure:
-    """`lags`: name in report["lags"] of the distances of S2."""
+    """Figure of S2 and lineal path, one column per phase.
+
+    Args:
+        shape: of the micrograph or true volume.
+        label: of the curves of the volumes.
+        band: key of the sub-volumes whose range is drawn; None: the standard deviation between crops.
+        lags: key in report["lags"] of the distances of S2.
+    """
     distances = {"two_point": _distances(report, lags)[0], "lineal_path": _distances(report, "lineal_path")[0]}
     unit = _distances(report, lags)[1]
     count = report["volumes"]
@@ -136,7 +144,7 @@ def _curve_grid(
                 mean,
                 color=colour,
                 linewidth=2.6,
-                label=f"{count} {made}" if count > 1 else made.replace("volumes", "volume"),
+                label=f"{count} {label}" if count > 1 else label.replace("volumes", "volume"),
             )
             ax.plot(r, curve["reference"], color=INK, linestyle=(0, (4, 2)), linewidth=1.5, label=original)
             note = f"error rate {curve['error_rate']:.2g} %"
@@ -150,7 +158,7 @@ def _curve_grid(
 def _reference_band(
     ax: Axes, r: np.ndarray, curve: dict, phase: dict, name: str, band: str | None, crop: int | None
 ) -> None:
-    """The natural scatter of the original: sub-volumes of the true volume, or crops of the micrograph."""
+    """Draws the scatter of the reference: between sub-volumes of the true volume, or crops of the micrograph."""
     if band and phase.get(band):
         parts = np.array(phase[band][name]["volumes"])
         ax.fill_between(r, parts.min(0), parts.max(0), color="0.8", linewidth=0, label="its sub-volumes (range)")
@@ -173,7 +181,7 @@ def _grid(phases: int, unit: str) -> tuple[Figure, np.ndarray]:
 
 
 def _finish(figure: Figure, grid: np.ndarray) -> None:
-    for row in grid:  # one scale for all phases of a function
+    for row in grid:  # the same range of ordinates for all phases
         top = max(ax.get_ylim()[1] for ax in row)
         for ax in row:
             ax.set_ylim(0, top)
@@ -182,7 +190,8 @@ def _finish(figure: Figure, grid: np.ndarray) -> None:
 
 
 def _distances(report: dict, lags: str) -> tuple[np.ndarray, str]:
-    """Distances of a curve and their unit: of radial S2 the mean distance in each shell (1.21 voxels at r = 1)."""
+    """Distances of a curve and their unit; those of radial S2 are the mean distances of its shells (1.21 voxels at
+    r = 1)."""
     edge, unit = length_unit(report["voxel_size"], report["unit"])
     return np.array(report.get("lags", {}).get(lags, report["r"])) * edge, unit
 
@@ -196,7 +205,8 @@ def _errors(measure: dict) -> tuple[float, list[float]]:
 
 
 def _known_line(ax: Axes, p: int, report: dict, name: str, reference: float | None) -> None:
-    """What the micrograph knows; an absolute error in percent of the reference."""
+    """Draws the 90 % quantile of the error of the micrograph in percent; that of a volume fraction is absolute and
+    divided by the reference."""
     if not report.get("representativity"):
         return
     known = report["representativity"][p]["error_90"][name]

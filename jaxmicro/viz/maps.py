@@ -1,4 +1,4 @@
-"""A map of slices: points in a plane, by group and by quantity."""
+"""Maps of slices: points in a plane, coloured by group and by quantity."""
 
 from collections.abc import Mapping
 
@@ -18,14 +18,15 @@ def slice_map(
     groups: Mapping[str, slice],
     quantities: Mapping[str, Float[np.ndarray, " n"]],
 ) -> Figure:
-    """Points of slices in a plane (P-MicroLad Fig. 8), by group in the first panel, by one quantity in each other.
+    """Points of slices in a plane (P-MicroLad Fig. 8), coloured by group in the first panel and by one quantity in each
+    of the others.
 
     Args:
-        points: as `evaluate.flat_map` gives them.
+        points: result of `evaluate.flat_map`.
         groups: name -> its points; drawn in this order.
         quantities: name -> value of each point.
     Returns:
-        a figure with one panel more than there are quantities.
+        a figure with 1 + len(quantities) panels.
     """
     columns = 1 + len(quantities)
     figure = new_figure(3.4 * columns, 3.4)

@@ -1,8 +1,8 @@
-"""Pictures of a volume in 3D: a cube with its three visible faces, and the surfaces of chosen phases, lit and shaded.
+"""Isometric pictures of a volume: a box with its three visible faces, and shaded surfaces of chosen phases.
 
-Surfaces are found by following parallel rays through the Gaussian-smoothed phase until it exceeds one half; the
-gradient there is the normal. It is the surface marching cubes would triangulate, without triangles to sort: occlusion
-is exact, and a picture of 64^3 takes about a second on one core.
+Surfaces are found by ray casting: parallel rays are sampled in the Gaussian-smoothed phase until it exceeds one half;
+the gradient there gives the normal. It is the surface that marching cubes would triangulate, without triangles to sort:
+occlusion is exact, and a picture of 64^3 takes about a second on one core.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from jaxmicro.phases import phase_names
 from jaxmicro.viz.style import INK, STYLE, length_text, length_unit, new_figure, paint, phase_legend
 
-# The page: z points down as in a stack of images, y to the lower left, x to the lower right (isometric). Rows:
-# where one voxel along z, y, x goes on the page, as (right, down).
+# Isometric projection: on the page z points down as in a stack of images, y to the lower left, x to the lower right.
+# Rows: displacement (right, down) on the page for one voxel along z, y, x.
 _ON_PAGE = np.array([[0.0, 1.0], [-np.sqrt(0.75), 0.5], [np.sqrt(0.75), 0.5]])
-# the way through the volume (z y x) for one unit to the right on the page, and for one down
+# displacement (z y x) in the volume for one unit to the right and for one unit down on the page
 _RIGHT = np.array([0.0, -1.0, 1.0]) / np.sqrt(3)
 _DOWN = np.array([2.0, 1.0, 1.0]) / 3
-_EYE = np.array([-1.0, 1.0, 1.0], np.float32) / np.float32(np.sqrt(3))  # towards the eye
+_EYE = np.array([-1.0, 1.0, 1.0], np.float32) / np.float32(np.sqrt(3))  # towards the viewer
 _FACE_NORMAL = np.array([[-1, 0, 0], [0, 1, 0], [0, 0, 1]]).T
-_FACE_LIGHT = np.array([1.0, 0.86, 0.72])  # of the faces normal to z (top), y (left) and x (right)
-_LIGHT = np.array([-0.75, 0.60, 0.28]) / np.linalg.norm([-0.75, 0.60, 0.28])  # towards the lamp
-_STEP = np.float32(0.7)  # voxels between two looks along a ray
-_SMOOTHING = 0.8  # standard deviation, voxels: below this the steps of the voxels show, above it thin necks vanish
-_SHELTER = 3.0  # reach of the shade in narrow pores, voxels
+_FACE_LIGHT = np.array([1.0, 0.86, 0.72])  # brightness of the faces normal to z (top), y (left) and x (right)
+_LIGHT = np.array([-0.75, 0.60, 0.28]) / np.linalg.norm([-0.75, 0.60, 0.28])  # towards the light source
+_STEP = np.float32(0.7)  # voxels between samples along a ray
+_SMOOTHING = 0.8  # standard deviation, voxels: below it steps of voxels are visible, above it thin necks vanish
+_OCCLUSION_WIDTH = 3.0  # standard deviation in voxels of the Gaussian that estimates ambient occlusion
 _SAMPLES = 2  # rays per pixel and direction
 _WIDTH = 440  # of a picture, pixels
 
@@ -47,14 +47,14 @@ def volume_rendering(
     names: Sequence[str] | None = None,
     width: int = _WIDTH,
 ) -> Figure:
-    """The volume as a cube with all phases, and beside it the surfaces of single phases.
+    """The volume as a box with all phases, and beside it the surfaces of single phases.
 
     Args:
         volume: phase labels.
-        phases: number of phases; by default as many as the labels show.
+        phases: number of phases; by default the largest label + 1.
         show: the phases drawn in each further picture, the others being transparent; by default each phase alone, the
-            three most abundant ones when there are more. Empty: the cube only.
-        voxel_size: edge of a voxel in `unit`; None: edges are given in voxels.
+            three most abundant ones when there are more. Empty: the box only.
+        voxel_size: edge of a voxel in `unit`; None: edges are labelled in voxels.
         unit: "nm", "um", ...
         names: names of the phases for the legend.
         width: of each picture in pixels.
@@ -95,13 +95,13 @@ def surface_image(
     rays = _rays(volume.shape, width)
     fields = [gaussian_filter((volume == p).astype(np.float32), _SMOOTHING, mode="nearest") for p in show]
     solid = np.sum(fields, axis=0)
-    depth = _follow(solid, rays)
+    depth = _depth_of_surface(solid, rays)
     hit = np.flatnonzero(depth >= 0)
     face, cut = rays.face[hit], depth[hit] == 0  # cut: the ray met the phase on a face of the box
     point = rays.start[:, hit] - depth[hit] * _EYE[:, None]
     normal = np.where(cut, _FACE_NORMAL[:, face], _normals(solid, point))
     light = _brightness(normal, solid, point)
-    of_phase = np.argmax([_look(field, point) for field in fields], axis=0)
+    of_phase = np.argmax([_interpolated(field, point) for field in fields], axis=0)
     colour = paint(np.array(show), phases)[of_phase]
     lit = colour * light[0][:, None] + light[1][:, None]
     flat = (0.82 * colour + 0.18) * _FACE_LIGHT[face, None]  # paler, to tell cuts from surfaces
@@ -109,12 +109,12 @@ def surface_image(
 
 
 class _Rays(NamedTuple):
-    """The rays of a picture that meet the box, each followed away from the eye."""
+    """The rays of a picture that intersect the box, directed away from the viewer."""
 
-    pixel: np.ndarray  # which pixel of the flattened picture, " n"
-    start: np.ndarray  # where it enters the box, z y x, "3 n"
-    length: np.ndarray  # how far it runs inside, voxels, " n"
-    face: np.ndarray  # through which face: 0 normal to z, 1 to y, 2 to x, " n"
+    pixel: np.ndarray  # index of the pixel in the flattened picture, " n"
+    start: np.ndarray  # point of entry into the box, z y x, "3 n"
+    length: np.ndarray  # length inside the box, voxels, " n"
+    face: np.ndarray  # face of entry: 0 normal to z, 1 to y, 2 to x, " n"
     shape: tuple[int, int]  # rows and columns of the picture in rays
 
 
@@ -126,8 +126,8 @@ def _rays(box: tuple[int, ...], width: int) -> _Rays:
     across = (left + pitch * (np.arange(width * _SAMPLES) + 0.5)).astype(np.float32)
     down = (top + (bottom - top) * (np.arange(rows) + 0.5) / rows).astype(np.float32)
     base = [(across * _RIGHT[a] + down[:, None] * _DOWN[a]).ravel() for a in range(3)]
-    front, back = (0, box[1], box[2]), (box[0], 0, 0)  # the planes z = 0, y = ny, x = nx face the eye
-    t_in = [(front[a] - base[a]) / _EYE[a] for a in range(3)]  # a ray is base + t eye and comes from large t
+    front, back = (0, box[1], box[2]), (box[0], 0, 0)  # the planes z = 0, y = ny, x = nx face the viewer
+    t_in = [(front[a] - base[a]) / _EYE[a] for a in range(3)]  # a ray is base + t _EYE with decreasing t
     t_out = [(back[a] - base[a]) / _EYE[a] for a in range(3)]
     enter, leave = np.minimum.reduce(t_in), np.maximum.reduce(t_out)
     pixel = np.flatnonzero(enter > leave)
@@ -136,42 +136,44 @@ def _rays(box: tuple[int, ...], width: int) -> _Rays:
     return _Rays(pixel, start, (enter - leave)[pixel], face, (rows, width * _SAMPLES))
 
 
-def _follow(solid: np.ndarray, rays: _Rays) -> np.ndarray:
-    """Depth along each ray at which the field first exceeds one half; 0 on the face of the box, -1 nowhere."""
-    before = _look(solid, rays.start)
+def _depth_of_surface(solid: np.ndarray, rays: _Rays) -> np.ndarray:
+    """Depth along each ray, in voxels, at which the field first exceeds one half: 0 on the face of the box, -1 where it
+    never does."""
+    before = _interpolated(solid, rays.start)
     depth = np.where(before > 0.5, np.float32(0), np.float32(-1))
     active = np.flatnonzero(depth < 0)
     before, start, length = before[active], rays.start[:, active], rays.length[active]
     for here in np.arange(_STEP, rays.length.max(), _STEP, dtype=np.float32):
-        value = _look(solid, start - here * _EYE[:, None])
-        found = value > 0.5
-        back = (value[found] - 0.5) / (value[found] - before[found])  # linear between the two looks
-        depth[active[found]] = here - back * _STEP
-        on = ~found & (length > here + _STEP)
-        active, before, start, length = active[on], value[on], start[:, on], length[on]
+        value = _interpolated(solid, start - here * _EYE[:, None])
+        hit = value > 0.5
+        back = (value[hit] - 0.5) / (value[hit] - before[hit])  # linear interpolation between the two samples
+        depth[active[hit]] = here - back * _STEP
+        inside = ~hit & (length > here + _STEP)
+        active, before, start, length = active[inside], value[inside], start[:, inside], length[inside]
         if not active.size:
             break
     return depth
 
 
 def _brightness(normal: np.ndarray, solid: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Light that a surface scatters and light that it reflects, both less where the solid surrounds it."""
+    """Diffuse and specular light of a surface (Blinn-Phong), both reduced by ambient occlusion."""
     half_way = (_LIGHT + _EYE) / np.linalg.norm(_LIGHT + _EYE)
     lamp, shine = np.clip(_LIGHT @ normal, 0, 1), np.clip(half_way @ normal, 0, 1) ** 24
-    surrounded = _look(gaussian_filter(solid, _SHELTER, mode="constant"), point + 1.5 * normal)
+    surrounded = _interpolated(gaussian_filter(solid, _OCCLUSION_WIDTH, mode="constant"), point + 1.5 * normal)
     open_sky = np.clip(1.35 - 1.1 * surrounded, 0.3, 1)
     return (0.28 + 0.72 * lamp) * open_sky, 0.18 * shine * open_sky
 
 
 def _normals(solid: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """Outward unit normals "3 n": against the gradient of the field, by central differences."""
+    """Outward unit normals "3 n", opposite to the gradient of the field (central differences)."""
     steps = 0.5 * np.eye(3, dtype=np.float32)[:, :, None]
-    gradient = np.stack([_look(solid, point + e) - _look(solid, point - e) for e in steps])
+    gradient = np.stack([_interpolated(solid, point + e) - _interpolated(solid, point - e) for e in steps])
     return -gradient / np.maximum(np.linalg.norm(gradient, axis=0), 1e-6)
 
 
-def _look(field: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """The field between voxel centres, which lie at half-integer coordinates; continued outwards beyond the border."""
+def _interpolated(field: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """The field, linearly interpolated between voxel centres at half-integer coordinates and continued by its border
+    values."""
     return map_coordinates(field, point - np.float32(0.5), order=1, mode="nearest", output=np.float32)
 
 
@@ -191,7 +193,7 @@ def _downsample(picture: Float[np.ndarray, "rows columns 4"]) -> Float[np.ndarra
 
 
 def _corners(box: tuple[int, ...]) -> Float[np.ndarray, "8 2"]:
-    """The corners of the box on the page, (right, down)."""
+    """Positions (right, down) of the corners of the box on the page."""
     return np.array([np.array(c) * box @ _ON_PAGE for c in np.ndindex(2, 2, 2)])
 
 
@@ -204,7 +206,7 @@ def _draw(
     *,
     labelled: bool,
 ) -> None:
-    """A picture with the edges of its box; `labelled` with the length of the edges."""
+    """Draws a picture with the edges of its box, and with `labelled` their lengths."""
     (left, top), (right, bottom) = _corners(box).min(0), _corners(box).max(0)
     for ends, hidden in _edges():
         line = np.array(ends) * box @ _ON_PAGE
@@ -229,8 +231,8 @@ def _draw(
 
 
 def _edges() -> list[tuple[tuple[tuple[int, ...], tuple[int, ...]], bool]]:
-    """The 12 edges of the unit box as pairs of corners, with whether the box hides them: those at its farthest
-    corner."""
+    """The 12 edges of the unit box as pairs of corners, and whether each is hidden, as those at the farthest corner
+    are."""
     corners = list(np.ndindex(2, 2, 2))
     far = (1, 0, 0)
     pairs = [(a, b) for a in corners for b in corners if a < b and sum(i != j for i, j in zip(a, b, strict=True)) == 1]

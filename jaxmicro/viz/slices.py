@@ -1,4 +1,4 @@
-"""Pictures of planes: a volume on its three axes beside the micrograph, samples, and the check of a segmentation."""
+"""Figures of planes: of a volume beside its micrograph, of designs, concentrations, samples, and segmentations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -39,10 +39,9 @@ def slice_panel(
 
     Args:
         volume: phase labels.
-        micrograph: labels of the image it was made from; one crop of the size of a plane stands beside each row of
-            planes.
-        phases: number of phases; by default as many as the labels show.
-        voxel_size: edge of a voxel in `unit`; None: the scale bar counts voxels.
+        micrograph: labels of its micrograph; a crop of the size of a plane is drawn beside each row of planes.
+        phases: number of phases; by default the largest label + 1.
+        voxel_size: edge of a voxel in `unit`; None: the scale bar is in voxels.
         unit: "nm", "um", ...
         depths: one row of planes for each relative depth, 0..1.
         names: names of the phases for the legend.
@@ -81,11 +80,11 @@ def design_panel(
     unit: str | None = None,
     names: Sequence[str] | None = None,
 ) -> Figure:
-    """The middle planes of a reconstruction and of the design made from it, beside the numbers.
+    """The middle planes of a reconstruction and of its design, and the values of the targets.
 
     Args:
         before, after: labels of the reconstruction and of the design.
-        targets: name with unit, number before, wanted number (NaN: none), number achieved.
+        targets: name with unit, value before, target value (NaN: none), value of the design.
         phases, voxel_size, unit, names: as in `slice_panel`.
     Returns:
         a figure with two rows of planes, and one bar chart for each target on the right.
@@ -99,16 +98,16 @@ def design_panel(
             ax.set_title(f"{title}, normal to {'zyx'[axis]}", fontsize=9.5)
             if axis == 0:
                 scale_bar(ax, volume.shape[2], voxel_size, unit)
-    for column, (name, first, wanted, achieved) in enumerate(targets):
+    for column, (name, first, target, achieved) in enumerate(targets):
         ax = figure.add_subplot(grid[:, 3 + column])
         heights = [value if np.isfinite(value) else 0.0 for value in (first, achieved)]
         bars = ax.bar(["before", "design"], heights, color=["0.75", INK], width=0.6)
         ax.bar_label(bars, labels=[f"{first:.3g}", f"{achieved:.3g}"])
-        if np.isfinite(wanted):
-            ax.axhline(wanted, color="crimson", linewidth=1.2, label=f"target {wanted:.3g}")
+        if np.isfinite(target):
+            ax.axhline(target, color="crimson", linewidth=1.2, label=f"target {target:.3g}")
             ax.legend(loc="upper left", frameon=False)
         ax.set_ylabel(name)
-        ax.set_ylim(0, 1.25 * np.nanmax([*heights, wanted]) or None)
+        ax.set_ylim(0, 1.25 * np.nanmax([*heights, target]) or None)
     phase_legend(figure, phases, _with_fractions(after, phases, names))
     return figure
 
@@ -117,26 +116,26 @@ def design_panel(
 def section_distributions(
     panels: Sequence[tuple[str, Shaped[np.ndarray, " c"], Shaped[np.ndarray, " n"], Shaped[np.ndarray, " n"], float]],
 ) -> Figure:
-    """How a number is distributed over sections before and after a design, and over crops of the micrograph.
+    """Histograms of quantities over sections before and after a design, and over crops of the micrograph.
 
     Args:
-        panels: name of the number, its values in crops of the micrograph, in sections of the reconstructions, in
-            sections of the designs, and the wanted mean.
+        panels: name of the quantity, its values in crops of the micrograph, in sections of the reconstructions, in
+            sections of the designs, and the target of its mean.
     Returns:
-        a figure with one panel for each number.
+        a figure with one panel for each quantity.
     """
     figure = new_figure(3.6 * len(panels) + 0.4, 2.9)
-    for ax, (name, crops, before, after, wanted) in zip(
+    for ax, (name, crops, before, after, target) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        every = np.concatenate([crops, before, after, [wanted]])
+        every = np.concatenate([crops, before, after, [target]])
         bins = np.linspace(every.min(), every.max(), 41)
         groups = [("crops of the micrograph", crops, "0.75"), ("reconstructions", before, "tab:blue"),
                   ("designs", after, INK)]  # fmt: skip
         for label, values, colour in groups:
             filled = label.startswith("crops")
             ax.hist(values, bins, density=True, histtype="stepfilled" if filled else "step", color=colour, label=label)
-        ax.axvline(wanted, color="crimson", linewidth=1.2, label=f"wanted mean {wanted:.3g}")
+        ax.axvline(target, color="crimson", linewidth=1.2, label=f"wanted mean {target:.3g}")
         ax.set(xlabel=name, yticks=[], ylabel="density", ylim=(0, 1.45 * ax.get_ylim()[1]))  # room for the legend
         ax.legend(frameon=False, fontsize="x-small")
     return figure
@@ -150,11 +149,12 @@ def concentration_panel(
     voxel_size: float | int | None = None,
     unit: str | None = None,
 ) -> Figure:
-    """The steady concentration in one phase; of a volume in its middle plane, or where more than that plane conducts.
+    """Steady concentration in one phase; of a volume in its middle plane or, if fewer than half of the mean number of
+    pixels per plane conduct there, in the plane with the most.
 
     Args:
-        fields: direction of the flux ("z", "y" or "x") -> concentration from 1 to 0, NaN where nothing flows.
-        phase: indicator of the phase; its parts that are cut off are drawn in a grey of their own.
+        fields: direction of the flux ("z", "y" or "x") -> concentration from 1 to 0, NaN where nothing conducts.
+        phase: indicator of the phase; its parts that do not conduct are drawn in dark grey.
         voxel_size, unit: as in `slice_panel`.
     Returns:
         a figure with one panel per field; the flux runs from top to bottom.
@@ -192,7 +192,7 @@ def sample_grid(
     voxel_size: float | int | None = None,
     unit: str | None = None,
 ) -> Figure:
-    """Many small images of phases side by side, such as samples during training, with scale bar and legend.
+    """Grid of small images of phases, such as samples during training, with scale bar and legend.
 
     Args:
         images: phase labels.
@@ -226,7 +226,7 @@ def segmentation_check(
     voxel_size: float | int | None = None,
     unit: str | None = None,
 ) -> Figure:
-    """The grey image, its histogram with the thresholds, and the phases they make, to be judged by eye.
+    """The grey image, its histogram with the thresholds, and the resulting phases, for a visual check.
 
     Args:
         grey: grey levels.
@@ -258,16 +258,16 @@ def segmentation_check(
 
 
 def _grey_bins(grey: Shaped[np.ndarray, "h w"]) -> np.ndarray:
-    """Edges of at most 257 bins that hold equally many of the grey levels that are possible.
+    """Edges of at most 257 bins, each of which covers the same number of the possible grey levels.
 
-    Bins of another width than a whole number of levels hold now one level more, now one less: spikes and gaps.
+    Bins whose width is not a multiple of the spacing of levels differ by one level, which shows as spikes and gaps.
     """
     levels = np.unique(grey)
-    exact = max(abs(float(levels[0])), abs(float(levels[-1]))) < 2**53  # as floats, in which edges are
+    exact = max(abs(float(levels[0])), abs(float(levels[-1]))) < 2**53  # integers exact in float64, the type of edges
     if len(levels) == 1 or not exact or np.any(levels != np.round(levels)):
         return np.histogram_bin_edges(grey, bins=min(256, len(levels)))
     levels = levels.astype(np.int64)
-    step = int(np.gcd.reduce(np.diff(levels)))  # 257 where 8 bits were stored in 16
+    step = int(np.gcd.reduce(np.diff(levels)))  # spacing of the levels: 257 for 8 bits scaled to 16
     width = step * -(-(int(levels[-1] - levels[0]) // step + 1) // 256)
     return np.arange(levels[0] - step / 2, levels[-1] + width, width)
 

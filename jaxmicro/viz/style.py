@@ -1,4 +1,4 @@
-"""One look for all figures: phase colours, lengths, scale bars, and the way to a PNG file.
+"""Style of all figures: phase colours, lengths, scale bars, and conversion to PNG.
 
 Figures are made without pyplot: no windows, no global state, the Agg backend only.
 """
@@ -16,8 +16,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-# Safe for colour-blind readers and rising in lightness, so that the order of phases survives a grey print: P. Tol's
-# high-contrast set, then colours of his bright set.
+# P. Tol's high-contrast set, then colours of his bright set: distinguishable by colour-blind readers and of increasing
+# lightness, so that the order of phases is visible in a grey print.
 _COLOURS = ("#004488", "#BB5566", "#DDAA33", "#66CCEE", "#228833", "#AA3377", "#CCBB44", "#BBBBBB")
 _TWO_COLOURS = ("#004488", "#DDAA33")
 INK = "#222222"
@@ -43,19 +43,27 @@ STYLE: dict[Any, Any] = {
 
 
 def phase_colours(phases: int) -> list[str]:
-    """Colour of each phase, the same in every figure; they repeat beyond eight phases."""
+    """Colour of each phase, the same in all figures; colours repeat beyond eight phases.
+
+    >>> phase_colours(2)
+    ['#004488', '#DDAA33']
+    """
     if phases == 2:
         return list(_TWO_COLOURS)
     return [_COLOURS[p % len(_COLOURS)] for p in range(phases)]
 
 
 def paint(labels: Integer[np.ndarray, "*grid"], phases: int) -> Float[np.ndarray, "*grid 3"]:
-    """Red, green, blue of each voxel, 0..1."""
+    """Red, green, blue (0..1) of each voxel.
+
+    >>> paint(np.array([0]), 2).round(2).tolist()
+    [[0.0, 0.27, 0.53]]
+    """
     return np.array([to_rgb(c) for c in phase_colours(phases)])[labels]
 
 
 def new_figure(width: float | int, height: float | int) -> Figure:
-    """Empty figure of a size in inches that arranges its own margins."""
+    """Empty figure of a width and height in inches, with constrained layout."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -77,14 +85,18 @@ def pixels(figure: Figure, *, dpi: int = 100) -> UInt8[np.ndarray, "h w 4"]:
 
 
 def length_unit(voxel_size: float | int | None, unit: str | None) -> tuple[float, str]:
-    """Length of a voxel edge and the unit to write on an axis; (1, "voxels") when unknown."""
+    """Length of a voxel edge and its unit as an axis shows it; (1, "voxels") when unknown.
+
+    >>> length_unit(0.5, "um"), length_unit(None, None)
+    ((0.5, 'µm'), (1.0, 'voxels'))
+    """
     if voxel_size is None:
         return 1.0, "voxels"
     return float(voxel_size), {"um": "µm", "micron": "µm", "A": "Å", None: "units"}.get(unit, str(unit))
 
 
 def length_text(length: float | int, unit: str) -> str:
-    """A length for a label, to three digits, in the next larger unit from 1000 on.
+    """A length as text with three digits, in the next larger unit from 1000 on.
 
     >>> length_text(4160.0, "nm"), length_text(64.0, "voxels")
     ('4.16 µm', '64 voxels')
@@ -105,9 +117,8 @@ def round_length(length: float | int) -> float:
 
 
 def scale_bar(ax: Axes, width: int, voxel_size: float | int | None, unit: str | None, *, inches: float = 2.5) -> None:
-    """Scale bar in the lower left corner of an image that is `width` pixels wide and drawn by `show_labels`; `inches`
-    is the width of the image on the page."""
-    share = width * min(1.0, 2.5 / inches)  # large images need no larger bar
+    """Draws a scale bar in the lower left corner of an image of `width` pixels and, on the page, `inches` inches."""
+    share = width * min(1.0, 2.5 / inches)  # the bar of an image wider than 2.5 inches is no longer on the page
     edge, name = length_unit(voxel_size, unit)
     length = round_length(share * edge / 3)
     bar, height, margin = length / edge, ax.get_ylim()[0], share * 0.04
@@ -125,7 +136,7 @@ def scale_bar(ax: Axes, width: int, voxel_size: float | int | None, unit: str | 
 
 
 def show_labels(ax: Axes, labels: Integer[np.ndarray, "h w"], phases: int) -> None:
-    """Draw an image of phases pixel by pixel, in a thin frame, without ticks; row 0 at the top."""
+    """Draws an image of phases without interpolation and ticks in a thin frame; row 0 is at the top."""
     ax.imshow(paint(labels, phases), interpolation="nearest", extent=(0, labels.shape[1], labels.shape[0], 0))
     ax.set_xticks([])
     ax.set_yticks([])
@@ -134,7 +145,7 @@ def show_labels(ax: Axes, labels: Integer[np.ndarray, "h w"], phases: int) -> No
 
 
 def phase_legend(figure: Figure, phases: int, labels: Sequence[str]) -> None:
-    """Legend of the phase colours below the figure."""
+    """Adds a legend of the phase colours below the figure."""
     handles = [
         Patch(facecolor=c, edgecolor=INK, linewidth=0.5, label=label)
         for c, label in zip(phase_colours(phases), labels, strict=True)

@@ -14,16 +14,17 @@ _UNITS = {
     "cross_entropy": "loss: cross-entropy, nats per pixel\n(mean over all noise levels)",
     "squared_error": "loss: mean squared error of the prediction\n(mean over all noise levels)",
 }
-_WINDOW = 0.02  # share of the records that the running mean takes
+_WINDOW = 0.02  # width of the running mean as a share of the records
 
 
 @rc_context(STYLE)
 def training_curves(records: Sequence[dict]) -> Figure:
-    """Loss against step, and where it was measured the loss of the averaged weights, on a part held out or on all.
+    """Training loss against step and, where recorded, the loss of the averaged weights on a held-out part or on the
+    whole image.
 
     Args:
         records: rows of a training log; those with "step" and "loss", "validation_loss" or "whole_image_loss" are
-            drawn, others passed over. "cross_entropy" or "squared_error" beside them say what the loss is.
+            drawn. A key "cross_entropy" or "squared_error" selects the label of the loss.
     Returns:
         a figure; the thin line is the loss of each record, the thick one a running mean.
     """
@@ -55,7 +56,7 @@ def training_curves(records: Sequence[dict]) -> Figure:
 
 
 def _running_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over a window that shrinks towards both ends; NaN is passed over."""
+    """Mean over a window that is narrower at both ends; NaN is ignored."""
     half = int(len(values) * _WINDOW / 2)
     return np.array([np.nanmean(w) if np.isfinite(w).any() else np.nan
                      for w in (values[max(0, i - half) : i + half + 1] for i in range(len(values)))])  # fmt: skip
