@@ -184,7 +184,7 @@ def evidence(report: dict) -> list[str]:
     if statistics["crops"] < 2:
         lines.append(
             f"The micrograph holds only one crop of {statistics['window']} x {statistics['window']} pixels: its "
-            "scatter cannot be told, nor what differences in what nothing holds mean."
+            "scatter cannot be told, nor whether differences in independent statistics are larger than it."
         )
         return lines
     count, size = len(statistics["outside"]), f"{statistics['window']} x {statistics['window']}"
@@ -223,9 +223,9 @@ def doubts(report: dict) -> list[str]:
     if not statistics["outside"]:
         return []
     return [
-        "Numbers that nothing holds differ from the micrograph by more than its scatter explains: "
+        "Statistics that were not constrained differ from the micrograph by more than its scatter explains: "
         + "; ".join(_difference(statistics, name) for name in statistics["outside"])
-        + ". The volumes are not quite the material, whatever is held."
+        + ". The volumes differ from the material, even where the constraints are met."
     ]
 
 
@@ -243,7 +243,7 @@ def _difference(statistics: dict, name: str) -> str:
         volumes, expected, chance = (scale * part[key] for key in ("mean", "expected", "chance"))
         return f"{_IN_WORDS[kind]}{of} {plain(volumes, 3)} instead of {plain(expected, 3)} ± {plain(chance)} {unit}"
     unit = "%" if kind == "cross_correlation" else "pixels"
-    return f"{_IN_WORDS[kind]}{of} {plain(part['difference'])} {unit} off, {plain(part['chance'])} are explained"
+    return f"{_IN_WORDS[kind]}{of} differs by {plain(part['difference'])} {unit} (tolerance {plain(part['chance'])})"
 
 
 def _value(name: str, phase: dict):

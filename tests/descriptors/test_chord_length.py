@@ -38,15 +38,16 @@ def test_an_absent_phase_has_no_chords():
 
 
 def test_short_lines_of_an_exponential_medium_give_the_true_distribution_and_mean():
-    """Chords are geometric, p(r) = q (1 - q)^(r - 1), mean 1 / q; plain statistics of a window of two means fail."""
+    """Chords are geometric, p(r) = q (1 - q)^(r - 1), mean 1 / q. In windows of two mean lengths uncorrected
+    statistics are wrong."""
     q, edge, lines = 0.1, 24, 20_000
     phase = markov_lines(lines, edge, leave=q, rng=np.random.default_rng(0))
     r = np.arange(1, edge - 1)
     geometric = q * (1 - q) ** (r - 1)
     measured = chord_length_distribution(phase, axis=1, r_max=edge - 2)[1:]
-    # Some 1000 chords of each length: 3 % each, more for the few long ones; p is below 0.12.
+    # About 1000 chords of each length: 3 % each, more for the few long ones; p is below 0.12.
     np.testing.assert_allclose(measured, geometric / geometric.sum(), atol=0.006)
-    # 2e4 lines x 23 pairs x q = 46,000 ends, half a percent; the volume fraction another one: 4 spreads.
+    # 2e4 lines x 23 pairs x q = 46,000 ends, half a percent, and as much from the volume fraction: 4 standard errors.
     assert mean_chord_length(phase, axis=1) == pytest.approx(1 / q, rel=0.03)
     assert chord_lengths(phase, axis=1).mean() < 0.7 / q
 
@@ -57,14 +58,14 @@ def test_outside_overlapping_discs_chord_and_perimeter_agree():
     density = math.log(2) / (math.pi * radius**2)
     phase = outside_overlapping_balls(edge, 2, radius=radius, density=density, rng=np.random.default_rng(0))
     chord = np.mean([mean_chord_length(phase, axis=axis) for axis in (0, 1)])
-    assert chord == pytest.approx(1 / (2 * radius * density), rel=0.06)  # some 1000 discs: 3 %, twice that
+    assert chord == pytest.approx(1 / (2 * radius * density), rel=0.06)  # about 1000 discs: twice their 3 %
     assert chord == pytest.approx(math.pi * phase.mean() / float(crofton_surface_area(phase)), rel=0.02)
 
 
-def test_a_soft_phase_is_cut_at_one_half():
+def test_a_soft_phase_is_thresholded_at_one_half():
     assert chord_lengths(np.array([[0.0, 0.6, 0.9, 0.4]]), axis=1).tolist() == [2]
 
 
-def test_a_length_that_never_shows_both_ends_is_refused():
+def test_a_length_that_cannot_have_both_ends_inside_raises_an_error():
     with pytest.raises(UserError, match="r_max is 7 voxels but must lie in 0..6"):
         chord_length_distribution(np.ones((8, 8)), axis=0, r_max=7)

@@ -1,4 +1,4 @@
-"""What all differentiable descriptors have in common, in 2D and 3D."""
+"""Properties of all differentiable descriptors, in 2D and 3D."""
 
 from collections.abc import Callable
 from functools import partial
@@ -47,20 +47,20 @@ CASES = {
     "euler_characteristic-periodic": Case(partial(d.euler_characteristic, periodic=True), True),
 }
 SHAPES = [(6, 5), (4, 5, 6)]
-# Each law runs on as few array shapes as it can, since compiling is nearly all that these tests do.
+# Few array shapes per law, since most of the time of these tests is compilation.
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=["2d", "3d"])
 every_function = pytest.mark.parametrize("name", [name for name in CASES if not name.endswith("periodic")])
 
 
 def soft(case: Case, shape: tuple[int, ...], dtype: type, *, batch: tuple[int, ...] = ()) -> np.ndarray:
-    """A soft field of the kind that the descriptor takes, different in every voxel."""
+    """A soft field as argument of the descriptor, different in each voxel."""
     draws = np.random.default_rng(0).random(batch + shape + ((PHASES,) if case.fractions else ()))
     return (draws / draws.sum(axis=-1, keepdims=True) if case.fractions else draws).astype(dtype)
 
 
 @every_function
-def test_compiled_equals_step_by_step(name: str):
+def test_compiled_equals_eager(name: str):
     case = CASES[name]
     field = jnp.asarray(soft(case, SHAPES[0], np.float32))
     compiled = jax.jit(case.function)(field)
@@ -99,7 +99,7 @@ def test_floating_dtype_is_kept(case: Case, shape: tuple[int, ...], float64: Non
 
 
 @every_function
-def test_booleans_and_whole_numbers_are_read_as_an_indicator(name: str):
+def test_booleans_and_integers_are_read_as_an_indicator(name: str):
     case = CASES[name]
     mask = soft(case, SHAPES[0], np.float32) > 0.4
     expected = case.function(mask.astype(np.float32))

@@ -39,7 +39,7 @@ def test_corners_do_not_connect():
     assert cluster_sizes(phase).tolist() == [1] * 18
 
 
-def test_two_clusters_that_reach_one_side_each_do_not_percolate():
+def test_two_clusters_at_one_side_each_do_not_percolate():
     phase = np.array([[1, 1, 0, 1, 1]])
     assert percolating_fraction(phase, axis=1) == 0.0
 

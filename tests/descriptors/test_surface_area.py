@@ -49,7 +49,7 @@ def test_smoothed_area_is_the_total_variation_after_an_independent_gaussian_filt
     wide = np.pad(smooth, 1, mode="wrap" if periodic else "edge")
     slopes = [(np.roll(wide, -1, axis) - np.roll(wide, 1, axis))[1:-1, 1:-1, 1:-1] / 2 for axis in range(3)]
     expected = np.sqrt(sum(slope**2 for slope in slopes)).mean()
-    # The slopes of this noise are about 0.1, from which 1e-4 is taken as flat.
+    # The slopes of this noise are about 0.1, those below 1e-4 are smoothed.
     assert float(smoothed_surface_area(phase, sigma=0.75, periodic=periodic)) == pytest.approx(expected, rel=3e-3)
 
 
@@ -61,7 +61,7 @@ def test_a_flat_interface_along_the_grid_is_exact(shape: tuple[int, ...], float6
         assert float(area(step, voxel_size=0.2)) == pytest.approx(1 / 8, rel=tolerance)
     layers = laminate(shape, thickness=10)
     assert float(specific_surface_area(layers, periodic=True)) == pytest.approx(1 / 10, rel=1e-12)
-    # Crofton: few directions leave out 7 % (3D) or 5 % (2D) of an interface along the grid (module's table).
+    # Crofton: with few directions an interface along the grid is 7 % (3D) or 5 % (2D) too small (table of the module).
     expected = (0.9266 if len(shape) == 3 else 0.9481) / 10
     assert float(crofton_surface_area(layers, periodic=True)) == pytest.approx(expected, rel=1e-4)
 
@@ -84,11 +84,13 @@ def test_every_face_of_a_checkerboard_is_an_interface(ndim: int):
 
 
 @pytest.mark.parametrize(("ndim", "bias"), [(2, 4 / math.pi), (3, 3 / 2)])
-def test_faces_of_a_ball_are_too_many_by_the_documented_factor_and_the_others_are_right(ndim: int, bias: float):
+def test_faces_of_a_ball_are_too_many_by_the_documented_factor_and_the_other_estimators_are_unbiased(
+    ndim: int, bias: float
+):
     radius, edge = 20.0, 56
     ball_ = ball(edge, ndim, radius).astype(np.float32)
     true = (2 * math.pi * radius if ndim == 2 else 4 * math.pi * radius**2) / edge**ndim
-    # 1 %: the count of the voxels in a disc of radius 20; 2 %: curvature against the filter, four or 13 directions.
+    # 1 %: number of voxels in a disc of radius 20; 2 %: curvature on the scale of the filter, four or 13 directions.
     assert float(specific_surface_area(ball_)) == pytest.approx(bias * true, rel=0.025)
     assert float(crofton_surface_area(ball_, periodic=True)) == pytest.approx(true, rel=0.02)
     assert float(smoothed_surface_area(ball_)) == pytest.approx(true, rel=0.02)
@@ -113,7 +115,7 @@ def test_overlapping_spheres_have_the_surface_of_their_formula():
     radius, edge = 10.0, 96
     density = math.log(2) / (4 / 3 * math.pi * radius**3)
     field = outside_overlapping_balls(edge, 3, radius=radius, density=density, rng=np.random.default_rng(0))
-    expected = -3 * field.mean() * math.log(field.mean()) / radius  # by the volume fraction of this very realisation
+    expected = -3 * field.mean() * math.log(field.mean()) / radius  # with the volume fraction of this realisation
     # Voxels fill the cusps between spheres: 3 to 5 % of the surface at this radius, twice that at half of it.
     assert float(crofton_surface_area(field, periodic=True)) == pytest.approx(expected, rel=0.06)
     assert float(specific_surface_area(field, periodic=True)) * 2 / 3 == pytest.approx(expected, rel=0.06)

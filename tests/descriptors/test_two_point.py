@@ -60,12 +60,12 @@ def test_directional_and_radial_agree_with_all_lags(float64: None):
     assert nearest == pytest.approx(float(np.average([s2[1, 0], s2[0, 1], s2[1, 1], s2[1, -1]], weights=count)))
 
 
-def test_an_unbiased_window_of_a_uniform_phase_has_no_edge_effect():
+def test_a_window_of_a_uniform_phase_has_no_edge_effect():
     for s2 in (radial_two_point(np.ones((7, 9)), r_max=6), directional_two_point(np.ones((7, 9)), axis=0, r_max=6)):
         np.testing.assert_allclose(s2, 1.0, rtol=1e-5)
 
 
-def test_a_laminate_gives_a_triangle_wave_across_and_a_constant_along(float64: None):
+def test_a_laminate_has_a_triangle_wave_across_and_a_constant_along_its_layers(float64: None):
     phase = laminate((24, 10), thickness=4)
     across = directional_two_point(phase, axis=0, r_max=12, periodic=True)
     np.testing.assert_allclose(across, np.abs(np.array([4, 3, 2, 1, 0, 1, 2, 3, 4, 3, 2, 1, 0])) / 8, atol=1e-12)
@@ -77,7 +77,7 @@ def test_a_checkerboard_alternates(float64: None):
     np.testing.assert_allclose(s2, [0.5, 0, 0.5, 0, 0.5, 0, 0.5], atol=1e-12)
 
 
-def test_one_disc_gives_the_area_of_two_overlapping_discs(float64: None):
+def test_one_disc_has_the_intersection_area_of_two_discs(float64: None):
     radius, edge = 20.0, 96
     s2 = np.asarray(radial_two_point(ball(edge, 2, radius), r_max=44, periodic=True)) * edge**2
     r = np.arange(45)
@@ -97,7 +97,7 @@ def test_overlapping_discs_follow_the_exponential_of_their_union():
     r = np.arange(21)
     h = np.minimum(r / (2 * radius), 1)
     lens = 2 * radius**2 * (np.arccos(h) - h * np.sqrt(1 - h**2))
-    # Spread of phi: sqrt(phi (1 - phi) area / (3 edge^2)) = 0.008; three of it, S2 varies with 2 phi at most.
+    # Standard error of phi: sqrt(phi (1 - phi) area / (3 edge^2)) = 0.008; three of it, dS2/dphi is at most 2 phi.
     np.testing.assert_allclose(s2, np.exp(-density * (2 * area - lens)), atol=0.024)
 
 
@@ -110,7 +110,7 @@ ESTIMATORS = [
 
 @pytest.mark.parametrize("estimate", ESTIMATORS)
 def test_centred_covariances_sum_to_zero_over_the_phases(estimate, float64: None):
-    """cov(p, q) from the variances of p, q and p + q; for two phases it says that both have one covariance."""
+    """cov(p, q) from the variances of p, q and p + q; two phases have equal covariances."""
     labels = np.random.default_rng(0).choice(3, p=(0.2, 0.1, 0.7), size=(9, 11))
 
     def covariance(*phases):
@@ -131,7 +131,7 @@ def test_centring_changes_nothing_in_a_periodic_grid(estimate, float64: None):
 
 
 def mean_over_ring(s2, edge: int, r_max: int) -> np.ndarray:
-    """What `radial_two_point` estimates from a window: an isotropic S2(distance) over the pairs in each ring."""
+    """Expectation of `radial_two_point` in a window: mean of an isotropic S2(distance) over the pairs in each ring."""
     d = np.arange(-r_max, r_max + 1)
     distance = np.hypot(d[:, None], d).ravel()
     pairs = np.multiply.outer(edge - np.abs(d), edge - np.abs(d)).ravel()
@@ -152,19 +152,19 @@ def known_medium(kind: str, size: float, fraction: float, edge: int):
     return labels, partial(overlapping_spheres_two_point, radius=2 * size, density=density, dimensions=2)
 
 
-def test_centred_covariances_are_nearer_to_those_of_24_known_media():
+def test_centred_covariances_have_smaller_errors_for_24_known_media():
     edge, r_max = 128, 32
     kinds = [(k, s, f) for k in ("level set", "discs") for s in (2.0, 4.0, 8.0) for f in (0.1, 0.2, 0.35, 0.5)]
     media = [known_medium(*kind, edge) for kind in kinds]
     truth = np.stack([mean_over_ring(s2, edge, r_max) - s2(np.zeros(1)) ** 2 for _, s2 in media])
     phases = np.stack([[labels == 0, labels != 0] for labels, _ in media]).astype(np.float32)
     phi = phases.mean(axis=(2, 3))
-    wanted = (truth / truth[:, :1])[:, None]  # volumes are made with the fraction of the image: the shape counts
+    expected = (truth / truth[:, :1])[:, None]  # normalised: volumes have the volume fraction of the image
 
     def errors(estimate):
         s2 = np.asarray(jax.vmap(jax.vmap(partial(estimate, r_max=r_max)))(phases), float)
         found = (s2 - phi[..., None] ** 2) / (phi * (1 - phi))[..., None]
-        return np.sqrt(np.mean((found - wanted) ** 2, axis=(0, 2)))  # root mean square for each phase
+        return np.sqrt(np.mean((found - expected) ** 2, axis=(0, 2)))  # root mean square for each phase
 
     plain, about_mean = errors(radial_two_point), errors(centred(radial_two_point))
     assert about_mean[0] == pytest.approx(about_mean[1], rel=1e-3)  # float32
@@ -180,10 +180,10 @@ def test_centring_does_not_bias_s2():
     exact += medium.mean() ** 2 - 0.2**2
     standard_error = found.std(axis=0) / 16
     assert np.all(np.abs(found.mean(axis=0) - exact) < 3 * standard_error)
-    assert np.all(standard_error < 0.003)  # a bias of half a percent of phi would show
+    assert np.all(standard_error < 0.003)  # small enough to detect a bias of half a percent of phi
 
 
-def test_single_precision_is_good_to_1e_5():
+def test_the_error_of_single_precision_is_below_1e_5():
     phase = np.random.default_rng(0).random((48, 48, 48)) < 0.5
     fast = radial_two_point(phase, r_max=20)
     s2 = np.fft.irfftn(np.abs(np.fft.rfftn(np.pad(phase, (0, 48)))) ** 2)
@@ -192,7 +192,7 @@ def test_single_precision_is_good_to_1e_5():
     np.testing.assert_allclose(along, s2[:21, 0, 0] / (48**2 * (48 - np.arange(21))), rtol=1e-5)
 
 
-def test_a_lag_beyond_the_grid_is_refused_with_the_remedy():
+def test_a_lag_beyond_the_grid_raises_an_error_with_the_remedy():
     with pytest.raises(UserError, match="r_max is 8 voxels but must lie in 0..7"):
         radial_two_point(np.ones((8, 16)), r_max=8)
     with pytest.raises(UserError, match="half the shortest edge"):
@@ -204,7 +204,7 @@ def test_a_lag_beyond_the_grid_is_refused_with_the_remedy():
 @pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("shape", [(8, 9), (6, 7, 6)])
 def test_radial_lags_are_the_mean_distances_of_the_pairs_in_each_bin(shape: tuple[int, ...], periodic: bool):
-    """Counted pair by pair; one more than the lag itself where the bin is a shell."""
+    """By a loop over the pairs."""
     points = np.argwhere(np.ones(shape))
     apart = np.abs(points[:, None] - points[None])
     if periodic:

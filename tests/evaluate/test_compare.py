@@ -1,4 +1,4 @@
-"""A comparison gives zero for equal media, numbers countable by hand for laminates, small errors for one material."""
+"""Comparisons: no error for equal media, exact values for laminates, small errors for volumes of one material."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ def laminate() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def same_material() -> dict:
-    """Volumes and an image of the same random field: a plane of a larger one."""
+    """Comparison of volumes with an image of the same random medium, a plane of a larger volume."""
     image = random_field((24, 256, 256), seed=0, phases=3)[12]
     volumes = [structure(random_field((32, 32, 32), seed, 3), 3) for seed in range(1, 5)]
     return compare(volumes, structure(image, 3), r_max=R_MAX, patches=2)
@@ -41,7 +41,7 @@ def same_material() -> dict:
 
 def test_slice_statistics_are_the_mean_over_the_planes_of_all_orientations():
     labels = random_field((8, 9, 10), seed=5)
-    found = slice_statistics(labels, 2, 5)
+    measured = slice_statistics(labels, 2, 5)
     phase = (labels == 1).astype(np.float32)
     planes = [[np.take(phase, k, axis) for k in range(labels.shape[axis])] for axis in range(3)]
     mean = phase.mean()  # of the volume
@@ -50,8 +50,8 @@ def test_slice_statistics_are_the_mean_over_the_planes_of_all_orientations():
     paths = [[lineal_path(p, axis=a, r_max=5) for p in stack for a in (0, 1)] for stack in planes]
     path = np.mean([np.mean(stack, axis=0) for stack in paths], axis=0)
     # float32 sums in another order: a few times its resolution
-    np.testing.assert_allclose(found[1]["two_point"], s2, atol=2e-6)
-    np.testing.assert_allclose(found[1]["lineal_path"], path, atol=2e-6)
+    np.testing.assert_allclose(measured[1]["two_point"], s2, atol=2e-6)
+    np.testing.assert_allclose(measured[1]["lineal_path"], path, atol=2e-6)
 
 
 def test_periodic_statistics_are_the_mean_of_those_from_windows_over_all_shifts():
@@ -63,7 +63,7 @@ def test_periodic_statistics_are_the_mean_of_those_from_windows_over_all_shifts(
     np.testing.assert_allclose(
         periodic["lineal_path"], np.mean([w["lineal_path"] for w in windows], axis=0), rtol=1e-5, atol=1e-6
     )
-    # at r = 0 and 1 all lags of a ring fit the window equally often; beyond, long lags of a ring weigh a little less
+    # at r = 0 and 1 all lags of a ring have equally many pairs in the window; beyond, long lags of a ring have fewer
     mean = np.mean([w["two_point"] for w in windows], axis=0)
     np.testing.assert_allclose(periodic["two_point"][0], mean[0], rtol=1e-5)
     np.testing.assert_allclose(periodic["two_point"], mean, rtol=0.02)
@@ -71,13 +71,13 @@ def test_periodic_statistics_are_the_mean_of_those_from_windows_over_all_shifts(
     np.testing.assert_allclose(shifted["two_point"], periodic["two_point"], rtol=1e-5)
 
 
-def test_a_periodic_volume_is_compared_over_all_its_pairs():
+def test_a_periodic_volume_is_measured_over_all_its_pairs():
     labels = random_field((16, 16, 16), seed=7)
-    moved = np.roll(labels, (5, 2, 9), (0, 1, 2))  # the same periodic medium
+    shifted = np.roll(labels, (5, 2, 9), (0, 1, 2))  # the same medium, as it is periodic
     reference = structure(random_field((8, 64, 64), seed=0)[4])
     reports = [
         compare([Microstructure(v, (0.0, 1.0), periodic=True)], reference, r_max=R_MAX, patches=0)
-        for v in (labels, moved)
+        for v in (labels, shifted)
     ]
     for name in ("two_point", "lineal_path"):
         one, other = (report["phases"][1][name]["mean"] for report in reports)
@@ -108,8 +108,8 @@ def test_a_laminate_has_the_numbers_that_can_be_counted_by_hand():
     for p, phase in enumerate(report["phases"]):
         assert phase["volume_fraction"]["mean"] == 0.5
         along = phase["lineal_path"]["directions"]
-        np.testing.assert_allclose(along["x"], [0.5] * 9, atol=1e-6)  # in the layers nothing ends a segment
-        # two voxels across a layer fit in 8 of 31 places; a segment of three never does
+        np.testing.assert_allclose(along["x"], [0.5] * 9, atol=1e-6)  # segments along the layers do not end
+        # two voxels across a layer are inside a layer at 8 of 31 positions; a segment of three at none
         np.testing.assert_allclose(along["z"], [0.5, 8 / 31, *[0] * 7], atol=1e-6)
         assert phase["percolating_fraction"]["axes"] == {"z": 0.0, "y": 1.0, "x": 1.0}
         # planes normal to z lie in one layer; the others are crossed by 15 boundaries between 32 rows
@@ -143,7 +143,7 @@ def test_the_mean_of_the_volumes_is_never_worse_than_the_worst_volume(same_mater
             np.testing.assert_allclose(phase[name]["mean"], np.mean(phase[name]["volumes"], axis=0), atol=1e-5)
 
 
-def test_the_report_survives_json(same_material: dict):
+def test_the_report_is_unchanged_by_json(same_material: dict):
     assert json.loads(json.dumps(same_material, allow_nan=False)) == same_material
 
 
@@ -160,7 +160,7 @@ def test_sub_volumes_of_a_true_volume_average_to_it():
         assert phase["two_point"]["error_rate"] == phase["yardstick"]["two_point"]["error_rate_volumes"][0]
 
 
-def test_a_phase_that_a_volume_lacks_is_reported_not_refused():
+def test_a_phase_that_is_absent_from_a_volume_is_reported_without_an_error():
     image = random_field((64, 64), seed=2, phases=3)
     report = compare([structure(laminate(), 3)], structure(image, 3), r_max=R_MAX, patches=0)
     missing = report["phases"][2]
@@ -168,7 +168,7 @@ def test_a_phase_that_a_volume_lacks_is_reported_not_refused():
     assert missing["two_point"]["error_rate"] == pytest.approx(100.0)
 
 
-def test_distances_are_lowered_to_what_the_grids_hold():
+def test_r_max_is_lowered_to_half_of_the_shortest_edge():
     report = compare([structure(laminate())], structure(random_field((20, 40), seed=1)), r_max=32, patches=0)
     assert report["r_max"] == 10
     assert len(report["phases"][0]["two_point"]["mean"]) == 11
@@ -182,12 +182,12 @@ def test_distances_are_lowered_to_what_the_grids_hold():
         ([structure(random_field((16, 16, 16), seed=0, phases=3), 3)], "2 phases"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_with_a_reason(volumes: list[Microstructure], message: str):
+def test_invalid_input_raises_an_error_with_a_reason(volumes: list[Microstructure], message: str):
     with pytest.raises(UserError, match=message):
         compare(volumes, structure(np.eye(32)))
 
 
-def test_volumes_with_voxels_of_another_size_are_refused():
+def test_volumes_with_another_voxel_size_raise_an_error():
     labels = np.indices((8, 8, 8))[0] % 2
     volume = Microstructure(labels.astype(np.uint8), (0.0, 1.0), 65.0, "nm")
     with pytest.raises(UserError, match="resample"):
@@ -202,32 +202,32 @@ def test_voxel_sizes_are_compared_as_lengths_whatever_their_units():
         check_comparable([volume], replace(micrograph, voxel_size=50.0))
 
 
-def test_a_true_volume_of_unknown_or_other_voxel_size_is_refused():
+def test_a_true_volume_of_unknown_or_other_voxel_size_raises_an_error():
     volume, flat = Microstructure(laminate(), (0.0, 1.0), 65.0, "nm"), structure(laminate()[:, :, 0])
     with pytest.raises(UserError, match="states no voxel size.*65 nm"):
         check_comparable([volume], flat, structure(laminate()))
-    with pytest.raises(UserError, match="260 nm"):  # also where the micrograph itself has no calibration
+    with pytest.raises(UserError, match="260 nm"):  # also if the micrograph has no voxel size
         check_comparable([volume], flat, replace(volume, voxel_size=260.0))
     check_comparable([volume], flat, replace(volume, voxel_size=0.065, unit="um"))
     check_comparable([structure(laminate())], flat, structure(laminate()))
 
 
-def test_slices_fit_together_in_an_isotropic_medium_and_not_when_they_are_strangers(same_material: dict):
+def test_slice_steps_are_1_in_an_isotropic_medium_and_larger_between_unrelated_slices(same_material: dict):
     for phase in same_material["phases"]:
         assert phase["slice_steps"]["mean"] == pytest.approx(1, abs=0.15)
     media = [random_field((32, 32, 32), seed) for seed in range(32)]
-    strangers = np.stack([medium[0] for medium in media])  # every slice from a medium of its own
-    report = compare([structure(strangers)], structure(random_field((24, 256, 256), seed=0)[12]), r_max=R_MAX)
+    unrelated = np.stack([medium[0] for medium in media])  # each slice from another medium
+    report = compare([structure(unrelated)], structure(random_field((24, 256, 256), seed=0)[12]), r_max=R_MAX)
     assert report["phases"][0]["slice_steps"]["axes"]["z"] > 2
-    found = [line for line in warnings(report) if "Neighbouring slices" in line]
-    assert len(found) == 1 and "along z differ up to" in found[0]
+    lines = [line for line in warnings(report) if "Neighbouring slices" in line]
+    assert len(lines) == 1 and "along z differ up to" in lines[0]
     repeated = np.repeat(media[0][:1], 32, axis=0)
     report = compare([structure(repeated)], structure(random_field((24, 256, 256), seed=0)[12]), r_max=R_MAX)
     assert any("along z differ only 0 times" in line for line in warnings(report))
     assert not any("Neighbouring slices" in line for line in warnings(same_material))
 
 
-def test_slices_of_volumes_with_another_fraction_are_not_blamed_for_it():
+def test_slice_steps_do_not_depend_on_the_volume_fraction():
     image, fine = random_field((24, 256, 256), seed=0)[12], gaussian_filter
     fields = [fine(np.random.default_rng(seed).standard_normal((32,) * 3), 1.5, mode="wrap") for seed in range(4)]
     volumes = [structure(field > np.quantile(field, 0.9)) for field in fields]

@@ -1,4 +1,4 @@
-"""Copies are found wherever and however they lie, independent media are not taken for copies, counts are exact."""
+"""Copies are found at any position and orientation, independent media are not flagged, distances are exact."""
 
 import itertools
 
@@ -24,10 +24,10 @@ def test_a_copied_crop_is_found_at_distance_zero_in_any_orientation(turn):
     found = memorisation([volume], IMAGE, 3, patch=32, patches=3)
     assert found["nearest"] == 0.0
     assert found["flagged"]
-    assert found["copied"] >= 1  # of the planes normal to z; those normal to y and x are stripes
+    assert found["copied"] >= 1  # planes normal to z; those normal to y and x are stripes
 
 
-def test_another_seed_looks_at_other_places():
+def test_another_seed_takes_patches_from_other_positions():
     volume = random_field((40, 40, 40), seed=3)
     first, again, other = (memorisation([volume], IMAGE, 3, patch=32, patches=3, seed=seed) for seed in (0, 0, 1))
     assert first == again != other
@@ -39,7 +39,7 @@ def test_an_independent_volume_of_the_same_material_is_no_copy():
     assert found["nearest"] > found["yardstick"] / 2 > 0
 
 
-def test_a_blank_plane_resembles_everything_and_is_no_copy():
+def test_a_blank_plane_is_no_copy():
     image = IMAGE.copy()
     image[:, :48] = 0
     found = memorisation([np.zeros((32, 32, 32), np.uint8)], image, 3, patch=32, patches=3)
@@ -50,9 +50,9 @@ def test_a_blank_plane_resembles_everything_and_is_no_copy():
 @pytest.mark.parametrize("phases", [2, 3, 4])
 def test_the_nearest_crop_is_that_of_a_plain_search(phases: int):
     image, patch = random_field((17, 14), 1, phases), random_field((6, 6), 2, phases)
-    turned = [np.rot90(p, k) for p in (patch, patch[::-1]) for k in range(4)]
-    places = itertools.product(range(12), range(9))
-    expected = min(np.mean(t != image[r : r + 6, c : c + 6]) for r, c in places for t in turned)
+    rotated = [np.rot90(p, k) for p in (patch, patch[::-1]) for k in range(4)]
+    positions = itertools.product(range(12), range(9))
+    expected = min(np.mean(t != image[r : r + 6, c : c + 6]) for r, c in positions for t in rotated)
     nowhere = np.full((1, 2), -1000)
     assert _nearest(patch[None], nowhere, image, phases=phases)[0] == pytest.approx(expected, abs=1e-6)
 
@@ -65,14 +65,14 @@ def test_a_patch_of_the_image_is_not_compared_with_itself():
 
 
 @pytest.mark.parametrize("phases", [2, 3, 5])
-def test_phase_codes_tell_equal_from_unequal(phases: int):
+def test_products_of_phase_codes_are_larger_for_equal_phases_by_one(phases: int):
     code = _simplex(phases)
     assert code.shape == (phases, phases - 1)
     np.testing.assert_allclose(code @ code.T, np.eye(phases) - 1 / phases, atol=1e-12)
 
 
 def copied_planes(image: np.ndarray, seed: int, *, share: float, rolled: bool) -> np.ndarray:
-    """A volume of the same material, of whose planes normal to y a share are turned and mirrored crops of the image."""
+    """A volume of the same material; a share of its planes normal to y are rotated and mirrored crops of the image."""
     rng = np.random.default_rng(seed)
     volume = random_field((32, 32, 32), seed=100 + seed)
     for y in np.flatnonzero(rng.random(32) < share):
@@ -90,15 +90,15 @@ def test_copies_are_found_when_rolled_periodically_and_when_only_some_planes_are
     assert sum(found) >= 5
 
 
-def test_independent_volumes_are_seldom_taken_for_copies():
+def test_independent_volumes_are_seldom_flagged():
     found = [memorisation([random_field((32, 32, 32), seed=seed)], IMAGE, 3)["flagged"] for seed in range(200, 220)]
-    assert sum(found) <= 2  # one in a hundred: more than two of twenty in one case of a thousand
+    assert sum(found) <= 2  # at a rate of 1 in 100, more than 2 of 20 occur in one case of 1000
 
 
-def test_every_volume_and_every_axis_is_looked_at():
-    """With three volumes, too: the axis does not go with the volume."""
+def test_patches_are_taken_from_every_volume_and_every_axis():
+    """Also with three volumes, as many as axes: the axis is independent of the volume."""
     independent = [random_field((32, 32, 32), seed=seed) for seed in (300, 301)]
-    for place in range(3):
+    for index in range(3):
         volumes = list(independent)
-        volumes.insert(place, copied_planes(IMAGE, 0, share=1.0, rolled=False))
+        volumes.insert(index, copied_planes(IMAGE, 0, share=1.0, rolled=False))
         assert memorisation(volumes, IMAGE, 3)["flagged"]

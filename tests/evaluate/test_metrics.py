@@ -14,7 +14,7 @@ def test_equal_curves_have_no_error(measure):
     assert measure(CURVE, CURVE) == 0.0
 
 
-def test_a_curve_that_is_larger_by_ten_percent_everywhere_is_ten_percent_off():
+def test_a_curve_that_is_ten_percent_larger_has_an_error_of_ten_percent():
     assert error_rate(1.1 * CURVE, CURVE) == pytest.approx(10.0)
     assert relative_area_error(1.1 * CURVE, CURVE) == pytest.approx(10.0)
 
@@ -39,10 +39,10 @@ def test_the_shape_of_s2_does_not_depend_on_the_volume_fraction():
     assert shape_error(low, high) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_a_phase_that_fills_everything_has_no_shape():
+def test_the_normalised_two_point_correlation_of_a_phase_that_fills_the_grid_is_zero():
     assert np.all(normalised_two_point(np.ones(4)) == 0.0)
 
 
-def test_curves_of_unequal_length_are_refused():
+def test_curves_of_unequal_length_raise_an_error():
     with pytest.raises(ValueError, match="r_max"):
         error_rate([0.3, 0.1, 0.1], [0.3, 0.1])

@@ -1,4 +1,4 @@
-"""The page holds everything it shows, says in words what the numbers say, and escapes what others wrote."""
+"""The page is self-contained, its sentences agree with the numbers, and text from outside is escaped."""
 
 import base64
 import copy
@@ -30,7 +30,7 @@ def report() -> dict:
     return compare(volumes, structure((128, 128), 3), true_volume=truth, r_max=8, patches=3)
 
 
-def test_the_page_needs_nothing_from_elsewhere(report: dict):
+def test_the_page_is_self_contained(report: dict):
     page = report_html(report, {"slices": PICTURE})
     assert not re.search(r"<script|<link|@import|https?://|url\(", page)
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)"', page))
@@ -38,9 +38,9 @@ def test_the_page_needs_nothing_from_elsewhere(report: dict):
 
 def test_a_single_volume_is_printed_without_a_spread(report: dict):
     one = compare([structure((32, 32, 32), 1)], structure((128, 128), 3), r_max=8, patches=0)
-    for found, spread in ((report, True), (one, False)):
-        mean = found["phases"][0]["volume_fraction"]["mean"]
-        assert (f"{mean:.4f} ± " in report_html(found, {})) == spread
+    for each, spread in ((report, True), (one, False)):
+        mean = each["phases"][0]["volume_fraction"]["mean"]
+        assert (f"{mean:.4f} ± " in report_html(each, {})) == spread
 
 
 def test_pictures_come_back_from_the_page_unchanged(report: dict):
@@ -50,7 +50,7 @@ def test_pictures_come_back_from_the_page_unchanged(report: dict):
     assert "my own figure" in page
 
 
-def test_names_from_files_cannot_become_markup(report: dict):
+def test_names_from_files_are_escaped(report: dict):
     page = report_html(report, title="a & b <c>", config={"file": "<script>"})
     assert "electrode &lt;1&gt;.png" in page
     assert "<title>a &amp; b &lt;c&gt;</title>" in page
@@ -71,7 +71,7 @@ def test_the_summary_names_what_was_compared_and_the_largest_error(report: dict)
     assert "true volume" in text
 
 
-def test_the_light_page_has_no_config_and_still_works(report: dict):
+def test_a_report_without_optional_parts_gives_a_page(report: dict):
     bare = report | {"memorisation": None, "representativity": None, "true_volume": None}
     assert "Configuration" not in report_html(bare)
 
@@ -91,7 +91,7 @@ def test_a_copied_plane_is_the_first_warning(report: dict):
     assert warnings(other)[0].startswith("Memorisation: 2 of 3 planes")
 
 
-def test_large_errors_small_images_and_unequal_directions_are_warned_of(report: dict):
+def test_large_errors_small_images_and_anisotropy_give_warnings(report: dict):
     def far(r: dict):
         r["phases"][0]["lineal_path"]["error_rate"] = 145.0
 
@@ -122,7 +122,7 @@ def test_large_errors_small_images_and_unequal_directions_are_warned_of(report: 
     assert "volumes are anisotropic" in changed(report, stretched)[0]
 
 
-def test_what_was_asked_for_is_not_wondered_at(report: dict):
+def test_targets_of_a_design_give_no_warning(report: dict):
     def designed(*targets: str):
         def change(r: dict):
             r["phases"][0]["two_point"]["directions"] = {"y": [0.5, 0.1], "x": [0.5, 0.5]}
@@ -139,19 +139,19 @@ def test_what_was_asked_for_is_not_wondered_at(report: dict):
     assert designed("diffusivity.0.x", "relative_surface_area.1", "volume_fraction.0") == []
 
 
-def test_the_yardstick_is_told_of_each_phase(report: dict):
+def test_the_error_of_the_micrograph_is_given_for_each_phase(report: dict):
     line = next(line for line in summarise(report) if line.startswith("How well the micrograph knows"))
     for p, part in enumerate(report["representativity"]):
         assert f"phase {p}: {part['error_90']['two_point']:.2g} %" in line
 
 
-def test_names_of_phases_stand_in_the_heads_of_tables(report: dict):
+def test_names_of_phases_are_in_the_heads_of_tables(report: dict):
     names = [f"name{p}" for p in range(len(report["phases"]))]
     page = report_html(report, names=names)
     assert page.count("<th>phase 0 (name0)</th>") == 2 and "<td>phase 0 (name0)</td>" in page
 
 
-def test_an_infinite_mean_says_of_how_many_volumes_and_what_the_others_have(report: dict):
+def test_an_infinite_mean_has_the_number_of_infinite_volumes_and_the_mean_of_the_others(report: dict):
     def along(*tau: float) -> dict:
         diffusivity = mean_and_spread([0.5 / value for value in tau])
         return {"diffusivity": diffusivity, "tortuosity_factor": mean_and_spread(tau), "target": False} | {
@@ -168,7 +168,7 @@ def test_an_infinite_mean_says_of_how_many_volumes_and_what_the_others_have(repo
     assert "± nan" not in page(2.5, math.inf)
 
 
-def test_the_two_ranges_of_the_volume_fraction_are_told_apart(report: dict):
+def test_the_two_error_estimates_of_the_volume_fraction_are_explained(report: dict):
     page = report_html(report)
     assert "95 % range (integral range)" in page and "known within (90 %): fraction" in page
     assert "0.93 of the range" in page and scipy.stats.t.ppf(0.95, CONTRASTS) / 2 == pytest.approx(0.93, abs=0.001)

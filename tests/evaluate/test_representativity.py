@@ -1,4 +1,4 @@
-"""The standard error is that of many images, and the image it asks for gives the accuracy it promises."""
+"""The standard error equals the scatter of many images, and an image of the stated size has the stated accuracy."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from jaxmicro.evaluate import integral_range, representativity, standard_error
 
 
 def random_image(seed: int, edge: int = 128) -> np.ndarray:
-    """Gaussian field cut at a fixed level (not at a quantile: the volume fraction must be free to scatter)."""
+    """Gaussian field cut at a fixed level (not at a quantile, so that the volume fraction scatters)."""
     noise = np.random.default_rng(seed).standard_normal((edge + 32, edge + 32))
     field = gaussian_filter(noise, 3.0, mode="wrap")[16:-16, 16:-16]
     return (field > 0.03).astype(np.uint8)
@@ -18,18 +18,18 @@ def test_the_standard_error_is_the_scatter_between_images():
     images = [random_image(seed) for seed in range(200)]
     scatter = np.std([image.mean() for image in images])
     predicted = np.mean([representativity(image, 2)[1]["standard_error"] for image in images[:10]])
-    # 200 images fix the scatter within 5 %; the integral range of one image of 128^2 within about 15 %
+    # errors: 5 % of the scatter of 200 images, about 15 % of the integral range of one image of 128^2
     assert predicted == pytest.approx(scatter, rel=0.2)
 
 
 def test_independent_pixels_are_one_observation_each():
     labels = (np.random.default_rng(0).random((128, 128)) < 0.3).astype(np.uint8)
     part = representativity(labels, 2)[1]
-    assert part["integral_range"] == pytest.approx(1, abs=0.2)  # r = 1 may stand a little above its mean of zero
+    assert part["integral_range"] == pytest.approx(1, abs=0.2)  # C(1) is 0 on average, but may be slightly positive
     assert part["standard_error"] == pytest.approx(np.sqrt(0.3 * 0.7) / 128, rel=0.1)
 
 
-def test_the_image_asked_for_has_the_accuracy_promised():
+def test_an_image_of_the_stated_size_has_the_stated_accuracy():
     part = representativity(random_image(0), 2)[1]
     phi = part["volume_fraction"]
     for percent in (1, 5):
@@ -53,7 +53,7 @@ def test_the_integral_range_scales_with_the_square_of_the_correlation_length():
     assert coarse / fine == pytest.approx(4, rel=0.03)  # 2 pi length^2, by a sum over pixels
 
 
-def test_a_regular_pattern_is_known_better_than_a_random_one():
+def test_a_regular_pattern_has_smaller_errors_than_a_random_one():
     rows, columns = np.indices((128, 128))
     pattern = representativity(((rows // 4 + columns // 4) % 2).astype(np.uint8), 2, r_max=16)[0]["error_90"]
     random = representativity(random_image(0), 2, r_max=16)[0]["error_90"]

@@ -9,7 +9,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.evaluate import code_summary, consecutive_distance, flat_map
 
 
-def test_a_summary_is_mean_and_deviation_of_each_channel_and_knows_no_places():
+def test_a_summary_is_mean_and_deviation_of_each_channel_and_does_not_depend_on_positions():
     codes = jax.random.normal(jax.random.key(0), (5, 4, 4, 3)) * jnp.array([1.0, 2.0, 3.0]).reshape(1, 1, 1, 3) + 0.5
     summary = code_summary(codes)
     np.testing.assert_allclose(summary[:, :3], codes.mean(axis=(1, 2)), rtol=1e-5)
@@ -36,7 +36,7 @@ def test_a_plane_in_many_dimensions_is_mapped_without_distortion():
     assert np.var(found[:, 0]) > np.var(found[:, 1])
 
 
-def test_umap_says_what_to_install_and_an_unknown_method_what_there_is(monkeypatch: pytest.MonkeyPatch):
+def test_errors_name_the_package_that_umap_needs_and_the_methods_there_are(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(UserError, match=r"jaxmicro\[umap\]"):
         flat_map(np.zeros((5, 3)), method="umap")

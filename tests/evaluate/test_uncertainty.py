@@ -1,4 +1,4 @@
-"""The errors that one image foretells of itself are those that many images have."""
+"""The errors estimated from one image are those between many images."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_contrasts_are_the_weighted_sums_of_their_definition():
             assert found.lineal_path_difference[b, 1, r] == pytest.approx(along[0] - along[1], abs=1e-6)
 
 
-def test_the_largest_error_said_with_90_percent_holds_for_about_nine_images_in_ten():
+def test_nine_images_in_ten_are_within_the_90_percent_quantile_of_errors():
     images = [medium(seed) for seed in range(80)]
     found = [image_statistics(image, phases=2, r_max=R_MAX) for image in images]
     s2, path, edges = (
@@ -74,7 +74,7 @@ def test_the_largest_error_said_with_90_percent_holds_for_about_nine_images_in_t
         ]
         within.append([[errors[p][name] <= said[p][name] for name in said[p]] for p in range(2)])
     coverage = np.mean(within, axis=0)
-    # 80 images fix a coverage of 0.9 within 0.034; the smallest and largest of ten lie within three times that
+    # standard error of a coverage of 0.9 of 80 images: 0.034; smallest and largest of ten within three of it
     assert coverage.min() > 0.79 and coverage.mean() == pytest.approx(0.9, abs=0.05)
 
 
@@ -87,11 +87,11 @@ def test_weights_have_the_t_distribution_of_as_many_degrees_of_freedom():
     assert np.quantile(size, 0.99) == pytest.approx(3.355, rel=0.04)
 
 
-def test_two_directions_are_told_apart_when_they_differ_and_only_then():
+def test_anisotropy_is_detected_in_anisotropic_images_only():
     def unequal(length, seed: int) -> list[bool]:
         part = representativity(medium(seed, length), 2, r_max=R_MAX)[0]
         return [part["directions"][name] > part["directions_99"][name] for name in ("two_point", "lineal_path")]
 
     false = np.array([unequal(1.5, seed) for seed in range(60)])
-    assert false.sum(axis=0).max() <= 3  # one in a hundred: more than three of sixty in one case of 300
+    assert false.sum(axis=0).max() <= 3  # at a rate of 1 in 100, more than 3 of 60 occur in one case of 300
     assert np.array([unequal((1.5, 3.0), seed) for seed in range(8)]).all()

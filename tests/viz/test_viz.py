@@ -1,4 +1,4 @@
-"""Figures show the right colours in the right places, are made without windows, and come out as readable PNG files."""
+"""Figures: colours and positions, no windows, and readable PNG files."""
 
 import io
 import itertools
@@ -31,7 +31,7 @@ def curve(**more) -> dict:
 
 
 def report(phases: int = 2, *, voxel_size: float | None = 65.0) -> dict:
-    """As `evaluate.compare` returns it, as far as the figures read it."""
+    """The parts of the result of `evaluate.compare` that figures read."""
     scalar = {"reference": 0.5, "mean": 0.5, "volumes": [0.49, 0.51], "error_percent": 0.0}
     per_phase = [
         {
@@ -84,7 +84,7 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_a_readable_png_with_something_on_it(name: str):
+def test_every_figure_is_a_readable_png_and_not_blank(name: str):
     image = np.asarray(Image.open(io.BytesIO(viz.png(FIGURES[name](), dpi=40))).convert("RGB"))
     assert min(image.shape[:2]) > 50
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 10
@@ -93,7 +93,7 @@ def test_every_figure_is_a_readable_png_with_something_on_it(name: str):
 def test_colours_of_phases_differ_in_lightness():
     for phases in (2, 3):
         lightness = viz.paint(np.arange(phases), phases) @ [0.2126, 0.7152, 0.0722]
-        assert np.all(np.diff(lightness) > 0.1)  # rising, so that a grey print keeps the order
+        assert np.all(np.diff(lightness) > 0.1)  # increasing, so that the order is visible in a grey print
 
 
 def test_paint_gives_each_voxel_the_colour_of_its_phase():
@@ -101,7 +101,7 @@ def test_paint_gives_each_voxel_the_colour_of_its_phase():
 
 
 def test_the_cube_shows_the_top_the_left_and_the_right_face():
-    """Only the faces z = 0, y = last and x = last are seen: paint each in turn, all else phase 0."""
+    """Only the faces z = 0, y = last and x = last are visible: each in turn is phase 1, all else phase 0."""
     shape = (12, 12, 12)
     where = {"top": (0, np.s_[:], np.s_[:]), "left": (np.s_[:], -1, np.s_[:]), "right": (np.s_[:], np.s_[:], -1)}
     spots = {"top": (0.25, 0.5), "left": (0.65, 0.2), "right": (0.65, 0.8)}
@@ -136,10 +136,10 @@ def test_a_ball_is_seen_as_a_disc_of_its_size():
     edge, radius = 40, 12.0
     distance = np.sqrt(sum((c - (edge - 1) / 2) ** 2 for c in np.indices((edge,) * 3)))
     picture = viz.surface_image((distance < radius).astype(np.uint8), 2, show=(1,), width=120)
-    # one voxel along x is drawn sqrt(3) / 2 wide across; across the line of sight, lengths are sqrt(3 / 2) times that
+    # a voxel along x is sqrt(3) / 2 wide on the page; lengths normal to the line of sight are sqrt(3 / 2) times longer
     scale = 120 / (2 * edge * np.sqrt(0.75)) * np.sqrt(1.5)
     area = picture[..., 3].sum()
-    # smoothing moves the surface by about a tenth of a voxel
+    # smoothing shifts the surface by about a tenth of a voxel
     assert area == pytest.approx(np.pi * (radius * scale) ** 2, rel=0.05)
 
 
@@ -161,7 +161,7 @@ def test_scale_bars_have_round_lengths_that_fit(length: float):
     assert np.any(np.isclose(first_digit, [1, 2, 5]))
 
 
-def test_large_lengths_move_to_the_next_unit():
+def test_large_lengths_are_given_in_the_next_unit():
     assert length_text(25600.0, "nm") == "25.6 µm"
     assert length_text(128.0, "voxels") == "128 voxels"
 
@@ -181,24 +181,24 @@ def test_correlations_are_drawn_at_the_mean_distance_of_their_shells_and_paths_a
 
 
 @pytest.mark.parametrize(("step", "levels"), [(1, 190), (257, 190), (1, 1000)])
-def test_bins_of_a_histogram_hold_equally_many_grey_levels(step: int, levels: int):
-    """All levels are equally frequent: bins of other than a whole number of levels would differ."""
+def test_bins_of_a_histogram_cover_equally_many_grey_levels(step: int, levels: int):
+    """All levels are equally frequent: bins whose width is not a multiple of the spacing of levels would differ."""
     grey = 40 + step * np.repeat(np.delete(np.arange(levels), [5, 7, 60]), 4)[None]  # some levels do not occur
     middle = viz.segmentation_check(grey, (grey > 5000).astype(np.uint8), (5000,)).axes[1]
     heights = [bar.get_height() for bar in middle.patches if bar.get_height()]
     full = 4 * -(-levels // 256)
     assert (
         len(heights) <= 256 and max(heights) == full and sum(height != full for height in heights) <= 3
-    )  # bins that miss a level
+    )  # bins with a missing level
 
 
-def test_grey_values_that_floats_do_not_tell_apart_have_a_histogram():
+def test_integers_that_are_equal_as_floats_have_a_histogram():
     grey = np.array([[2**63, 2**63 + 4096, 2**64 - 1, 2**63]], np.uint64)
     middle = viz.segmentation_check(grey, (grey > 2**63 + 5000).astype(np.uint8), (2**63 + 5000,)).axes[1]
     assert sum(bar.get_height() for bar in middle.patches) == grey.size
 
 
-def test_marks_at_the_ends_of_the_scale_of_distances_are_whole_and_the_limit_is_explained():
+def test_marks_at_the_ends_of_the_axis_of_distances_are_not_clipped_and_the_limit_is_explained():
     found = {"generated": [0.0, 1.0], "micrograph": [0.6, 1.0], "limit": 0.3}
     figure = viz.memorisation_figure(report() | {"memorisation": found})
     left, right = figure.axes[0].get_xlim()
@@ -213,7 +213,7 @@ def test_titles_of_neighbouring_concentrations_do_not_overlap():
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
-def test_samples_have_a_scale_bar_and_a_legend_and_the_loss_is_named():
+def test_samples_have_a_scale_bar_and_a_legend_and_the_loss_has_a_label():
     figure = viz.sample_grid(random_field((3, 16, 16), 2), 2, voxel_size=65.0, unit="nm")
     assert figure.axes[0].texts[0].get_text() == "200 nm"
     assert len(figure.legends[0].get_texts()) == 2
@@ -226,6 +226,6 @@ def test_bars_of_a_design_have_a_labelled_axis():
     assert figure.axes[6].get_ylabel().startswith("diffusivity.0.z")
 
 
-def test_names_stand_beside_the_numbers_of_phases_in_figures():
+def test_names_of_phases_follow_their_numbers_in_figures():
     titles = [ax.get_title() for ax in viz.correlation_curves(report(2), names=["pore", "solid"]).axes]
     assert titles[0].startswith("phase 0 (pore)")
