@@ -125,14 +125,14 @@ def _positions(united, a, b, periods) -> Int[np.ndarray, "cluster axis"]:
     own = np.unique(united, return_index=True)[1]
     start = np.concatenate([a, b, np.full(own.size, root)])
     end = np.concatenate([b, a, own])
-    moved = np.concatenate([periods, -periods, np.zeros((own.size, periods.shape[1]), np.int64)])
+    shifts = np.concatenate([periods, -periods, np.zeros((own.size, periods.shape[1]), np.int64)])
     graph = sparse.coo_matrix((np.ones(start.size, bool), (start, end)), (root + 1, root + 1)).tocsr()
     parent = csgraph.breadth_first_order(graph, root, directed=True)[1].astype(np.int64)
     parent[root] = root
     edges, which = np.unique(start.astype(np.int64) * (root + 1) + end, return_index=True)
     nodes = np.arange(root)
     position = np.zeros((root + 1, periods.shape[1]), np.int64)
-    position[nodes] = moved[which[np.searchsorted(edges, parent[nodes] * (root + 1) + nodes)]]
+    position[nodes] = shifts[which[np.searchsorted(edges, parent[nodes] * (root + 1) + nodes)]]
     while np.any(parent != root):
         position, parent = position + position[parent], parent[parent]
     return position

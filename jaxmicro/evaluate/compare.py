@@ -92,7 +92,9 @@ def compare(
     phases = reference.phases
     grids = [v.labels for v in volumes] + [reference.labels] + ([true_volume.labels] if true_volume else [])
     r_max = min(r_max, min(min(g.shape) for g in grids) // 2)
-    made = [_on_host(plane_statistics(v.labels, phases=phases, r_max=r_max, periodic=v.periodic)) for v in volumes]
+    statistics = [
+        _on_host(plane_statistics(v.labels, phases=phases, r_max=r_max, periodic=v.periodic)) for v in volumes
+    ]
     flat = reference.labels.ndim == 2
     measure = image_statistics if flat else functools.partial(plane_statistics, periodic=reference.periodic)
     original = _on_host(measure(reference.labels, phases=phases, r_max=r_max))
@@ -113,7 +115,7 @@ def compare(
             "shape": list(reference.labels.shape),
             "crop": min(_CROP, *reference.labels.shape),
         },
-        "phases": [_marked(_phase_report(p, made, original, scatter, volumes), held) for p in range(phases)],
+        "phases": [_marked(_phase_report(p, statistics, original, scatter, volumes), held) for p in range(phases)],
         "memorisation": memorisation([v.labels for v in volumes], reference.labels, phases, patches=patches, seed=seed)
         if flat and patches
         else None,
@@ -178,28 +180,30 @@ def _on_host(statistics):
 
 def _phase_report(
     p: int,
-    made: list[PlaneStatistics],
+    statistics: list[PlaneStatistics],
     original: PlaneStatistics,
     scatter: dict[str, np.ndarray] | None,
     volumes: Sequence[Microstructure],
 ) -> dict:
     percolating = [_percolation(v.labels == p) for v in volumes]
-    steps = [_slice_steps(v, p, m) for v, m in zip(volumes, made, strict=True)]  # v a
+    steps = [_slice_steps(v, p, m) for v, m in zip(volumes, statistics, strict=True)]  # v a
     return {
         "phase": p,
-        "volume_fraction": _scalar([m.volume_fraction[p] for m in made], original.volume_fraction[p]),
-        "two_point": _plane_curve("two_point", p, made, original, scatter)
-        | {"shape_error": number(_shape_error_of_mean(p, made, original))},
-        "lineal_path": _plane_curve("lineal_path", p, made, original, scatter),
-        "surface_area": _scalar([m.boundary_length[:, p].mean() for m in made], original.boundary_length[:, p].mean())
-        | {"axes": by_axis(np.mean([m.boundary_length[:, p] for m in made], axis=0))},
+        "volume_fraction": _scalar([m.volume_fraction[p] for m in statistics], original.volume_fraction[p]),
+        "two_point": _plane_curve("two_point", p, statistics, original, scatter)
+        | {"shape_error": number(_shape_error_of_mean(p, statistics, original))},
+        "lineal_path": _plane_curve("lineal_path", p, statistics, original, scatter),
+        "surface_area": _scalar(
+            [m.boundary_length[:, p].mean() for m in statistics], original.boundary_length[:, p].mean()
+        )
+        | {"axes": by_axis(np.mean([m.boundary_length[:, p] for m in statistics], axis=0))},
         "relative_surface_area": _scalar(
-            [m.relative_area[:, p].mean() for m in made], original.relative_area[:, p].mean()
+            [m.relative_area[:, p].mean() for m in statistics], original.relative_area[:, p].mean()
         ),
         "percolating_fraction": mean_and_spread([np.mean(f) for f in percolating])
         | {"axes": by_axis(np.mean(percolating, axis=0))},
         "slice_steps": mean_and_spread(np.sqrt(np.mean(steps, axis=1)))
-        | {"axes": by_axis(np.sqrt(np.mean(steps, axis=0))), "expected_99": _expected_steps(p, made, volumes)}
+        | {"axes": by_axis(np.sqrt(np.mean(steps, axis=0))), "expected_99": _expected_steps(p, statistics, volumes)}
         if np.all(np.isfinite(steps))
         else None,
     }
@@ -222,9 +226,9 @@ def _slice_steps(volume: Microstructure, p: int, planes: PlaneStatistics) -> np.
     return measured / np.asarray(isotropic_slice_steps(s2[None] - s2[0] ** 2, volume.labels.shape))[:, 0, 0]
 
 
-def _expected_steps(p: int, made: list[PlaneStatistics], volumes: Sequence[Microstructure]) -> dict:
+def _expected_steps(p: int, statistics: list[PlaneStatistics], volumes: Sequence[Microstructure]) -> dict:
     """Bounds of the ratio "slice_steps" of isotropic volumes, by axis; one volume in 100 is outside along any axis."""
-    s2 = np.mean([m.two_point[:, p].mean(axis=0) for m in made], axis=0)
+    s2 = np.mean([m.two_point[:, p].mean(axis=0) for m in statistics], axis=0)
     counts = np.sum([v.labels.shape for v in volumes], axis=0)
     freedom = np.maximum(counts / dependent_steps(s2 - s2[0] ** 2), 1.0)
     tail = (1 - ODD) / len(AXES) / 2
@@ -234,12 +238,12 @@ def _expected_steps(p: int, made: list[PlaneStatistics], volumes: Sequence[Micro
 def _plane_curve(
     name: str,
     p: int,
-    made: list[PlaneStatistics],
+    statistics: list[PlaneStatistics],
     original: PlaneStatistics,
     scatter: dict[str, np.ndarray] | None,
 ) -> dict:
-    per_axis = np.array([getattr(m, name)[:, p] for m in made])  # v a r
-    along = np.mean([getattr(m, name + "_along")[:, p] for m in made], axis=0)
+    per_axis = np.array([getattr(m, name)[:, p] for m in statistics])  # v a r
+    along = np.mean([getattr(m, name + "_along")[:, p] for m in statistics], axis=0)
     reference = getattr(original, name)[:, p].mean(axis=0)
     reference_along = getattr(original, name + "_along")[:, p]
     report = _curve(per_axis.mean(axis=1), reference)
@@ -268,8 +272,8 @@ def _curve(curves: np.ndarray, reference: ArrayLike) -> dict:
     }
 
 
-def _shape_error_of_mean(p: int, made: list[PlaneStatistics], original: PlaneStatistics) -> float:
-    mean = np.mean([m.two_point[:, p].mean(axis=0) for m in made], axis=0)
+def _shape_error_of_mean(p: int, statistics: list[PlaneStatistics], original: PlaneStatistics) -> float:
+    mean = np.mean([m.two_point[:, p].mean(axis=0) for m in statistics], axis=0)
     return shape_error(mean, original.two_point[:, p].mean(axis=0))
 
 
@@ -311,7 +315,9 @@ def _compare_3d(volumes: Sequence[Microstructure], truth: Microstructure, phases
     shape = np.min([v.labels.shape for v in volumes], axis=0)
     blocks = sub_volumes(truth.labels, shape)
     original = _on_host(volume_statistics(truth.labels, phases=phases, r_max=r_max, periodic=truth.periodic))
-    made = [_on_host(volume_statistics(v.labels, phases=phases, r_max=r_max, periodic=v.periodic)) for v in volumes]
+    statistics = [
+        _on_host(volume_statistics(v.labels, phases=phases, r_max=r_max, periodic=v.periodic)) for v in volumes
+    ]
     parts = [replace(truth, labels=b, periodic=False) for b in blocks]
     yardstick = [_on_host(volume_statistics(b, phases=phases, r_max=r_max)) for b in blocks]
     whole = [_percolation(truth.labels == p) for p in range(phases)]
@@ -323,7 +329,7 @@ def _compare_3d(volumes: Sequence[Microstructure], truth: Microstructure, phases
         "phases": [
             {
                 "phase": p,
-                **_phase_3d(p, made, original, [v.labels for v in volumes], whole[p]),
+                **_phase_3d(p, statistics, original, [v.labels for v in volumes], whole[p]),
                 "euler_density": _euler_density(p, volumes, truth),
                 "yardstick": _phase_3d(p, yardstick, original, blocks, whole[p])
                 | {"euler_density": _euler_density(p, parts, truth)}
@@ -343,19 +349,19 @@ def _euler_density(p: int, volumes: Sequence[Microstructure], truth: Microstruct
 
 def _phase_3d(
     p: int,
-    made: list[VolumeStatistics],
+    statistics: list[VolumeStatistics],
     original: VolumeStatistics,
     labels: Sequence[np.ndarray],
     whole: list[float],
 ) -> dict:
-    s2 = np.array([m.two_point[p] for m in made])
+    s2 = np.array([m.two_point[p] for m in statistics])
     percolating = [_percolation(grid == p) for grid in labels]
     return {
         "volume_fraction": _scalar(s2[:, 0], original.two_point[p, 0]),
         "two_point": _curve(s2, original.two_point[p])
         | {"shape_error": number(shape_error(s2.mean(axis=0), original.two_point[p]))},
-        "lineal_path": _curve(np.array([m.lineal_path[p] for m in made]), original.lineal_path[p]),
-        "surface_area": _scalar([m.boundary_area[p] for m in made], original.boundary_area[p]),
+        "lineal_path": _curve(np.array([m.lineal_path[p] for m in statistics]), original.lineal_path[p]),
+        "surface_area": _scalar([m.boundary_area[p] for m in statistics], original.boundary_area[p]),
         "percolating_fraction": {"reference": number(np.mean(whole)), "reference_axes": by_axis(whole)}
         | mean_and_spread([np.mean(f) for f in percolating])
         | {"axes": by_axis(np.mean(percolating, axis=0))},

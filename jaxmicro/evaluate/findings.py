@@ -182,19 +182,19 @@ def _slice_warnings(report: dict) -> list[str]:
             more[axis] = most
         elif least["axes"][axis] < min(1 / _MIN_STEP_RATIO, least["expected_99"][axis][0]):
             less[axis] = least
-    made_here = report["held"] is not None  # volumes of this program have no shuffled or repeated slices
+    own_volumes = report["held"] is not None  # volumes of this program have no shuffled or repeated slices
     lines = []
     if more:
         cause = (
             "its planes fit together less well than those of the material"
-            if made_here
+            if own_volumes
             else "they may be shuffled, badly aligned, or lack slices in between"
         )
         lines.append(f"{_of_slices(more, 'up to')}: {cause}.")
     if less:
         cause = (
             "structures are longer along it than in the planes"
-            if made_here
+            if own_volumes
             else "the volume may be stretched along it, or repeat its slices"
         )
         lines.append(f"{_of_slices(less, 'only')}: {cause}.")

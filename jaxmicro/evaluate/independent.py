@@ -45,7 +45,7 @@ from jaxmicro.types import Microstructure
 
 CONSTRAINABLE = ("volume_fraction", "two_point", "lineal_path", "surface_area", "slice_steps")
 LEVEL = 0.05  # probability that any independent statistic of a volume of the same material is marked as different
-_MOST_CURVES = 64  # windows of which curves are measured, of the crops and of each volume and orientation
+_MOST_CURVES = 64  # upper bound of the number of windows in a set whose curves are measured
 _DRAWS = 400  # samples of the bootstrap of curves
 _FREEDOM = 6  # fewest residual degrees of freedom for a regression of the statistics of crops on their fractions
 _REACH = 48  # pixels: largest lag of the covariance from which independent windows are counted
@@ -267,10 +267,10 @@ class _Comparison:
             return np.asarray(cross_correlation(chosen, phases=phases, r_max=r_max), float)
 
         crops = measure(self.crops)  # n q r
-        made = np.array([[measure(windows).mean(axis=0) for windows in volume] for volume in self.planes])  # v a q r
+        curves = np.array([[measure(windows).mean(axis=0) for windows in volume] for volume in self.planes])  # v a q r
         return [
             _compared_curves(
-                crops[:, q].mean(axis=0), made[:, :, q], _rate, self._drawn(crops[:, q], _rate, self._worth(None))
+                crops[:, q].mean(axis=0), curves[:, :, q], _rate, self._drawn(crops[:, q], _rate, self._worth(None))
             )
             for q in range(len(pairs))
         ]
