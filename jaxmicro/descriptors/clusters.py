@@ -64,7 +64,11 @@ def winding(
 
 
 def spanning(clusters: Int[np.ndarray, "*grid"], axis: int) -> Int[np.ndarray, " cluster"]:
-    """Numbers of the clusters that reach both sides of the grid that are normal to `axis`."""
+    """Numbers of the clusters that reach both sides of the grid normal to `axis`.
+
+    >>> spanning(np.array([[1, 0, 2], [1, 0, 0]]), 0).tolist()
+    [1]
+    """
     numbers = np.intersect1d(np.take(clusters, 0, axis=axis), np.take(clusters, -1, axis=axis))
     return numbers[numbers > 0]
 

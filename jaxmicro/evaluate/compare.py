@@ -369,7 +369,11 @@ def _phase_3d(
 
 
 def sub_volumes(labels: np.ndarray, shape: np.ndarray) -> list[np.ndarray]:
-    """At most _SUB_VOLUMES disjoint sub-volumes of a shape, evenly chosen; none where fewer than two fit."""
+    """At most _SUB_VOLUMES disjoint sub-volumes of a shape, evenly chosen; none where fewer than two fit.
+
+    >>> [part.shape for part in sub_volumes(np.zeros((4, 4, 9)), np.array([4, 4, 4]))]
+    [(4, 4, 4), (4, 4, 4)]
+    """
     counts = [n // int(edge) for n, edge in zip(labels.shape, shape, strict=True)]
     total = int(np.prod(counts))
     if total < 2:

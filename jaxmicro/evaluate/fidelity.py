@@ -25,14 +25,22 @@ def grey(fractions: Float[Array, "*grid p"]) -> Float[jax.Array, "*grid"]:
 
 
 def mean_absolute_error(image: Float[Array, "*grid"], reference: Float[Array, "*grid"]) -> Float[jax.Array, ""]:
-    """Mean of |image - reference|."""
+    """Mean of |image - reference|.
+
+    >>> float(mean_absolute_error(jnp.array([0.0, 1.0]), jnp.array([0.0, 0.5])))
+    0.25
+    """
     return jnp.mean(jnp.abs(image - reference))
 
 
 def peak_signal_to_noise(
     image: Float[Array, "*grid"], reference: Float[Array, "*grid"], *, data_range: float = 1.0
 ) -> Float[jax.Array, ""]:
-    """10 log10(data_range^2 / mean square error), in dB; infinite for equal images."""
+    """10 log10(data_range^2 / mean square error), in dB; infinite for equal images.
+
+    >>> round(float(peak_signal_to_noise(jnp.zeros(4), jnp.full(4, 0.1))), 3)
+    20.0
+    """
     return 10 * jnp.log10(data_range**2 / jnp.mean((image - reference) ** 2))
 
 

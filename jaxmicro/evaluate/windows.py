@@ -75,7 +75,11 @@ def evenly(windows: np.ndarray, max_count: int) -> np.ndarray:
 
 
 def chord_ends(phase: Masks) -> Float[np.ndarray, " n"]:
-    """Share of the pairs of neighbours in each window that differ, mean of both directions."""
+    """Share of the pairs of neighbours in each window that differ, mean of both directions.
+
+    >>> chord_ends(np.array([[[True, False], [True, False]]])).tolist()
+    [0.5]
+    """
     return np.mean([np.diff(phase, axis=axis).mean(axis=(1, 2)) for axis in (1, 2)], axis=0)
 
 
@@ -107,7 +111,11 @@ def cluster_counts(phase: Masks, *, below: int = 0) -> tuple[np.ndarray, np.ndar
 
 
 def triple_points(labels: Windows) -> np.ndarray:
-    """Share of the corners of pixels inside each window at which three or more phases meet."""
+    """Share of the corners of pixels inside each window at which three or more phases meet.
+
+    >>> triple_points(np.array([[[0, 1], [2, 2]]])).tolist()
+    [1.0]
+    """
     four = np.sort([labels[:, :-1, :-1], labels[:, 1:, :-1], labels[:, :-1, 1:], labels[:, 1:, 1:]], axis=0)
     return (np.sum(np.diff(four, axis=0) != 0, axis=0) >= 2).mean(axis=(1, 2))
 
