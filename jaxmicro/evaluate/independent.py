@@ -10,7 +10,7 @@ that the estimator and its border effects, on clusters for instance, are the sam
 difference is a quantile of Student's t times its standard error sqrt(1/n + 1/m) s, with s the standard deviation
 between crops, n crops of the micrograph and volumes worth m independent windows.
 
-The comparison and its tolerances are one file, because each statistic needs the same crops, windows and quantiles.
+One file, because the tolerances of all statistics need the same crops, windows and quantiles.
 """
 
 import itertools
