@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxmicro.evaluate.overview import asked, doubts, evidence, limits
+from jaxmicro.evaluate.overview import doubts, evidence, is_design_target, limits
 from jaxmicro.evaluate.representativity import differences, representativity
 from jaxmicro.evaluate.rounding import plain
 from jaxmicro.types import Microstructure
@@ -136,7 +136,7 @@ def _phase_warnings(report: dict, p: int) -> list[str]:
     allowed = limits(report, p)
     fraction, ratio = phase["volume_fraction"], phase["surface_area"]["ratio"]
     error, limit = abs(fraction["mean"] - fraction["reference"]), allowed["volume_fraction"]
-    if error > limit and not asked(report, "volume_fraction"):
+    if error > limit and not is_design_target(report, "volume_fraction"):
         lines.append(
             f"Phase {p}: volume fraction {plain(fraction['mean'], 3)} instead of {plain(fraction['reference'], 3)}; "
             f"{_beyond(report, plain(limit))}"
@@ -151,7 +151,7 @@ def _phase_warnings(report: dict, p: int) -> list[str]:
     if error > limit:
         lines.append(f"Phase {p}: the lineal path is {plain(error)} % off; {_beyond(report, f'{plain(limit)} %')}")
     limit = allowed["surface_area"]
-    if ratio is not None and abs(ratio - 1) * 100 > limit and not asked(report, "surface_area", p):
+    if ratio is not None and abs(ratio - 1) * 100 > limit and not is_design_target(report, "surface_area", p):
         word = "rougher or finer" if ratio > 1 else "smoother or coarser"
         lines.append(
             f"Phase {p}: {ratio:.2f} times the interface of the micrograph; the volumes are {word}; "

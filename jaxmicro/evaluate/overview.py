@@ -109,7 +109,7 @@ def limits(report: dict, p: int) -> dict[str, float]:
     return {name: max(least, expected.get(name, 0.0)) for name, least in _MIN_LIMITS.items()}
 
 
-def asked(report: dict, quantity: str, phase: int | None = None) -> bool:
+def is_design_target(report: dict, quantity: str, phase: int | None = None) -> bool:
     """Whether the volumes were designed for a target of this quantity, of one phase or (None) of any; two phases share
     their interface."""
     targets = [target.split(".") for target in report["targets"]]
@@ -270,7 +270,7 @@ def _held_cell(report: dict, p: int, name: str) -> Cell:
     part = report["phases"][p][name]
     if part is None:
         return Cell("-")
-    limit = None if part["held"] or asked(report, name, p) else limits(report, p).get(name)
+    limit = None if part["held"] or is_design_target(report, name, p) else limits(report, p).get(name)
     if name == "volume_fraction":
         within = "" if limit is None else f" ± {plain(limit)}"
         error = abs(part["mean"] - part["reference"])

@@ -16,9 +16,8 @@ from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit, ratio
 
 CROP = 64  # edge in voxels of the crops of a micrograph over which max and min are taken
-OPTIMISED_CURVE_TOLERANCE = (
-    0.003  # error rate at which S2 is met where interfaces are optimised without other quantities
-)
+# error rate at which S2 is met where interfaces are optimised without other quantities
+OPTIMISED_CURVE_TOLERANCE = 0.003
 CURVE_TOLERANCE = 0.01  # error rate at which a curve is met otherwise
 ROUNDING = 0.002  # relative deviation beyond a bound at which it still counts as met
 INTERFACE_QUANTITIES = ("diffusivity", "tortuosity", "slice_diffusivity", "surface_area")
