@@ -1,4 +1,4 @@
-"""Targets that no medium has, that exclude each other, and that contradict what a design holds."""
+"""Targets that no medium can meet, that exclude each other, and that contradict a constraint of a design."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ AXES = [Target("diffusivity", 0, 0.2, axis=axis) for axis in range(3)]
 
 
 @pytest.mark.parametrize(
-    ("targets", "said"),
+    ("targets", "message"),
     [
         ([Target("volume_fraction", 0, 0.7), Target("volume_fraction", 1, 0.4)], "no volume fractions of 2 phases"),
         ([Target("volume_fraction", 0, 1.2)], "no volume fractions of 3 phases"),
@@ -38,13 +38,13 @@ AXES = [Target("diffusivity", 0, 0.2, axis=axis) for axis in range(3)]
         ([Target("relative_surface_area", 0, 0.4, relation="<="), Target("relative_surface_area", 1, 0.4)], "sum to 1"),
     ],
 )
-def test_what_no_medium_has_is_refused_with_the_bound(targets: list[Target], said: str):
-    with pytest.raises(UserError, match=said):
+def test_targets_that_no_medium_can_meet_are_refused_with_the_bound(targets: list[Target], message: str):
+    with pytest.raises(UserError, match=message):
         check_feasible(targets, (0.3, 0.3, 0.4) if len(targets) == 1 else (0.5, 0.5))
 
 
-def test_free_fractions_leave_what_the_targets_for_them_leave():
-    """As in score distillation, which holds none."""
+def test_free_fractions_are_bounded_by_the_targets_for_them():
+    """As in score distillation, which does not constrain them."""
     most = Target("volume_fraction", 1, 0.3, relation="<=")
     check_feasible([most, Target("diffusivity", 1, 0.29, axis=0)], None)
     with pytest.raises(UserError, match="Wiener bound 0.3 "):
@@ -54,7 +54,7 @@ def test_free_fractions_leave_what_the_targets_for_them_leave():
 
 
 def test_targets_that_can_be_met_together_pass():
-    """Within their tolerances, as equations between numbers that were rounded are."""
+    """Within their tolerances, because equations between rounded numbers hold approximately."""
     check_feasible([Target("diffusivity", 0, 0.2), *AXES, Target("tortuosity", 0, 2.49)], (0.5, 0.5))
     check_feasible([Target("surface_area", p, v) for p, v in enumerate((0.1, 0.15, 0.2))], (0.3, 0.3, 0.4))
     check_feasible([Target("relative_surface_area", p, v) for p, v in enumerate((0.3, 0.3, 0.4))], (0.3, 0.3, 0.4))
@@ -85,7 +85,7 @@ def test_the_slope_of_the_two_point_correlation_is_the_interface_of_the_microgra
 
 
 @pytest.mark.parametrize(
-    ("targets", "said"),
+    ("targets", "message"),
     [
         (
             ["surface_area.0=+100%"],
@@ -99,16 +99,16 @@ def test_the_slope_of_the_two_point_correlation_is_the_interface_of_the_microgra
         (["lineal_path.0=micrograph", "surface_area.0=+30%"], "lineal_path.0=micrograph and .* the lineal path fixes"),
     ],
 )
-def test_an_interface_other_than_that_of_held_curves_is_refused_with_what_to_release(
-    targets: list[str], said: str, prior: Prior
+def test_an_interface_area_that_contradicts_constrained_curves_is_refused_with_what_to_release(
+    targets: list[str], message: str, prior: Prior
 ):
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         pipeline.read_targets(targets, prior, shape=(16,) * 3)
-    kept = len(targets) > 1 and targets[0].startswith("lineal")
+    is_lineal_path = len(targets) > 1 and targets[0].startswith("lineal")
     if len(targets) == 1:
         pipeline.read_targets(targets, prior, shape=(16,) * 3, release=["two_point"])
-        pipeline.read_targets(targets, prior, shape=(16,) * 3, method="sds")  # holds nothing
-    elif kept:
+        pipeline.read_targets(targets, prior, shape=(16,) * 3, method="sds")  # has no constraints
+    elif is_lineal_path:
         with pytest.raises(UserError, match="contradict each other"):
             pipeline.read_targets(targets, prior, shape=(16,) * 3, release=["two_point"])
     else:
@@ -116,7 +116,7 @@ def test_an_interface_other_than_that_of_held_curves_is_refused_with_what_to_rel
             pipeline.read_targets(targets, prior, shape=(16,) * 3, release=["two_point"])
 
 
-def test_an_interface_near_that_of_held_curves_passes_also_at_other_fractions(prior: Prior):
+def test_an_interface_area_close_to_that_of_constrained_curves_passes_also_at_other_fractions(prior: Prior):
     pipeline.read_targets(["two_point.0=micrograph", "surface_area.0=+5%"], prior, shape=(16,) * 3)
     pipeline.read_targets(["surface_area.0>=-50%", "surface_area.1<=+50%"], prior, shape=(16,) * 3)
     # the variance of a phase, and with it the interface, grows from 2 / 9 to 1 / 4
@@ -125,7 +125,7 @@ def test_an_interface_near_that_of_held_curves_passes_also_at_other_fractions(pr
         pipeline.read_targets(["volume_fraction.0=50%", "surface_area.0=-5%"], prior, shape=(16,) * 3)
 
 
-def test_areas_are_read_in_the_unit_in_which_they_are_measured(prior: Prior, micrograph: Microstructure):
+def test_areas_are_read_in_the_unit_in_which_measure_prints_them(prior: Prior, micrograph: Microstructure):
     area = float(interface_of_curves(prior, micrograph.volume_fractions)[0][0])  # per voxel
     size = 65.0
     for text in (f"{area / size}", f"{area / size}/nm", f"{1000 * area / size}/um", f"{area}/voxel", f"{area} 1/px"):

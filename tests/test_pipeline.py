@@ -39,8 +39,8 @@ def trained(micrograph: Microstructure) -> Prior:
 
 
 def labels(prior: Prior, **options) -> list[np.ndarray]:
-    made = pipeline.reconstruct(prior, **{"shape": SHAPE, "sampling": QUICK, **options})
-    return [volume.labels for volume in made]
+    volumes = pipeline.reconstruct(prior, **{"shape": SHAPE, "sampling": QUICK, **options})
+    return [volume.labels for volume in volumes]
 
 
 def test_a_micrograph_becomes_volumes_and_a_report(micrograph: Microstructure, trained: Prior):
@@ -53,7 +53,7 @@ def test_a_micrograph_becomes_volumes_and_a_report(micrograph: Microstructure, t
     assert report_html(report, {}).startswith("<!")
 
 
-def test_training_records_what_it_did_and_remembers_the_material(micrograph: Microstructure, trained: Prior):
+def test_training_records_steps_and_losses_and_stores_the_material(micrograph: Microstructure, trained: Prior):
     assert trained.record["steps"] == 3
     assert np.isfinite(trained.record["validation_loss"])
     assert trained.record["disjoint_validation"]
@@ -73,7 +73,7 @@ def test_training_changes_every_parameter_of_its_start_and_leaves_the_start_as_i
     assert np.mean(changed) > 0.1  # the zero-initialised last layers learn first
 
 
-def test_a_prior_read_back_is_the_same(trained: Prior, tmp_path: Path):
+def test_a_prior_that_is_saved_and_loaded_is_the_same(trained: Prior, tmp_path: Path):
     pipeline.save_prior(tmp_path / "prior.safetensors", trained)
     again = pipeline.load_prior(tmp_path / "prior.safetensors")
     assert (again.config, again.material, again.record) == (trained.config, trained.material, trained.record)
@@ -88,57 +88,59 @@ def test_a_seed_fixes_a_volume_whatever_the_number_of_volumes(trained: Prior):
     assert not np.array_equal(one, labels(trained, seed=6)[0])
 
 
-def test_volumes_made_together_are_those_made_one_by_one(trained: Prior):
-    """Up to rounding, which can flip the label of a voxel that is undecided."""
+def test_volumes_sampled_together_are_those_sampled_one_by_one(trained: Prior):
+    """Up to rounding, which can change the label of an undecided voxel."""
     apart, together = labels(trained, volumes=2), labels(trained, volumes=2, together=2)
     assert np.mean(np.stack(apart) != np.stack(together)) < 0.01
 
 
-def test_given_fractions_are_held(trained: Prior):
-    """The mean of the predicted fractions is held exactly; taking the likeliest phase of each voxel moves it."""
-    free, held = labels(trained, fractions=None)[0], labels(trained, fractions=(0.9, 0.1))[0]
-    assert abs(np.mean(held == 0) - 0.9) < 0.1 < abs(np.mean(free == 0) - 0.9)
+def test_volumes_are_constrained_to_given_fractions(trained: Prior):
+    """The mean of the predicted fractions is met exactly; taking the most probable phase of each voxel changes it."""
+    free, constrained = labels(trained, fractions=None)[0], labels(trained, fractions=(0.9, 0.1))[0]
+    assert abs(np.mean(constrained == 0) - 0.9) < 0.1 < abs(np.mean(free == 0) - 0.9)
 
 
-def drawn(prior: Prior, volumes: int, *, fractions: tuple[float, ...] | None = (0.5, 0.5), seed: int = 0) -> np.ndarray:
+def scattered(
+    prior: Prior, volumes: int, *, fractions: tuple[float, ...] | None = (0.5, 0.5), seed: int = 0
+) -> np.ndarray:
     return np.array(pipeline.scattered_fractions(prior, fractions, shape=SHAPE, volumes=volumes, seed=seed))
 
 
-def test_fractions_scatter_as_those_of_pieces_of_the_material(trained: Prior):
+def test_fractions_scatter_like_those_of_pieces_of_the_material(trained: Prior):
     assert trained.material is not None
     expected = fraction_covariance(np.asarray(trained.material.covariance), SHAPE)
-    found = drawn(trained, 512)
+    found = scattered(trained, 512)
     assert found.sum(axis=1) == pytest.approx(1)
     assert found.mean(axis=0) == pytest.approx(0.5, abs=1e-9)
     assert np.cov(found, rowvar=False) == pytest.approx(expected, rel=0.02)  # evenly spread: closer than at random
-    assert np.var(drawn(trained, 8)[:, 0]) == pytest.approx(expected[0, 0], rel=0.5)
+    assert np.var(scattered(trained, 8)[:, 0]) == pytest.approx(expected[0, 0], rel=0.5)
 
 
 def test_scattered_fractions_come_in_opposite_pairs_and_do_not_depend_on_how_many_there_are(trained: Prior):
-    eight = drawn(trained, 8)
-    assert eight[0::2] + eight[1::2] == pytest.approx(1.0, abs=1e-9)  # twice the fractions asked for, 0.5
+    eight = scattered(trained, 8)
+    assert eight[0::2] + eight[1::2] == pytest.approx(1.0, abs=1e-9)  # twice the target fractions, 0.5
     for fewer in (1, 2, 5):
-        assert np.array_equal(drawn(trained, fewer), eight[:fewer])
-    assert not np.allclose(drawn(trained, 8, seed=1), eight)
+        assert np.array_equal(scattered(trained, fewer), eight[:fewer])
+    assert not np.allclose(scattered(trained, 8, seed=1), eight)
 
 
-def test_no_phase_vanishes_however_much_the_fractions_scatter(trained: Prior):
-    found = drawn(trained, 64, fractions=(0.99, 0.01))
+def test_scattered_fractions_of_each_phase_are_above_zero(trained: Prior):
+    found = scattered(trained, 64, fractions=(0.99, 0.01))
     assert found.min() > 0
     assert found.mean(axis=0) == pytest.approx((0.99, 0.01), abs=1e-9)
 
 
-def test_a_scattered_volume_is_the_one_with_these_fractions(trained: Prior):
-    wanted = drawn(trained, 2, fractions=(0.7, 0.3))
-    scattered = labels(trained, fractions=(0.7, 0.3), scatter=True, volumes=2)
+def test_a_scattered_volume_equals_the_volume_with_its_fractions_given(trained: Prior):
+    fractions = scattered(trained, 2, fractions=(0.7, 0.3))
+    volumes = labels(trained, fractions=(0.7, 0.3), scatter=True, volumes=2)
     for number in (0, 1):
-        alone = labels(trained, fractions=tuple(wanted[number]), volumes=2)[number]
-        assert np.array_equal(scattered[number], alone)
+        alone = labels(trained, fractions=tuple(fractions[number]), volumes=2)[number]
+        assert np.array_equal(volumes[number], alone)
     together = labels(trained, fractions=(0.7, 0.3), scatter=True, volumes=2, together=2)
-    assert np.mean(np.stack(scattered) != np.stack(together)) < 0.01
+    assert np.mean(np.stack(volumes) != np.stack(together)) < 0.01
 
 
-def test_planes_of_other_fractions_are_expected_as_much_rougher_as_independent_voxels_would_be(trained: Prior):
+def test_the_roughness_at_other_fractions_scales_as_that_of_independent_voxels(trained: Prior):
     """Two independent voxels of fractions 0.5, 0.5 differ with probability 0.5, of 0.9, 0.1 with 0.18."""
     config = pipeline.sampling_config(trained, shape=SHAPE, sampling=QUICK)
     roughness = target_statistics(trained, config, [(0.5, 0.5), (0.9, 0.1)]).roughness
@@ -151,7 +153,7 @@ def test_planes_of_other_fractions_are_expected_as_much_rougher_as_independent_v
     np.testing.assert_array_equal(own[0], own[1])
 
 
-def test_the_lineal_path_is_held_as_that_of_the_micrograph_and_free_for_phases_of_quite_another_fraction(
+def test_the_lineal_path_is_constrained_to_that_of_the_micrograph_except_for_phases_far_from_their_fraction(
     trained: Prior,
 ):
     assert trained.material is not None and trained.material.target_lineal_path is not None
@@ -173,14 +175,14 @@ def test_the_lineal_path_is_held_as_that_of_the_micrograph_and_free_for_phases_o
     assert target_statistics(unknown, config, [None]).lineal_path is None
 
 
-def test_fractions_cannot_scatter_when_free_or_when_the_prior_knows_no_material(trained: Prior):
+def test_fractions_cannot_scatter_if_they_are_free_or_the_prior_has_no_material(trained: Prior):
     with pytest.raises(UserError, match="free"):
         labels(trained, fractions=None, scatter=True)
     with pytest.raises(UserError, match="train it again"):
         labels(tiny_prior(), scatter=True)
 
 
-def test_volumes_are_to_have_the_two_point_correlation_of_the_whole_micrograph(
+def test_the_target_covariance_is_that_of_the_whole_micrograph_about_its_mean(
     micrograph: Microstructure, trained: Prior
 ):
     """Not the covariance of the medium: S2 at r = 0 is the fraction, the curve is that of `evaluate`, and both phases
@@ -197,16 +199,18 @@ def test_volumes_are_to_have_the_two_point_correlation_of_the_whole_micrograph(
     assert unknown.target_covariance is None
 
 
-def test_the_bundled_prior_of_two_phases_holds_them_to_one_covariance():
-    """What the two were held to before S2 was centred differed by 9 % of the variance; no volume has both."""
+def test_the_bundled_prior_of_two_phases_constrains_both_to_one_covariance():
+    """Before S2 was centred, their constraints differed by 9 % of the variance; no volume can meet both."""
     material = pipeline.load_prior("carbonate").material
     assert material is not None and material.target_covariance is not None
     for covariance in (material.target_covariance, np.asarray(material.held_covariance)):
         assert covariance[0] == pytest.approx(covariance[1], abs=1e-6)
 
 
-def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograph(monkeypatch: pytest.MonkeyPatch):
-    """With a stand-in for the sampling: a level set whose features follow what is held, but a fifth too large."""
+def test_tuning_finds_the_constraints_under_which_volumes_have_the_correlation_of_the_micrograph(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """With a stand-in for the sampling: a level set whose features follow the constraint, but are a fifth too large."""
     micrograph = level_cut((256, 256), fraction=0.3, sigma=3.0, seed=5).astype(np.uint8)
     covariance = phase_covariance([micrograph], 2)
     fractions = (float(np.mean(micrograph == 0)), float(np.mean(micrograph == 1)))
@@ -219,13 +223,13 @@ def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograp
     )
     prior = dataclasses.replace(tiny_prior(), config=PriorConfig(phases=2, patch=64, unet=TINY), material=known)
 
-    def size(held: np.ndarray) -> float:
-        return 3.0 * held[1, 1:12].sum() / covariance[1, 1, 1:12].sum()
+    def size(constraint: np.ndarray) -> float:
+        return 3.0 * constraint[1, 1:12].sum() / covariance[1, 1, 1:12].sum()
 
     def volumes_of(prior, _, *, shape, numbers, seed, factor=1.2, **more):
         sigma = factor * size(np.asarray(prior.material.held_covariance))
-        made = [level_cut(shape, fraction=0.3, sigma=sigma, seed=seed + number) for number in numbers]
-        return [Microstructure(volume.astype(np.uint8), (0.0, 1.0)) for volume in made]
+        volumes = [level_cut(shape, fraction=0.3, sigma=sigma, seed=seed + number) for number in numbers]
+        return [Microstructure(volume.astype(np.uint8), (0.0, 1.0)) for volume in volumes]
 
     monkeypatch.setattr("jaxmicro.pipeline.tuning.sample_volumes", volumes_of)
     monkeypatch.setattr(tuning, "GAINS", tuning.ALL_GAINS)  # as users have them
@@ -233,21 +237,21 @@ def test_what_volumes_are_held_to_is_found_where_they_correlate_as_the_micrograp
     tuned = pipeline.tune_correlation(prior)
     assert tuned.material is not None
     assert 1.2 * size(np.asarray(tuned.material.held_covariance)) == pytest.approx(3.0, rel=0.08)  # of two volumes
-    off = tuned.record["tuning"]
-    assert off[-1] < 0.6 * off[0]
-    # its segments were too long: what is held is shorter than the micrograph's
-    wanted = tuned.material.target_lineal_path
-    assert wanted is not None and (np.asarray(tuned.material.held_lineal_path) < wanted)[1, 2:].all()
+    errors = tuned.record["tuning"]
+    assert errors[-1] < 0.6 * errors[0]
+    # segments of the stand-in are too long, so the constraint is a shorter lineal path than that of the micrograph
+    target = tuned.material.target_lineal_path
+    assert target is not None and (np.asarray(tuned.material.held_lineal_path) < target)[1, 2:].all()
     monkeypatch.setattr("jaxmicro.pipeline.tuning.sample_volumes", lambda prior, config, *, seed, **more: volumes_of(
         prior, config, seed=seed, factor=1 + 0.3 * (seed - SEED), **more))  # fmt: skip
-    useless = pipeline.tune_correlation(prior).material  # nothing helps: held to what the micrograph has
+    useless = pipeline.tune_correlation(prior).material  # errors do not fall: the statistics of the micrograph
     assert useless is not None and useless.target_covariance is not None
     np.testing.assert_allclose(useless.held_covariance, useless.target_covariance, atol=1e-6)
     with pytest.raises(UserError, match="train it again"):
         pipeline.tune_correlation(tiny_prior())
 
 
-def test_a_prior_keeps_what_its_volumes_are_held_to(trained: Prior, tmp_path: Path):
+def test_a_prior_is_saved_with_its_constraints(trained: Prior, tmp_path: Path):
     assert trained.material is not None
     curves = tuple(tuple(0.2 * 0.5**r for r in range(5)) for _ in range(2))
     tuned = dataclasses.replace(trained, material=dataclasses.replace(trained.material, held_covariance=curves))
@@ -257,14 +261,14 @@ def test_a_prior_keeps_what_its_volumes_are_held_to(trained: Prior, tmp_path: Pa
     assert not np.array_equal(labels(again)[0], labels(trained)[0])
 
 
-def test_edges_that_the_network_cannot_take_are_cut_from_a_larger_volume(trained: Prior):
+def test_volumes_with_edges_that_do_not_fit_the_network_are_cut_from_larger_ones(trained: Prior):
     bounded = dataclasses.replace(QUICK, periodic=False)
     assert labels(trained, shape=(13, 16, 9), sampling=bounded)[0].shape == (13, 16, 9)
     with pytest.raises(UserError, match="multiples of 8"):
         labels(trained, shape=(13, 16, 16))
 
 
-def test_images_drawn_from_a_prior_have_its_phases(trained: Prior):
+def test_images_sampled_from_a_prior_have_its_phases(trained: Prior):
     images = pipeline.sample_images(trained, count=3, steps=2)
     assert images.shape == (3, 16, 16)
     assert set(np.unique(images)) <= {0, 1}
@@ -279,7 +283,7 @@ def test_all_phases_of_a_measurement_sum_to_one(micrograph: Microstructure):
 
 
 @pytest.mark.parametrize("name", sorted(pipeline.bundled()))
-def test_a_bundled_prior_fits_its_network_and_says_where_it_comes_from(name: str):
+def test_a_bundled_prior_fits_its_network_and_records_its_origin(name: str):
     prior = pipeline.load_prior(name)
     assert prior.record
     if prior.material is not None:

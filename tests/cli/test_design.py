@@ -1,4 +1,4 @@
-"""Designing volumes: aims, feasibility, and one compiled program."""
+"""Designs: setpoints, feasibility, constraints, and one compiled program."""
 
 import dataclasses
 import importlib
@@ -43,7 +43,7 @@ def micrograph() -> Microstructure:
 
 @pytest.fixture(scope="module")
 def prior(micrograph: Microstructure) -> Prior:
-    """An untrained network that knows how the micrograph correlates."""
+    """An untrained network with the two-point correlation of the micrograph."""
     tiny = tiny_prior()
     covariance = phase_covariance([micrograph.labels], 2)
     known = dataclasses.replace(
@@ -56,115 +56,119 @@ def prior(micrograph: Microstructure) -> Prior:
 
 @pytest.fixture(scope="module")
 def knows(micrograph: Microstructure) -> Prior:
-    """An untrained network that knows all curves of the micrograph."""
+    """An untrained network with all curves of the micrograph."""
     tiny = dataclasses.replace(tiny_prior(), material=material_of(micrograph))
     return without_tuning(pipeline.with_statistics(tiny, micrograph.labels[None, :16, :16], [micrograph.labels]))
 
 
-def made(prior: Prior, *targets: str, **options) -> pipeline.Design:
+def designed(prior: Prior, *targets: str, **options) -> pipeline.Design:
     return pipeline.design(prior, targets, shape=SHAPE, sampling=QUICK, **options)[0]
 
 
-def test_a_diffusivity_is_brought_nearer_to_its_target_and_measured_exactly(prior: Prior):
-    found = made(prior, "diffusivity.1.y=+15%", rounds=3)
+def test_the_residual_of_a_diffusivity_falls_and_its_value_is_exact(prior: Prior):
+    found = designed(prior, "diffusivity.1.y=+15%", rounds=3)
     (target,) = found.targets
     assert target.value == pytest.approx(1.15 * found.before[0])
     assert found.achieved[0] == exact_value("diffusivity", found.volume.labels, 2, 1, 1, periodic=True)
-    cut_elsewhere = np.roll(found.volume.labels, 5, axis=1)  # the medium has the number, not only this piece of it
+    cut_elsewhere = np.roll(found.volume.labels, 5, axis=1)  # the value of the periodic medium, wherever it is cut
     assert exact_value("diffusivity", cut_elsewhere, 2, 1, 1, periodic=True) == pytest.approx(
         found.achieved[0], rel=1e-5
     )
     between_faces = found.face_to_face(target)
     assert between_faces is not None and between_faces[1] == exact_value("diffusivity", found.volume.labels, 2, 1, 1)
     assert abs(target.deviation(found.achieved[0])) < 0.6 * 0.15
-    assert found.volume.volume_fractions[0] == pytest.approx(0.5, abs=0.02)  # held
+    assert found.volume.volume_fractions[0] == pytest.approx(0.5, abs=0.02)  # constrained
 
 
-def test_volume_fractions_asked_for_are_held_and_the_reconstruction_is_that_of_reconstruct(prior: Prior):
-    found = made(prior, "volume_fraction.0=+40%", rounds=1)
+def test_target_volume_fractions_are_met_and_the_reconstruction_is_that_of_reconstruct(prior: Prior):
+    found = designed(prior, "volume_fraction.0=+40%", rounds=1)
     assert found.achieved[0] == pytest.approx(0.7, abs=0.02)
     same = pipeline.reconstruct(prior, shape=SHAPE, sampling=QUICK)[0]
     assert np.mean(found.reconstruction.labels != same.labels) < 0.01  # rounding of another program
 
 
-def test_a_correlation_asked_for_is_reported_as_its_error_rate(prior: Prior):
-    """Of an untrained network it is that of noise, which holding S2 hardly changes: the best round is no worse than the
-    first, the reconstruction. How much nearer volumes come is the next test's."""
-    found = made(prior, "two_point.0=micrograph", rounds=3)
+def test_a_target_correlation_is_reported_as_its_error_rate(prior: Prior):
+    """With an untrained network it is that of noise, which the constraint on S2 hardly changes: the best round is no
+    worse than the first, the reconstruction. The next test is about the improvement."""
+    found = designed(prior, "two_point.0=micrograph", rounds=3)
     assert found.achieved[0] <= found.before[0]
     assert prior.material is not None and prior.material.target_covariance is not None
-    wanted = np.asarray(prior.material.target_covariance)[0, :9] + prior.material.volume_fractions[0] ** 2
+    target = np.asarray(prior.material.target_covariance)[0, :9] + prior.material.volume_fractions[0] ** 2
     labels = found.volume.labels
     own = plane_covariance(one_hot(jnp.asarray(labels), 2), r_max=8)[0] + np.mean(labels == 0) ** 2
-    assert found.achieved[0] == pytest.approx(error_rate(np.asarray(own), wanted), rel=1e-3)
+    assert found.achieved[0] == pytest.approx(error_rate(np.asarray(own), target), rel=1e-3)
     assert found.rounds > 1  # the first is the reconstruction
 
 
-def test_a_volume_to_the_correlation_is_finished_by_moving_its_interfaces(micrograph: Microstructure, knows: Prior):
-    found = made(knows, "two_point.0=micrograph", "two_point.1=micrograph", rounds=1)
+def test_interface_optimisation_reduces_the_error_of_a_target_correlation(micrograph: Microstructure, knows: Prior):
+    found = designed(knows, "two_point.0=micrograph", "two_point.1=micrograph", rounds=1)
     assert max(found.achieved) < max(found.before) / 3
     assert found.volume.volume_fractions == pytest.approx(micrograph.volume_fractions, abs=2e-3)
     assert [target.tolerance for target in found.targets] == [0.003, 0.003]
-    steered = pipeline.read_targets(["two_point.0=micrograph", "surface_area.0=+5%"], knows, shape=SHAPE)
-    assert isinstance(steered[0], Target) and steered[0].tolerance == 0.01  # the other target moves its interfaces
+    with_area = pipeline.read_targets(["two_point.0=micrograph", "surface_area.0=+5%"], knows, shape=SHAPE)
+    assert isinstance(with_area[0], Target) and with_area[0].tolerance == 0.01  # interfaces have another target, too
     with pytest.raises(UserError, match="exclude each other"):
         pipeline.read_targets(["two_point.0=micrograph", "volume_fraction.1=0.7"], knows, shape=SHAPE)
 
 
 @pytest.mark.parametrize("factor", ["+20%", "-20%"])
-def test_interfaces_of_the_reconstruction_are_moved_to_a_diffusivity_and_its_statistics_stay(
+def test_interface_optimisation_of_the_reconstruction_meets_a_diffusivity_and_keeps_its_statistics(
     factor: str, micrograph: Microstructure, knows: Prior
 ):
-    found = made(knows, f"diffusivity.1.z={factor}", rounds=1)
+    found = designed(knows, f"diffusivity.1.z={factor}", rounds=1)
     if factor == "+20%":
-        assert np.mean(found.volume.labels != found.reconstruction.labels) < 0.3  # of noise, half would differ
-    else:  # noise has few throats to close: steered, and its interfaces moved after that
-        found = made(knows, f"diffusivity.1.z={factor}", rounds=3)
+        assert (
+            np.mean(found.volume.labels != found.reconstruction.labels) < 0.3
+        )  # half would differ between two samples of noise
+    else:  # noise has few throats to close: guided sampling first, then interface optimisation
+        found = designed(knows, f"diffusivity.1.z={factor}", rounds=3)
     assert abs(found.targets[0].deviation(found.achieved[0])) <= 0.02
     assert found.achieved[0] == exact_value("diffusivity", found.volume.labels, 2, 1, 0, periodic=True)
     assert found.volume.volume_fractions == pytest.approx(micrograph.volume_fractions, abs=2e-3)
     assert knows.material is not None and knows.material.target_covariance is not None
-    off = {
+    deviation = {
         kind: np.abs(plane_covariance(one_hot(jnp.asarray(volume.labels), 2), r_max=8)
                      - knows.material.target_covariance[:, :9]).mean()
         for kind, volume in (("before", found.reconstruction), ("after", found.volume))
     }  # fmt: skip
-    assert off["after"] < off["before"]
+    assert deviation["after"] < deviation["before"]
 
 
-def test_interfaces_are_moved_to_a_diffusivity_and_a_surface_area_at_once(knows: Prior):
-    """Where S2 is released; steering the sampling met neither when both were asked for."""
-    found = made(knows, "diffusivity.1.z=+10%", "surface_area.1=-5%", rounds=1, release=("two_point",))
+def test_interface_optimisation_meets_a_diffusivity_and_a_surface_area_at_once(knows: Prior):
+    """With S2 released; guidance of the sampling met neither of the two targets together."""
+    found = designed(knows, "diffusivity.1.z=+10%", "surface_area.1=-5%", rounds=1, release=("two_point",))
     assert found.met and found.rounds == 1
     for target, achieved in zip(found.targets, found.achieved, strict=True):
         own = exact_value(target.quantity, found.volume.labels, 2, 1, target.axis, periodic=target.periodic)
         assert achieved == own and abs(target.deviation(own)) <= 0.02
-    assert np.mean(found.volume.labels != found.reconstruction.labels) < 0.3  # of noise, half would differ
+    assert (
+        np.mean(found.volume.labels != found.reconstruction.labels) < 0.3
+    )  # half would differ between two samples of noise
 
 
-def test_lineal_path_and_correlation_are_brought_nearer_together(knows: Prior):
-    found = made(knows, "two_point.1=micrograph", "lineal_path.1=micrograph", rounds=1)
+def test_the_errors_of_lineal_path_and_correlation_fall_together(knows: Prior):
+    found = designed(knows, "two_point.1=micrograph", "lineal_path.1=micrograph", rounds=1)
     assert np.all(np.array(found.achieved) < np.array(found.before) / 2), (found.before, found.achieved)
 
 
-def test_a_volume_without_targets_is_made_once_for_all_targets_and_after_an_interruption(
+def test_a_volume_without_targets_is_sampled_once_for_all_targets_and_after_an_interruption(
     knows: Prior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     module = importlib.import_module("jaxmicro.pipeline.guided_sampling")
-    first = made(knows, "diffusivity.1.z=+10%", rounds=1, keep=tmp_path / "kept")
+    first = designed(knows, "diffusivity.1.z=+10%", rounds=1, keep=tmp_path / "kept")
     with monkeypatch.context() as patch:
         patch.setattr(module, "_sampled", lambda *_, **__: pytest.fail("sampled again"))
-        again = made(knows, "diffusivity.1.z=+10%", rounds=1, keep=tmp_path / "kept")
+        again = designed(knows, "diffusivity.1.z=+10%", rounds=1, keep=tmp_path / "kept")
         assert again.volume == first.volume and again.reconstruction == first.reconstruction
-        made(knows, "two_point.0=micrograph", rounds=1, keep=tmp_path / "kept")
-    other = made(knows, "two_point.0=micrograph", rounds=1, keep=tmp_path / "kept", seed=1)
+        designed(knows, "two_point.0=micrograph", rounds=1, keep=tmp_path / "kept")
+    other = designed(knows, "two_point.0=micrograph", rounds=1, keep=tmp_path / "kept", seed=1)
     assert other.reconstruction != first.reconstruction
 
 
-def test_each_section_gets_the_number_not_only_their_mean(knows: Prior):
+def test_with_each_slice_the_target_is_one_of_each_section_not_only_of_their_mean(knows: Prior):
     spread = {}
     for each in (False, True):
-        found = made(knows, "volume_fraction.1=0.5", rounds=1, each_slice=each)
+        found = designed(knows, "volume_fraction.1=0.5", rounds=1, each_slice=each)
         assert found.achieved[0] == pytest.approx(0.5, abs=0.02)
         spread[each] = np.std([np.moveaxis(found.volume.labels, axis, 0).mean((1, 2)) for axis in range(3)])
     assert spread[True] < 0.7 * spread[False]
@@ -173,39 +177,39 @@ def test_each_section_gets_the_number_not_only_their_mean(knows: Prior):
 
 
 @pytest.mark.slow  # compiles a distillation with curves
-def test_distillation_brings_the_correlation_nearer(knows: Prior):
-    found = made(knows, "two_point.1=micrograph", method="sds", rounds=2)
-    without = made(knows, "volume_fraction.1=micrograph", method="sds", rounds=1)
+def test_distillation_reduces_the_error_of_the_correlation(knows: Prior):
+    found = designed(knows, "two_point.1=micrograph", method="sds", rounds=2)
+    without = designed(knows, "volume_fraction.1=micrograph", method="sds", rounds=1)
     assert knows.material is not None and knows.material.target_covariance is not None
-    off = [
+    deviation = [
         np.abs(plane_covariance(one_hot(jnp.asarray(design.volume.labels), 2), r_max=8)[1]
                - knows.material.target_covariance[1, :9]).mean()
         for design in (found, without)
     ]  # fmt: skip
-    assert off[0] < off[1] / 2 and found.achieved[0] < found.before[0]
+    assert deviation[0] < deviation[1] / 2 and found.achieved[0] < found.before[0]
 
 
-def test_a_lineal_path_is_drawn_to_its_own_phase_only(knows: Prior):
-    """The misfit of a distillation: each curve has the phases that were asked for."""
-    held = jax.tree.map(
+def test_a_target_lineal_path_is_part_of_the_misfit_for_its_own_phase_only(knows: Prior):
+    """The misfit of a distillation: each curve counts for the phases of its targets."""
+    constraints = jax.tree.map(
         lambda leaf: leaf[0], target_statistics(knows, sampling_config(knows, shape=SHAPE), [(0.5, 0.5)])
     )
-    half = jnp.zeros((*SHAPE, 2)).at[:8, ..., 0].set(1.0).at[8:, ..., 1].set(1.0)  # fractions as wanted, curves not
+    half = (
+        jnp.zeros((*SHAPE, 2)).at[:8, ..., 0].set(1.0).at[8:, ..., 1].set(1.0)
+    )  # the target fractions, but other curves
 
-    def off(*curves: tuple[str, int]) -> float:
+    def deviation(*curves: tuple[str, int]) -> float:
         targets = [Target(quantity, phase, np.nan) for quantity, phase in curves]
-        return float(curve_misfit(held, targets, SHAPE)(half))
+        return float(curve_misfit(constraints, targets, SHAPE)(half))
 
-    both = off(("two_point", 0), ("lineal_path", 1))
-    assert both == pytest.approx(off(("two_point", 0)) + off(("lineal_path", 1)), rel=1e-4)
-    assert both < 0.7 * off(("two_point", 0), ("two_point", 1), ("lineal_path", 0), ("lineal_path", 1))
+    both = deviation(("two_point", 0), ("lineal_path", 1))
+    assert both == pytest.approx(deviation(("two_point", 0)) + deviation(("lineal_path", 1)), rel=1e-4)
+    assert both < 0.7 * deviation(("two_point", 0), ("two_point", 1), ("lineal_path", 0), ("lineal_path", 1))
 
 
-def test_targets_that_moving_interfaces_would_not_serve_steer_the_sampling(
-    knows: Prior, monkeypatch: pytest.MonkeyPatch
-):
-    """Fractions of sections beside a diffusivity; beside fractions of sections the lineal path asked for is held."""
-    found = made(knows, "volume_fraction.1=0.5", "diffusivity.1.z=+10%", rounds=1, each_slice=True)
+def test_targets_beyond_interface_optimisation_guide_the_sampling(knows: Prior, monkeypatch: pytest.MonkeyPatch):
+    """Fractions of sections beside a diffusivity; beside fractions of sections a target lineal path is a constraint."""
+    found = designed(knows, "volume_fraction.1=0.5", "diffusivity.1.z=+10%", rounds=1, each_slice=True)
     sections = [np.std([np.moveaxis(v.labels, axis, 0).mean((1, 2)) for axis in range(3)])
                 for v in (found.reconstruction, found.volume)]  # fmt: skip
     assert sections[1] < 0.7 * sections[0]
@@ -217,24 +221,24 @@ def test_targets_that_moving_interfaces_would_not_serve_steer_the_sampling(
         return inside(*arguments, targets=targets, **options)
 
     monkeypatch.setattr(module, "_sampled", watched)
-    made(knows, "lineal_path.1=micrograph", "volume_fraction.1>=0.1", rounds=1, each_slice=True)
+    designed(knows, "lineal_path.1=micrograph", "volume_fraction.1>=0.1", rounds=1, each_slice=True)
     assert np.isfinite(paths[0][1]).all() and np.isnan(paths[0][0]).all()
 
 
-def test_a_bound_that_the_reconstruction_keeps_leaves_it_as_it_is(knows: Prior):
-    found = made(knows, "diffusivity.1.z>=0.001", rounds=2)
+def test_a_bound_that_the_reconstruction_satisfies_does_not_change_it(knows: Prior):
+    found = designed(knows, "diffusivity.1.z>=0.001", rounds=2)
     assert found.volume == found.reconstruction and found.rounds == 1 and found.met
 
 
-def test_a_tortuosity_is_brought_nearer_to_its_target(prior: Prior):
-    found = made(prior, "tortuosity.1.z=-10%", rounds=3)
+def test_the_residual_of_a_tortuosity_factor_falls(prior: Prior):
+    found = designed(prior, "tortuosity.1.z=-10%", rounds=3)
     (target,) = found.targets
     assert target.value == pytest.approx(0.9 * found.before[0])
     assert abs(target.deviation(found.achieved[0])) < 0.6 * 0.1
 
 
-def test_score_distillation_reaches_a_volume_fraction(prior: Prior):
-    found = made(prior, "volume_fraction.1=0.6", method="sds", rounds=3, tolerance=0.05)
+def test_score_distillation_approaches_a_volume_fraction(prior: Prior):
+    found = designed(prior, "volume_fraction.1=0.6", method="sds", rounds=3, tolerance=0.05)
     assert abs(found.achieved[0] - 0.6) < abs(found.before[0] - 0.6)
 
 
@@ -254,18 +258,18 @@ def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
     module = importlib.import_module("jaxmicro.pipeline.guided_sampling")
     inside = module._sampled
 
-    def guarded(params, state, key, held, aims, start, stop, **options):
+    def guarded(params, state, key, constraints, setpoints, start, stop, **options):
         start, stop = (jax.device_put(np.int32(i)) for i in (start, stop))
-        params, held = jax.device_put((params, held))
+        params, constraints = jax.device_put((params, constraints))
         with jax.transfer_guard("disallow"):
-            return jax.block_until_ready(inside(params, state, key, held, aims, start, stop, **options))
+            return jax.block_until_ready(inside(params, state, key, constraints, setpoints, start, stop, **options))
 
     monkeypatch.setattr(module, "_sampled", guarded)
 
     def compiled(program: str, prior: Prior, target: str, tolerance: float) -> int:
         caplog.clear()
         with jax.log_compiles():
-            made(prior, target, rounds=2, tolerance=tolerance)
+            designed(prior, target, rounds=2, tolerance=tolerance)
         texts = [record.getMessage() for record in caplog.records]
         return len([text for text in texts if "Compiling" in text and program in text])
 
@@ -276,7 +280,7 @@ def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
     assert compiled("_optimised", knows, "diffusivity.1.z=+12%", 0.01) == 0
 
 
-def test_a_bound_is_kept_and_an_equal_number_may_be_off_by_its_tolerance():
+def test_a_bound_is_satisfied_to_rounding_and_an_equality_within_its_tolerance():
     assert (
         residual(Target("diffusivity", 0, 0.1, relation=">="), 0.0985)
         > 1
@@ -288,34 +292,34 @@ def test_a_bound_is_kept_and_an_equal_number_may_be_off_by_its_tolerance():
     ) == pytest.approx([0.099, 0.1])
 
 
-def test_a_curve_keeps_the_fraction_of_its_phase_and_the_others_give(knows: Prior):
+def test_a_target_curve_keeps_the_fraction_of_its_phase_and_those_of_other_phases_change(knows: Prior):
     targets = [Target("lineal_path", 1, np.nan), Target("volume_fraction", 2, 0.4, relation=">=")]
     assert fractions_for_targets(targets, (0.3, 0.35, 0.35)) == pytest.approx((0.25, 0.35, 0.4))
     with pytest.raises(UserError, match="exclude each other"):
         fractions_for_targets([*targets[:1], Target("volume_fraction", 1, 0.4)], (0.3, 0.35, 0.35))
 
 
-def test_setpoints_move_by_what_was_missed_over_the_slope():
+def test_setpoints_are_corrected_by_a_secant_step():
     nominal = np.array([1.0, 2.0])
     targets = [Target("diffusivity", phase, value) for phase, value in enumerate(nominal)]
     first = (np.log(nominal), np.log(nominal * [0.9, 1.2]))
     assert next_setpoints(targets, [first]) == pytest.approx(nominal / [0.9, 1.2])
-    # half of what was hoped for: slope one half
+    # half of the expected change: slope one half
     second = (np.log(next_setpoints(targets, [first])), np.log(nominal * [0.95, 1.1]))
     expected = np.exp(second[0] + (np.log(nominal) - second[1]) / np.clip(
         (second[1] - first[1]) / (second[0] - first[0]), 0.3, 1.5))  # fmt: skip
     assert next_setpoints(targets, [first, second]) == pytest.approx(expected)
 
 
-def test_the_aim_of_a_bound_stays_on_its_side():
+def test_the_setpoint_of_a_bound_stays_on_its_side():
     bound = [Target("diffusivity", 0, 0.05, relation=">=")]
-    kept = next_setpoints(bound, [(np.log([0.05]), np.log([0.1]))])
-    assert kept == pytest.approx([0.05 * 1.01])  # kept, not just missed
+    satisfied = next_setpoints(bound, [(np.log([0.05]), np.log([0.1]))])
+    assert satisfied == pytest.approx([0.05 * 1.01])  # half a tolerance beyond the bound
     assert next_setpoints(bound, [(np.log([0.05]), np.log([0.04]))]) > 0.05
 
 
 @pytest.mark.slow  # compiles programs of two more shapes
-def test_volumes_that_are_not_periodic_or_no_cubes_are_designed_on_what_is_kept_of_them(prior: Prior):
+def test_volumes_that_are_not_periodic_or_not_cubes_are_designed_on_the_part_that_is_kept(prior: Prior):
     options = dict(sampling=dataclasses.replace(QUICK, periodic=False, steps=3), rounds=1)
     (found,) = pipeline.design(
         prior, ["diffusivity.1.x=+10%", "surface_area.0>=0.01/voxel"], shape=(9, 12, 14), **options
@@ -326,13 +330,13 @@ def test_volumes_that_are_not_periodic_or_no_cubes_are_designed_on_what_is_kept_
         pipeline.design(prior, ["two_point.0=micrograph"], shape=(16, 16, 16), **options)
 
 
-def test_fractions_that_are_asked_for_leave_the_others_in_proportion():
-    ask = [Target("volume_fraction", 0, 0.5)]
-    assert fractions_for_targets(ask, (0.2, 0.2, 0.6)) == pytest.approx((0.5, 0.125, 0.375))
-    kept = [Target("volume_fraction", 0, 0.1, relation=">=")]
-    assert fractions_for_targets(kept, (0.2, 0.2, 0.6)) == (0.2, 0.2, 0.6)
+def test_target_fractions_leave_those_of_other_phases_in_proportion():
+    equality = [Target("volume_fraction", 0, 0.5)]
+    assert fractions_for_targets(equality, (0.2, 0.2, 0.6)) == pytest.approx((0.5, 0.125, 0.375))
+    bound = [Target("volume_fraction", 0, 0.1, relation=">=")]
+    assert fractions_for_targets(bound, (0.2, 0.2, 0.6)) == (0.2, 0.2, 0.6)
     with pytest.raises(UserError, match="general prior"):
-        fractions_for_targets(ask, None)
+        fractions_for_targets(equality, None)
 
 
 @pytest.mark.parametrize(
@@ -344,9 +348,9 @@ def test_fractions_that_are_asked_for_leave_the_others_in_proportion():
         ((0.2, 0.3, 0.5), [(0, "<=", 0.1)], (0.1, 0.3375, 0.5625)),
     ],
 )
-def test_bounds_on_fractions_are_kept_together(base: tuple, targets: list, expected: tuple):
-    asked = [Target("volume_fraction", phase, value, relation=relation) for phase, relation, value in targets]
-    assert fractions_for_targets(asked, base) == pytest.approx(expected, abs=1e-6)
+def test_bounds_on_fractions_are_satisfied_together(base: tuple, targets: list, expected: tuple):
+    bounds = [Target("volume_fraction", phase, value, relation=relation) for phase, relation, value in targets]
+    assert fractions_for_targets(bounds, base) == pytest.approx(expected, abs=1e-6)
 
 
 def test_targets_relative_to_the_micrograph_are_numbers_of_its_crops(prior: Prior, micrograph: Microstructure):
@@ -367,9 +371,7 @@ def test_targets_relative_to_the_micrograph_are_numbers_of_its_crops(prior: Prio
 DESIGN = ["--size", 16, "--steps", 3, "--harmonise", 0, "--rounds", 1]
 
 
-def test_the_command_writes_designs_and_goes_on_where_it_stopped(
-    work: Path, here: Path, jaxmicro: Callable[..., Outcome]
-):
+def test_the_command_writes_designs_and_resumes(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     run = ["design", work / "prior.safetensors", "--target", "diffusivity.dark.z=+20%", "volume_fraction.1>=0.4"]
     run += ["--names", "dark", "bright", "--volumes", 2, "--reference", work / "image.png", *DESIGN, "--out", "d"]
     outcome = jaxmicro(*run)
@@ -409,10 +411,10 @@ def _side_effects_are_those_of_the_volumes(folder: Path, record: dict):
     assert "diffusivity.bright.y" in (folder / "report.html").read_text()
 
 
-def test_an_impossible_target_of_one_volume_is_one_line_and_the_others_are_made(
+def test_an_impossible_target_of_one_volume_is_one_line_and_the_others_are_designed(
     work: Path, here: Path, jaxmicro: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ):
-    """A change of what the first reconstruction does not have."""
+    """A change in percent of a number that is 0 in the first reconstruction."""
     module = importlib.import_module("jaxmicro.pipeline.design")
     inside, reason = module._design_volume, "diffusivity.0 of the reconstruction is 0"
 
@@ -435,14 +437,14 @@ def test_an_impossible_target_of_one_volume_is_one_line_and_the_others_are_made(
     assert jaxmicro(*run, "--resume").code == 3
 
 
-def test_areas_stand_in_records_and_tables_in_the_unit_of_the_voxel_size_and_per_voxel():
+def test_records_and_tables_have_areas_in_the_unit_of_the_voxel_size_and_per_voxel():
     volume = Microstructure(blobs(16, ndim=3), (0.0, 255.0), 65.0, "nm")
     target = Target("surface_area", 1, 0.2)
     found = pipeline.Design(volume, volume, (target,), (0.13,), (0.195,), 2, (pipeline.Effect(*EFFECT),), True)
     record = json.loads(to_json(_record(found, ())))
-    (told,) = record["targets"]
-    assert (told["unit"], told["value"]) == ("1/nm", pytest.approx(0.2 / 65))
-    assert told["per_voxel"] == {"value": 0.2, "before": 0.13, "achieved": 0.195}
+    (recorded,) = record["targets"]
+    assert (recorded["unit"], recorded["value"]) == ("1/nm", pytest.approx(0.2 / 65))
+    assert recorded["per_voxel"] == {"value": 0.2, "before": 0.13, "achieved": 0.195}
     assert record["effects"][0]["after"] == pytest.approx(0.195 / 65)
     assert "0.003077/nm" in _table([record]) and "0.003077/nm" in _title([record])
     assert "more rounds may help" in _line(0, record)
@@ -450,7 +452,7 @@ def test_areas_stand_in_records_and_tables_in_the_unit_of_the_voxel_size_and_per
     assert _effects_table([record])[1] == ["surface_area.0", "0.002/nm", "0.003/nm", "+50.0 %", ""]
 
 
-def test_a_missed_target_and_a_phase_that_stopped_conducting_are_called_so():
+def test_a_missed_target_and_a_phase_that_no_longer_conducts_are_reported():
     volume = Microstructure(blobs(16, ndim=3), (0.0, 255.0), 65.0, "nm")
     target = Target("diffusivity", 1, 0.2, 0)
     effects = (pipeline.Effect("diffusivity", 0, 0, 0.1, 0.0), pipeline.Effect("diffusivity", 1, 0, 0.1, 0.15))
@@ -477,32 +479,33 @@ def test_a_missed_target_and_a_phase_that_stopped_conducting_are_called_so():
 EFFECT = ("surface_area", 0, None, 0.13, 0.195)
 
 
-def test_rounds_that_come_no_nearer_promise_nothing(knows: Prior, monkeypatch: pytest.MonkeyPatch):
+def test_more_rounds_are_not_recommended_when_the_residual_does_not_fall(knows: Prior, monkeypatch: pytest.MonkeyPatch):
     module = importlib.import_module("jaxmicro.pipeline.design")
     monkeypatch.setattr(module, "_sample_round", lambda settings, number, start, reconstruction, *_: reconstruction)
-    missed = {rounds: made(knows, "volume_fraction.1=0.55", rounds=rounds, each_slice=True) for rounds in (1, 3)}
+    missed = {rounds: designed(knows, "volume_fraction.1=0.55", rounds=rounds, each_slice=True) for rounds in (1, 3)}
     assert [found.met for found in missed.values()] == [False, False]
-    assert missed[1].more_may_help  # nobody knows yet
-    assert not missed[3].more_may_help and missed[3].rounds == 3  # the same three times
+    assert missed[1].more_may_help  # unknown after one round
+    assert not missed[3].more_may_help and missed[3].rounds == 3  # three equal rounds
 
 
-def test_what_is_released_is_not_held_while_sampling(knows: Prior, monkeypatch: pytest.MonkeyPatch):
-    """The covariance, and the roughness of planes, which says how much interface there is as its slope does."""
+def test_released_constraints_do_not_apply_while_sampling(knows: Prior, monkeypatch: pytest.MonkeyPatch):
+    """The covariance, and the roughness of planes, which determines the interface area as the slope of S2 does."""
     module = importlib.import_module("jaxmicro.pipeline.design")
-    held: list[TargetStatistics] = []
+    constraints: list[TargetStatistics] = []
 
     def watched(settings, number, start, reconstruction, plan, *_):
-        held.append(plan.sampling)
+        constraints.append(plan.sampling)
         return reconstruction
 
     monkeypatch.setattr(module, "_sample_round", watched)
-    made(knows, "volume_fraction.1=0.5", rounds=1, each_slice=True)
-    made(knows, "volume_fraction.1=0.5", rounds=1, each_slice=True, release=["two_point"])
-    assert held[0].covariance is not None and held[0].roughness is not None
-    assert held[1].covariance is None and held[1].roughness is None and held[1].fractions is not None
+    designed(knows, "volume_fraction.1=0.5", rounds=1, each_slice=True)
+    designed(knows, "volume_fraction.1=0.5", rounds=1, each_slice=True, release=["two_point"])
+    assert constraints[0].covariance is not None and constraints[0].roughness is not None
+    assert constraints[1].covariance is None and constraints[1].roughness is None
+    assert constraints[1].fractions is not None
 
 
-def test_a_record_has_the_number_of_the_periodic_medium_and_beside_it_that_between_two_faces():
+def test_a_record_has_the_value_of_the_periodic_medium_and_that_between_two_faces():
     thread = np.repeat(two_periods()[..., None], 2, axis=-1).astype(np.uint8)
     volume = Microstructure(thread, (0.0, 255.0), periodic=True)
     expected = 32**2 / (48 * 256)  # 32 of its 48 steps are along z: see tests/physics/test_homogenize.py
@@ -517,7 +520,7 @@ def test_a_record_has_the_number_of_the_periodic_medium_and_beside_it_that_betwe
         assert f"{expected:.4g}" in text and f"{between_faces:.4g}" in text and "between two faces" in text
 
 
-def test_a_phase_that_conducts_nothing_has_an_infinite_tortuosity_in_table_title_and_picture():
+def test_a_phase_that_does_not_conduct_has_an_infinite_tortuosity_factor_in_table_title_and_figure():
     apart = Microstructure(np.indices(SHAPE)[0].astype(np.uint8) // 4 % 2, (0.0, 255.0))
     target = Target("tortuosity", 1, 2.0, axis=0)
     numbers = (exact_value("tortuosity", apart.labels, 2, 1, 0),)
@@ -528,7 +531,7 @@ def test_a_phase_that_conducts_nothing_has_an_infinite_tortuosity_in_table_title
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--target", "diffusion.0=1"], "no quantity 'diffusion'"),
         (["--target", "diffusivity.0.z=0.9"], "Wiener bound"),
@@ -544,11 +547,11 @@ def test_a_phase_that_conducts_nothing_has_an_infinite_tortuosity_in_table_title
         ([], "--target"),
     ],
 )
-def test_bad_designs_are_refused_in_one_line_and_leave_nothing(
-    words: list, said: str, work: Path, here: Path, jaxmicro: Callable[..., Outcome]
+def test_invalid_designs_are_refused_in_one_line_and_write_nothing(
+    words: list, message: str, work: Path, here: Path, jaxmicro: Callable[..., Outcome]
 ):
     outcome = jaxmicro("design", work / "prior.safetensors", *words, *DESIGN[:-2], "--out", "d")
     assert outcome.code == 2
-    assert said in outcome.last_line
+    assert message in outcome.last_line
     assert "Traceback" not in outcome.err
     assert not (here / "d").exists()

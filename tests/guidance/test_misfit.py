@@ -1,4 +1,4 @@
-"""What is aimed at is what is measured, its gradient is right, and a step along it goes where it should."""
+"""Target values are the exact ones, their gradients match central differences, and a step reduces the misfit."""
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +34,8 @@ def soft(seed: int = 0) -> jax.Array:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
-def test_a_quantity_of_decided_phases_is_the_exact_one(target: Target):
-    """Diffusivities up to what the blocked phase lets through, which is of the order of LEAK."""
+def test_a_quantity_of_decided_phases_has_its_exact_value(target: Target):
+    """Diffusivities up to the flux through the blocked phase, which is of the order of LEAK."""
     number = float(target_values(one_hot(jnp.asarray(LABELS), 2), [target])[0])
     expected = exact_value(target.quantity, LABELS, 2, target.phase, target.axis, periodic=target.periodic)
     if target.quantity == "volume_fraction":
@@ -48,7 +48,7 @@ def test_a_quantity_of_decided_phases_is_the_exact_one(target: Target):
     assert number == pytest.approx(expected, abs=allowed)
 
 
-def test_exact_diffusivities_of_slices_are_those_of_the_planes_and_zero_where_nothing_connects():
+def test_exact_diffusivities_of_slices_are_those_of_the_planes_and_zero_without_percolation():
     columns = np.zeros((8, 8, 8), np.uint8)
     columns[:, :, ::2] = 1  # layers normal to x: planes normal to z and y conduct along one direction, x-planes wholly
     found = exact_value("slice_diffusivity", columns, 2, 1)
@@ -60,7 +60,7 @@ def test_exact_diffusivities_of_slices_are_those_of_the_planes_and_zero_where_no
     assert exact_value("tortuosity", columns, 2, 1, 2) == np.inf
 
 
-def test_what_a_periodic_medium_conducts_does_not_depend_on_where_it_is_cut():
+def test_the_diffusivity_of_a_periodic_medium_does_not_depend_on_where_it_is_cut():
     numbers = np.array([
         [exact_value("diffusivity", np.roll(LABELS, shift, axis=2), 2, 1, 2, periodic=periodic) for shift in (0, 5)]
         for periodic in (True, False)
@@ -88,7 +88,7 @@ def test_the_gradient_of_a_misfit_is_that_of_central_differences(target: Target)
         assert float(jax.grad(loss)(0.0)) == pytest.approx(expected, rel=allowed)
 
 
-def test_each_section_counts_for_itself_and_the_mean_over_them_is_the_number():
+def test_the_misfit_of_each_section_is_averaged_and_their_mean_is_the_quantity():
     fractions = soft()
     each = np.asarray(of_each_plane("volume_fraction", fractions, 1, 0))
     np.testing.assert_allclose(each, fractions[..., 1].mean((1, 2)), rtol=1e-5)
@@ -99,8 +99,8 @@ def test_each_section_counts_for_itself_and_the_mean_over_them_is_the_number():
     assert whole == pytest.approx((each.mean() / 0.4 - 1) ** 2, rel=1e-4)
     assert sections == pytest.approx(np.mean((each / 0.4 - 1) ** 2), rel=1e-4)
     below = Target("volume_fraction", 1, 1.0, axis=0, relation="<=", each=True)
-    kept = np.maximum(each / 0.4 - 1, 0)
-    assert float(misfit(fractions, [below], jnp.array([0.4]))) == pytest.approx(np.mean(kept**2), rel=1e-4)
+    violation = np.maximum(each / 0.4 - 1, 0)
+    assert float(misfit(fractions, [below], jnp.array([0.4]))) == pytest.approx(np.mean(violation**2), rel=1e-4)
 
 
 @pytest.mark.parametrize("quantity", ["volume_fraction", "relative_surface_area", "slice_diffusivity"])
@@ -117,12 +117,12 @@ def test_hardened_fractions_are_labels_with_the_derivative_of_soft_ones():
     np.testing.assert_allclose(gradient[..., 0], 2 * hard[..., 0], atol=1e-5)
 
 
-def steer(x0_hat, targets, setpoints, *, steps=2):
+def guided(x0_hat, targets, setpoints, *, steps=2):
     return polyak_step(lambda fractions: misfit(fractions, targets, setpoints), x0_hat, steps=steps)
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])
-def test_a_steered_prediction_is_nearer_to_its_aim(factor: float):
+def test_guidance_brings_a_prediction_closer_to_its_setpoint(factor: float):
     target = Target("diffusivity", 1, 1.0, axis=0)
     x0_hat = 2 * soft() - 1
 
@@ -130,14 +130,14 @@ def test_a_steered_prediction_is_nearer_to_its_aim(factor: float):
         return float(target_values(hardened((x + 1) / 2), [target])[0])
 
     before = number(x0_hat)
-    after = number(steer(x0_hat, [target], jnp.array([factor * before]), steps=4))
+    after = number(guided(x0_hat, [target], jnp.array([factor * before]), steps=4))
     assert abs(after - factor * before) < 0.6 * abs(before - factor * before)
 
 
-def test_a_bound_that_is_kept_moves_nothing_and_decided_voxels_stay():
+def test_a_satisfied_bound_changes_nothing_and_decided_voxels_stay():
     target = Target("volume_fraction", 1, 1.0, relation=">=")
     x0_hat = 2 * soft() - 1
-    np.testing.assert_allclose(steer(x0_hat, [target], jnp.array([0.05])), x0_hat, atol=2e-6)
+    np.testing.assert_allclose(guided(x0_hat, [target], jnp.array([0.05])), x0_hat, atol=2e-6)
     decided = 2 * one_hot(jnp.asarray(LABELS), 2) - 1
-    moved = steer(decided, [Target("volume_fraction", 1, 1.0)], jnp.array([0.8]))
+    moved = guided(decided, [Target("volume_fraction", 1, 1.0)], jnp.array([0.8]))
     np.testing.assert_array_equal(jnp.argmax(moved, -1), LABELS)

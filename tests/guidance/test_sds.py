@@ -30,7 +30,7 @@ def x(value: float, shape=(64, 8, 8, 2)):
 
 @pytest.mark.parametrize("jacobian", [False, True])
 @pytest.mark.parametrize("start", [-0.8, 1.5])
-def test_descent_moves_towards_the_mode(jacobian: bool, start: float):
+def test_descent_is_towards_the_mode(jacobian: bool, start: float):
     gradient = jax.grad(lambda v: score_loss(gaussian_prior(), v, LEVEL, jax.random.key(0), jacobian=jacobian))
     step = -gradient(x(start)).mean()
     assert np.sign(step) == np.sign(MEAN - start)
@@ -76,11 +76,11 @@ def test_one_gradient_is_the_sum_of_those_of_score_and_misfits():
 
 
 def test_distilled_volumes_reach_a_volume_fraction():
-    """From fractions that are undecided, so that a small change moves the most probable phase of some voxels."""
+    """From undecided fractions, so that a small change alters the most probable phase of some voxels."""
     share = jax.random.uniform(jax.random.key(3), (12, 12, 12, 1), minval=0.2, maxval=0.8)
     target = Target("volume_fraction", 1, 1.0)
     config = DistillationConfig(steps=60, turn=5, learning_rate=0.01, weight=1e-3)
-    found = distill(
+    distilled = distill(
         gaussian_prior(),
         pixel_codec(2),
         jnp.concatenate([1 - share, share], axis=-1),
@@ -89,6 +89,6 @@ def test_distilled_volumes_reach_a_volume_fraction():
         config=config,
         key=jax.random.key(0),
     )
-    achieved = float(target_values(one_hot(jnp.argmax(found, -1), 2), [target])[0])
+    achieved = float(target_values(one_hot(jnp.argmax(distilled, -1), 2), [target])[0])
     assert achieved == pytest.approx(0.62, abs=0.03)
-    np.testing.assert_allclose(found.sum(axis=-1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(distilled.sum(axis=-1), 1.0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Targets as they are written, and what cannot be one."""
+"""The notation of targets, and texts that are refused."""
 
 import math
 
@@ -31,14 +31,14 @@ def test_a_target_is_read(text: str, expected: tuple):
     assert (spec.quantity, spec.phase, spec.axis, spec.relation, spec.kind) == expected[:5]
     assert spec.value == pytest.approx(expected[5])
     assert spec.per == (expected[6] if len(expected) > 6 else None)
-    assert parse_target(str(spec), phases=3) == spec  # as it is told again
+    assert parse_target(str(spec), phases=3) == spec  # its text is read as the same target
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("diffusivity", "cannot be read"),
-        ("diffusivity.0.z", 'in quotes, "diffusivity.0.z>=VALUE"'),  # all that the shell leaves of it without quotes
+        ("diffusivity.0.z", 'in quotes, "diffusivity.0.z>=VALUE"'),  # what the shell leaves of an unquoted >=
         ("difusivity.0.z=0.1", "perhaps you meant diffusivity"),
         ("volume_fraction.0=140%", "a share is at most 100%"),
         ("diffusivity=0.1", "names no phase"),
@@ -62,12 +62,12 @@ def test_a_target_is_read(text: str, expected: tuple):
         ("two_point.0>=micrograph", "two_point can only be that of the micrograph"),
     ],
 )
-def test_what_is_no_target_is_refused_with_the_reason(text: str, said: str):
+def test_texts_that_are_no_target_are_refused_with_the_reason(text: str, said: str):
     with pytest.raises(UserError, match=said):
         parse_target(text, phases=3)
 
 
-def test_a_bound_is_met_on_its_side_only():
+def test_a_bound_is_satisfied_on_one_side_only():
     at_least, at_most, equal = (Target("diffusivity", 0, 0.1, relation=r) for r in (">=", "<=", "="))
     assert (at_least.deviation(0.2), at_most.deviation(0.05)) == (0, 0)
     assert at_least.deviation(0.05) == pytest.approx(-0.5)
@@ -76,7 +76,7 @@ def test_a_bound_is_met_on_its_side_only():
     assert math.isnan(Target("two_point", 0, math.nan).value)
 
 
-def test_areas_are_told_in_the_unit_of_the_voxel_size_and_in_voxels():
+def test_areas_are_written_in_the_unit_of_the_voxel_size_and_in_voxels():
     target = Target("surface_area", 0, 0.13)
     assert LengthUnit(65.0, "nm").text(target) == "surface_area.0=0.002/nm (0.13/voxel)"
     assert LengthUnit().text(target) == LengthUnit(65.0).text(target) == "surface_area.0=0.13/voxel"
@@ -85,7 +85,7 @@ def test_areas_are_told_in_the_unit_of_the_voxel_size_and_in_voxels():
 
 
 @pytest.mark.parametrize("text", ["diffusivity.0.z 0.3", "foo"])
-def test_only_what_could_have_been_a_bound_is_answered_with_quotes(text: str):
+def test_quotes_are_advised_only_where_the_text_could_have_been_a_bound(text: str):
     with pytest.raises(UserError) as refused:
         parse_target(text, phases=2)
     assert "quotes" not in str(refused.value)

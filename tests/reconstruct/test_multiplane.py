@@ -37,7 +37,7 @@ def network_model() -> PlaneModel:
 
 
 def voxelwise_model() -> PlaneModel:
-    """A denoiser that looks at one voxel only: no context."""
+    """A denoiser of single voxels, without context."""
     return PlaneModel(lambda x_t, log_snr: jnp.zeros_like(x_t), models.product_of_experts)
 
 
@@ -47,7 +47,7 @@ def sample(model, config, *, key=0, start=0, stop=None, state=None, **options):
         state = init_state(config, 2, key=key)
     stop = config.evaluations if stop is None else stop
     run = jax.jit(lambda s, start, stop: advance(model, s, start, stop, config=config, key=key, **options))
-    return run(state, start, stop)  # one program whatever the stretch, as the pipeline has it
+    return run(state, start, stop)  # one program for every range of evaluations, as in the pipeline
 
 
 @pytest.mark.parametrize("axis", range(3))
@@ -67,7 +67,7 @@ def test_the_same_key_gives_the_same_volume_and_another_key_another():
 
 
 @pytest.mark.parametrize("stops", [(1, 8), (3, 4, 8)])
-def test_stopping_and_going_on_changes_nothing(stops):
+def test_stopping_and_resuming_changes_nothing(stops):
     model, state, start = network_model(), None, 0
     for stop in stops:
         state = sample(model, SMALL, start=start, stop=stop, state=state)
@@ -84,7 +84,7 @@ def test_with_a_voxelwise_denoiser_the_order_of_the_axes_does_not_matter():
     np.testing.assert_allclose(jnp.swapaxes(state.x_t, 0, 2), turned.x_t, atol=1e-6)
 
 
-def test_average_looks_at_the_planes_of_each_axis_in_the_same_way():
+def test_average_treats_the_planes_of_each_axis_alike():
     config = dataclasses.replace(SMALL, mode="average", eta=0.0, harmonise=0, periodic=False)
     model = network_model()
     start = init_state(config, 2, key=jax.random.key(0))
@@ -99,8 +99,8 @@ def test_volumes_sampled_together_equal_volumes_sampled_one_by_one():
 
     def one(key):
         state = init_state(SMALL, 2, key=key)
-        held = TargetStatistics(jnp.array([0.3, 0.7]), lineal_path=jnp.array([[0.3, 0.2, 0.1], [0.7, 0.6, 0.4]]))
-        return advance(model, state, 0, SMALL.evaluations, config=SMALL, key=key, constraints=held)
+        constraints = TargetStatistics(jnp.array([0.3, 0.7]), lineal_path=jnp.array([[0.3, 0.2, 0.1], [0.7, 0.6, 0.4]]))
+        return advance(model, state, 0, SMALL.evaluations, config=SMALL, key=key, constraints=constraints)
 
     together = jax.jit(jax.vmap(one))(keys)
     for i, key in enumerate(keys):
@@ -114,48 +114,48 @@ def test_boxes_are_sampled_as_well_as_cubes():
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
-def test_calibrated_predictions_have_the_fractions_asked_for(fraction):
+def test_calibrated_predictions_have_the_target_fractions(fraction):
     p = jax.nn.softmax(2 * jax.random.normal(jax.random.key(0), (12, 12, 12, 3)), axis=-1)
     target = jnp.array([fraction, (1 - fraction) / 2, (1 - fraction) / 2])
-    held = calibrate_fractions(2 * p - 1, target, iterations=30)
-    np.testing.assert_allclose(((held + 1) / 2).mean((0, 1, 2)), target, atol=2e-3)
-    np.testing.assert_allclose(((held + 1) / 2).sum(-1), 1.0, atol=1e-5)
+    calibrated = calibrate_fractions(2 * p - 1, target, iterations=30)
+    np.testing.assert_allclose(((calibrated + 1) / 2).mean((0, 1, 2)), target, atol=2e-3)
+    np.testing.assert_allclose(((calibrated + 1) / 2).sum(-1), 1.0, atol=1e-5)
 
 
-def test_calibration_leaves_a_prediction_that_is_right_alone():
+def test_calibration_does_not_change_a_prediction_with_the_target_fractions():
     p = jax.nn.softmax(jax.random.normal(jax.random.key(0), (8, 8, 8, 2)), axis=-1)
-    held = calibrate_fractions(2 * p - 1, p.mean((0, 1, 2)))
-    np.testing.assert_allclose(held, 2 * p - 1, atol=1e-4)
+    calibrated = calibrate_fractions(2 * p - 1, p.mean((0, 1, 2)))
+    np.testing.assert_allclose(calibrated, 2 * p - 1, atol=1e-4)
 
 
 def test_calibration_keeps_the_order_of_the_odds():
     p = jax.nn.softmax(3 * jax.random.normal(jax.random.key(0), (500, 2)), axis=-1)
-    held = calibrate_fractions(2 * p - 1, jnp.array([0.8, 0.2]))
-    assert (jnp.diff(held[jnp.argsort(p[:, 0]), 0]) >= -1e-6).all()
+    calibrated = calibrate_fractions(2 * p - 1, jnp.array([0.8, 0.2]))
+    assert (jnp.diff(calibrated[jnp.argsort(p[:, 0]), 0]) >= -1e-6).all()
 
 
 @pytest.mark.parametrize("undecided", [0.0, 1e-7, 1e-6, 1e-5])
-def test_fractions_are_held_to_rounding_however_few_voxels_are_undecided(undecided: float):
+def test_fractions_are_met_to_rounding_however_few_voxels_are_undecided(undecided: float):
     """At the end of the sampling nearly all are certain, and the Jacobian of the fractions is close to zero."""
     certain = 2 * jax.nn.one_hot(np.random.default_rng(0).integers(0, 3, (48, 48, 48)), 3) - 1
     within_reach = jnp.mean((certain + 1) / 2, axis=(0, 1, 2)) + jnp.array([1e-6, -2e-6, 1e-6])
-    held = calibrate_fractions(certain * (1 - 2 * undecided), within_reach)
-    np.testing.assert_allclose(jnp.mean((held + 1) / 2, axis=(0, 1, 2)), within_reach, atol=5e-7)
+    calibrated = calibrate_fractions(certain * (1 - 2 * undecided), within_reach)
+    np.testing.assert_allclose(jnp.mean((calibrated + 1) / 2, axis=(0, 1, 2)), within_reach, atol=5e-7)
     out_of_reach = calibrate_fractions(certain * (1 - 2 * undecided), jnp.array([0.6, 0.3, 0.1]))
     assert jnp.isfinite(out_of_reach).all()
 
 
-def test_of_a_box_cut_to_its_middle_the_middle_has_the_fractions():
+def test_in_a_box_that_is_cut_to_its_middle_the_middle_has_the_fractions():
     p = jax.nn.softmax(jax.random.normal(jax.random.key(0), (12, 12, 12, 2)), axis=-1)
-    p = p.at[:3].set(jnp.array([0.9, 0.1]))  # what is cut away is of another kind
+    p = p.at[:3].set(jnp.array([0.9, 0.1]))  # other fractions in the margin
     config = dataclasses.replace(SMALL, shape=(12, 12, 12), kept=(6, 8, 6), periodic=False)
     assert [(part.start, part.stop) for part in config.middle] == [(3, 9), (2, 10), (3, 9)]
-    held = calibrate_fractions(2 * p - 1, jnp.array([0.3, 0.7]), within=config.middle)
-    np.testing.assert_allclose((held[config.middle].mean((0, 1, 2)) + 1) / 2, [0.3, 0.7], atol=1e-4)
-    assert float((held[:3, ..., 0].mean() + 1) / 2) > 0.6
+    calibrated = calibrate_fractions(2 * p - 1, jnp.array([0.3, 0.7]), within=config.middle)
+    np.testing.assert_allclose((calibrated[config.middle].mean((0, 1, 2)) + 1) / 2, [0.3, 0.7], atol=1e-4)
+    assert float((calibrated[:3, ..., 0].mean() + 1) / 2) > 0.6
 
 
-def test_sampled_volumes_have_the_fractions_asked_for():
+def test_sampled_volumes_have_the_target_fractions():
     config = dataclasses.replace(SMALL, steps=20)
     for fraction in (0.2, 0.6):
         state = sample(network_model(), config, constraints=TargetStatistics(jnp.array([fraction, 1 - fraction])))
@@ -215,7 +215,7 @@ def test_without_noise_the_expected_boundary_density_is_that_of_the_image():
     assert float(expected[0]) > 0.4  # noise alone decides: unlike neighbours are nearly as many as like ones
 
 
-def test_planes_rougher_than_expected_are_coupled_and_smoother_ones_are_not():
+def test_planes_rougher_than_expected_are_coupled_more_and_smoother_ones_are_not_coupled():
     config = dataclasses.replace(SMALL, steer_from=-6.0)
     for expected, couple in ((1e-4, config.steer_max), (1.0, 0.0)):
         steered = sample(
@@ -226,22 +226,22 @@ def test_planes_rougher_than_expected_are_coupled_and_smoother_ones_are_not():
 
 
 @pytest.mark.parametrize("periodic", [True, False])
-def test_a_volume_held_to_a_lineal_path_comes_nearer_to_it(periodic: bool):
+def test_a_constraint_on_the_lineal_path_reduces_its_misfit(periodic: bool):
     config = dataclasses.replace(SMALL, steps=6, log_snr_range=(-3.0, 2.5), periodic=periodic)
     config = config if periodic else dataclasses.replace(config, kept=(12, 12, 12))
-    path = jnp.array([[0.5, 0.45, 0.36, 0.22]] * 2)  # coarser than what an untrained network leaves of the noise
+    path = jnp.array([[0.5, 0.45, 0.36, 0.22]] * 2)  # coarser than the volumes of an untrained network
 
-    def off(held: TargetStatistics) -> float:
-        labels = labels_of(sample(network_model(), config, constraints=held))[config.middle]
+    def deviation(constraints: TargetStatistics) -> float:
+        labels = labels_of(sample(network_model(), config, constraints=constraints))[config.middle]
         found = dyadic_lineal_path(jnp.eye(2)[labels], lags=3, periodic=periodic)
         return float(jnp.sum((found - path[:, :3])[:, 1:] ** 2))
 
     fractions = jnp.array([0.5, 0.5])
-    assert off(TargetStatistics(fractions, lineal_path=path)) < 0.85 * off(TargetStatistics(fractions))
+    assert deviation(TargetStatistics(fractions, lineal_path=path)) < 0.85 * deviation(TargetStatistics(fractions))
 
 
 @pytest.mark.slow  # samples a volume with a trained network
-def test_the_bundled_prior_makes_a_volume_as_rough_as_its_micrograph():
+def test_a_volume_of_the_bundled_prior_is_as_rough_as_its_micrograph():
     prior = pipeline.load_prior("carbonate")
     volume = pipeline.reconstruct(prior, shape=(32, 32, 32), seed=1)[0]
     density = float(boundary_density(jnp.eye(2)[volume.labels]).mean())
@@ -251,7 +251,7 @@ def test_the_bundled_prior_makes_a_volume_as_rough_as_its_micrograph():
     assert volume.volume_fractions[0] == pytest.approx(prior.material.volume_fractions[0], abs=0.01)
 
 
-def test_configs_refuse_what_cannot_be():
+def test_configs_refuse_invalid_values():
     for field, value in {
         "mode": "both",
         "sampler": "euler",

@@ -1,4 +1,4 @@
-"""Decoding and refinement, with codecs whose answers are known."""
+"""Decoding and refinement, with codecs whose results are known."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ EDGE = 8
 
 
 def block_codec(factor: int = 2, phases: int = 2) -> Codec:
-    """Means of blocks of pixels and back: reproduces what is constant in each block."""
+    """Means over blocks of pixels: reproduces images that are constant in each block."""
 
     def encode(x):
         n, h, w, p = x.shape
@@ -31,7 +31,7 @@ def fractions(key: int, shape: tuple[int, ...] = (EDGE, EDGE, EDGE, 3)) -> jax.A
     return jax.nn.softmax(2 * jax.random.normal(jax.random.key(key), shape), axis=-1)
 
 
-def test_the_exact_codec_gives_back_the_volume():
+def test_the_exact_codec_reproduces_the_volume():
     """Pixel space is the case of cells of one voxel in which refinement does nothing."""
     codec, volume = pixel_codec(3), fractions(0)
     for rounds in (0, 3):
@@ -56,7 +56,7 @@ def test_rounds_of_refinement_add_up_and_keep_fractions():
     np.testing.assert_array_equal(refine(codec, volume, 0), volume)
 
 
-def test_what_is_to_be_held_is_held_before_each_round():
+def test_hold_is_applied_before_each_round():
     volume, codec = fractions(0), pixel_codec(3)
     turned = decode_volume(codec, 2 * volume - 1, rounds=2, hold=lambda x: jnp.roll(x, 1, axis=-1))
     np.testing.assert_allclose(turned, jnp.roll(volume, 2, axis=-1), atol=1e-6)
@@ -93,15 +93,15 @@ def test_interpolation_is_exact_for_linear_fields_inside_and_keeps_the_mean(axis
     np.testing.assert_array_equal(interpolate(latent, 1, axis), latent)
 
 
-def test_a_periodic_volume_knows_no_face():
+def test_decoding_a_periodic_volume_commutes_with_shifts():
     codec, latent = block_codec(phases=3), fractions(0, (4, 4, 4, 3))
     shifted = decode_volume(codec, jnp.roll(latent, (1, 2, 3), (0, 1, 2)), periodic=True)
     expected = jnp.roll(decode_volume(codec, latent, periodic=True), (2, 4, 6), (0, 1, 2))
     np.testing.assert_allclose(shifted, expected, atol=1e-6)
 
 
-def test_labels_have_the_fractions_that_are_held():
-    """The labels themselves, not the mean of the fractions: voxels that are undecided count as what they become."""
+def test_labels_have_the_target_fractions():
+    """The labels themselves, not the mean of the phase fractions: also where voxels are undecided."""
     target = jnp.array([0.5, 0.2, 0.3])
     labels = labels_of_fractions(fractions(2, (24, 24, 24, 3)), target)
     np.testing.assert_allclose(np.bincount(labels.ravel()) / labels.size, target, atol=1e-3)
@@ -139,8 +139,8 @@ def test_gradients_flow_from_a_descriptor_to_the_latent_volume(name: str, decodi
 
         @jax.jit
         def number(phase):
-            found = jnp.ravel(DESCRIPTORS[name](phase))
-            return jnp.sum(found * jnp.cos(jnp.arange(found.size)))  # one number from a curve
+            values = jnp.ravel(DESCRIPTORS[name](phase))
+            return jnp.sum(values * jnp.cos(jnp.arange(values.size)))  # one number from a curve
 
         def measure(latent):
             return number(decode(latent))

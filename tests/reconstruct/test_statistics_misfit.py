@@ -1,4 +1,4 @@
-"""Segments of 2^k voxels give the lineal path; a prediction is moved towards one, and towards its interface."""
+"""Lineal path from segments of 2^k voxels; steps of a prediction towards a lineal path, interface area and S2."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def test_shares_of_segments_are_the_lineal_path_averaged_over_the_axes(periodic:
         np.testing.assert_allclose(found[phase], np.mean(curves, axis=0)[lags], rtol=1e-5, atol=1e-7)
 
 
-def test_of_soft_phases_the_products_are_those_of_the_lineal_path():
+def test_the_lineal_path_of_soft_phases_is_that_of_products_along_segments():
     fractions = jax.nn.softmax(jax.random.normal(jax.random.key(0), (8, 8, 8, 3)), axis=-1)
     curves = [lineal_path(fractions[..., 1], axis=a, r_max=3, periodic=True) for a in range(3)]
     found = dyadic_lineal_path(fractions, lags=3)[1]
@@ -47,25 +47,25 @@ def misfit(x0_hat: jax.Array, path: np.ndarray) -> float:
 
 @pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("sigma", [1.0, 2.5])
-def test_a_prediction_is_moved_towards_longer_and_towards_shorter_segments(sigma: float, periodic: bool):
-    """From a medium of 1.5 to finer and to coarser ones of the same fraction."""
-    wanted = np.asarray(dyadic_lineal_path(two_phases((24, 24, 24), sigma=sigma, seed=3), lags=4))
+def test_a_prediction_approaches_the_lineal_path_of_coarser_and_of_finer_media(sigma: float, periodic: bool):
+    """From a medium of width 1.5 to finer and to coarser ones of the same volume fraction."""
+    target_path = np.asarray(dyadic_lineal_path(two_phases((24, 24, 24), sigma=sigma, seed=3), lags=4))
     prediction = undecided(two_phases((24, 24, 24), seed=2))
     moved = prediction
-    for _ in range(12):  # as often as in six time steps of a sampling
-        moved = match_lineal_path(moved, jnp.asarray(wanted), periodic=periodic)
-    assert misfit(moved, wanted) < 0.5 * misfit(prediction, wanted)
+    for _ in range(12):  # as many as in six time steps of a sampling
+        moved = match_lineal_path(moved, jnp.asarray(target_path), periodic=periodic)
+    assert misfit(moved, target_path) < 0.5 * misfit(prediction, target_path)
     assert float(jnp.abs(moved.sum(axis=-1)).max()) < 1e-5  # fractions still sum to one: 2 p - 1 over two phases to 0
 
 
-def test_what_has_the_path_already_is_left_alone():
+def test_a_prediction_with_the_target_path_does_not_change():
     fractions = two_phases()
     prediction = 2 * jax.nn.softmax(8 * fractions, axis=-1) - 1  # its most probable phases are these fractions
     path = dyadic_lineal_path(fractions, lags=4)
     np.testing.assert_allclose(match_lineal_path(prediction, path), prediction, atol=1e-5)
 
 
-def test_a_phase_whose_path_is_unknown_is_free_and_one_that_is_known_is_not():
+def test_a_phase_with_an_unknown_path_is_unconstrained_and_one_with_a_known_path_is_not():
     prediction = undecided(two_phases())
     path = np.asarray(dyadic_lineal_path(two_phases(sigma=3.0, seed=5), lags=4))
     free = match_lineal_path(prediction, jnp.full((2, 4), jnp.nan), covariance=jnp.full((2, 9), 0.1))
@@ -75,30 +75,30 @@ def test_a_phase_whose_path_is_unknown_is_free_and_one_that_is_known_is_not():
     assert bool(jnp.isfinite(half).all())
 
 
-def test_volumes_too_small_for_a_segment_of_two_are_left_as_they_are():
+def test_volumes_too_small_for_a_segment_of_two_voxels_do_not_change():
     prediction = undecided(two_phases((1, 16, 16)))
     path = jnp.full((2, 4), 0.1)
     assert match_lineal_path(prediction, path) is prediction
 
 
-def test_a_prediction_is_moved_towards_the_two_point_correlation_too():
+def test_a_prediction_approaches_the_two_point_correlation_too():
     shape = (24, 24, 24)
     target = two_phases(shape, sigma=2.0, seed=3)
     covariance = plane_covariance(target, r_max=12)
     prediction = undecided(two_phases(shape, sigma=1.5, seed=2))
-    own = dyadic_lineal_path(one_hot(to_labels(prediction), 2), lags=4)  # a path that it has already
+    own = dyadic_lineal_path(one_hot(to_labels(prediction), 2), lags=4)  # its own lineal path
 
-    def off(x0_hat: jax.Array) -> float:
+    def deviation(x0_hat: jax.Array) -> float:
         return float(jnp.sum((plane_covariance(one_hot(to_labels(x0_hat), 2), r_max=12) - covariance)[:, 1:] ** 2))
 
     both, alone = prediction, prediction
     for _ in range(12):
         both = match_lineal_path(both, own, covariance=covariance)
         alone = match_lineal_path(alone, own)
-    assert off(both) < 0.7 * off(alone)
+    assert deviation(both) < 0.7 * deviation(alone)
 
 
-def test_the_interface_counts_only_when_it_is_to():
+def test_the_interface_area_is_a_term_of_the_misfit_only_with_interface():
     prediction = undecided(two_phases())
     path = np.array(dyadic_lineal_path(one_hot(to_labels(prediction), 2), lags=2))
     path[:, 1] *= 0.95
@@ -106,7 +106,7 @@ def test_the_interface_counts_only_when_it_is_to():
     assert float(jnp.abs(change[1]).max()) > 0 and float(jnp.abs(change[0] - change[1]).max()) > 0
 
 
-def test_shares_of_periodic_segments_change_as_their_differences_say():
+def test_the_gradient_of_the_periodic_lineal_path_matches_central_differences():
     """Central differences along a random direction, in double precision."""
     rng = np.random.default_rng(0)
     soft, way, weights = (rng.random(shape) for shape in ((5, 6, 7, 2), (5, 6, 7, 2), (2, 3)))
