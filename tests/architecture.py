@@ -7,10 +7,11 @@ from tests.test_layers import FILES, LAYER, imports, part
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 MARKS = "<!-- picture -->\n", "<!-- /picture -->"
 TITLES = {
-    4: "verbs and command line",
-    3: "files and pictures",
-    2: "methods",
-    1: "networks, physics, descriptors",
+    5: "verbs and command line",
+    4: "files and pictures",
+    3: "methods",
+    2: "networks and physics",
+    1: "descriptors, diffusion process, devices",
 }
 
 

@@ -148,6 +148,7 @@ def test_no_module_is_named_utils():
 
 
 def test_the_picture_of_the_architecture_is_that_of_the_imports():
-    from tests.architecture import MARKS, PAGE, picture
+    from tests.architecture import MARKS, PAGE, TITLES, picture
 
+    assert set(TITLES) == set(LAYER.values()) - {0}
     assert PAGE.read_text().split(MARKS[0])[1].startswith(picture()), "run python -m tests.architecture"

@@ -1,6 +1,8 @@
 """Exact values of quantities on labels: blocked phases have diffusivity 0, and only percolating clusters conduct.
 
-The same numbers as `measure` reports, in double precision, on the host; not differentiable.
+The same numbers as `measure` reports, not differentiable. Diffusivities are solved in double precision by finite
+volumes (fluxes by harmonic means of neighbouring voxels): of the periodic medium with periodic conditions along all
+axes, or between two opposite faces with u = 1 and u = 0 there and insulated sides.
 """
 
 import functools
@@ -12,11 +14,12 @@ import numpy as np
 from jaxtyping import Integer
 
 from jaxmicro.descriptors import label_clusters, spanning, winding
-from jaxmicro.guidance.quantities import QUANTITIES, boundary
+from jaxmicro.guidance.quantities import QUANTITIES, boundary_conditions
 from jaxmicro.phases import one_hot
 from jaxmicro.physics import SolverConfig, conducted, solve
 
 Labels = Integer[np.ndarray, "*grid"]
+SCHEME = "finite_volume"
 _SOLVER = SolverConfig(tolerance=1e-3)  # 1e-6 in the diffusivity
 
 
@@ -107,9 +110,11 @@ def _percolating(phase: np.ndarray, axis: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames="periodic")
 def _solve(kappa, *, periodic: bool):
-    return solve(kappa, axis=0, config=_SOLVER, **boundary(periodic))
+    return solve(kappa, axis=0, discretisation=SCHEME, config=_SOLVER, **boundary_conditions(periodic))
 
 
 @jax.jit
 def _solve_all(kappa):
-    return jax.lax.map(lambda plane: conducted(solve(plane, axis=0, config=_SOLVER), True), kappa)
+    return jax.lax.map(
+        lambda plane: conducted(solve(plane, axis=0, discretisation=SCHEME, config=_SOLVER), True), kappa
+    )

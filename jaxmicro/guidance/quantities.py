@@ -96,12 +96,15 @@ def _diffusivity(
 ) -> Float[Array, ""]:
     kappa = LEAK + (1 - LEAK) * fractions[..., phase]
     along = range(kappa.ndim) if axis is None else [axis]
-    return jnp.mean(jnp.stack([solve(kappa, axis=a, config=SOLVER, **boundary(periodic)).d_eff for a in along]))
+    return jnp.mean(
+        jnp.stack([solve(kappa, axis=a, config=SOLVER, **boundary_conditions(periodic)).d_eff for a in along])
+    )
 
 
-def boundary(periodic: bool) -> dict[str, Any]:
-    """Boundary conditions of a solve for a periodic medium, or for a volume between two faces."""
-    return {"ends": "periodic", "sides": "periodic"} if periodic else {}
+def boundary_conditions(periodic: bool) -> dict[str, Any]:
+    """Boundary conditions of `physics.solve`: for a periodic medium, or for a volume between two opposite faces with
+    u = 1 and u = 0 there and tight sides."""
+    return {"ends": "periodic", "sides": "periodic"} if periodic else {"ends": "fixed", "sides": "insulated"}
 
 
 def _tortuosity(

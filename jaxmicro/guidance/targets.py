@@ -76,8 +76,9 @@ class TargetSpec:
     """A target as written: its value may be relative to a number that is not known yet.
 
     Attributes:
-        kind: "number"; "change": value is a factor on the number without the target; "max", "min" or "micrograph":
-            value is a factor on the largest, smallest or mean number over crops of the micrograph.
+        kind: "number"; "change": value is a factor on the number of the reconstruction, or for quantities of sections
+            of the micrograph; "max", "min" or "micrograph": value is a factor on the largest, smallest or mean number
+            over crops of the micrograph.
         per: unit of length in the unit 1 / length of a number, as written ("nm", "voxel"); None: that of the material,
             if it has one.
     """

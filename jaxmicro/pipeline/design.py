@@ -229,7 +229,7 @@ def _design_volume(
     prior, config, rounds = settings.prior, settings.config, settings.rounds
     fractions = target_fractions(prior, "micrograph")
     start, reconstruction = _reconstruction(settings, number, fractions, stages, progress)
-    targets = [_with_value(settings, spec, reconstruction) for spec in specs]
+    targets = [_resolve_change(settings, spec, reconstruction) for spec in specs]
     imposed = fractions if settings.method == "guided" else None
     check_feasible(targets, imposed, phases=prior.config.phases, unit=length_unit_of(prior))
     plan = plan_design(prior, config, targets, method=settings.method, release=settings.release)
@@ -238,29 +238,30 @@ def _design_volume(
         return exact_target_values(targets, labels, prior, periodic=config.periodic)
 
     before = measure(reconstruction)
-    covariance = plan.sampling.covariance
+    covariance = plan.sampling_constraints.covariance
     setpoints = _Setpoints(
         nominal_setpoints(plan.guided), None if covariance is None else np.asarray(covariance, float)
     )
     best: _Round | None = None
     history: list[tuple[np.ndarray, np.ndarray]] = []  # log of setpoints and values of each sampled round
     residuals: list[float] = []  # of the sampled rounds
-    done, more_may_help = 0, False
-    for done in range(1, rounds + 1):
-        reused = done == 1 and plan.reconstruction_first
+    round_number, more_may_help = 0, False
+    for round_number in range(1, rounds + 1):
+        reused = round_number == 1 and plan.reconstruction_first
         labels, values = reconstruction, before
         if not reused:
-            title = f"round {done} of at most {rounds}"
+            title = f"round {round_number} of at most {rounds}"
             labels = _sample_round(settings, number, start, reconstruction, plan, setpoints, title, stages)
             values = measure(labels)
-            reached = np.clip(
-                values_of(plan.guided, targets, values), 1e-6, 1e6
-            )  # finite logarithms also where nothing conducts
+            # finite logarithms also where nothing conducts
+            reached = np.clip(values_of(plan.guided, targets, values), 1e-6, 1e6)
             history.append((np.log(setpoints.values), np.log(reached)))
         sampled = labels
-        if plan.interfaces is not None and (plan.curves or not reused or largest_residual(targets, values) > 1):
+        if plan.interface_constraints is not None and (
+            plan.curves or not reused or largest_residual(targets, values) > 1
+        ):
             labels, values = move_interfaces(
-                labels, values, targets, plan.interfaces, measure=measure, report=stages("moving interfaces")
+                labels, values, targets, plan.interface_constraints, measure=measure, report=stages("moving interfaces")
             )
         this_round = _Round(largest_residual(targets, values), labels, values)
         if best is None or this_round.residual < best.residual:
@@ -272,7 +273,7 @@ def _design_volume(
         covariance = _corrected_covariance(setpoints.covariance, targets, sampled, prior)
         if not plan.guided and covariance is setpoints.covariance:  # another round would be the same
             break
-        if done == rounds:
+        if round_number == rounds:
             more_may_help = improved
             break
         setpoints = _Setpoints(next_setpoints(plan.guided, history) if history else setpoints.values, covariance)
@@ -283,7 +284,7 @@ def _design_volume(
         tuple(targets),
         tuple(before),
         tuple(best.values),
-        done,
+        round_number,
         _effects(settings, targets, (reconstruction, best.labels), (before, best.values), measure),
         more_may_help,
     )
@@ -319,7 +320,7 @@ def _reconstruction(
     return start, labels
 
 
-def _with_value(settings: _Settings, spec: Target | TargetSpec, reconstruction: np.ndarray) -> Target:
+def _resolve_change(settings: _Settings, spec: Target | TargetSpec, reconstruction: np.ndarray) -> Target:
     """A target with its value; a change in percent refers to the value of the reconstruction. In periodic volumes,
     diffusivities and tortuosity factors are those of the medium."""
     periodic = is_of_medium(spec.quantity, periodic=settings.config.periodic)
@@ -347,7 +348,7 @@ def _sample_round(
     stages: Stages,
 ) -> np.ndarray:
     """Labels of a volume sampled, or distilled, with the present setpoints."""
-    prior, constraints = settings.prior, plan.sampling
+    prior, constraints = settings.prior, plan.sampling_constraints
     if setpoints.covariance is not None and constraints.covariance is not None:
         constraints = constraints._replace(covariance=jnp.asarray(setpoints.covariance, jnp.float32))
     key = volume_keys(settings.seed, [number])[0]

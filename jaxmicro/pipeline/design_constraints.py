@@ -21,16 +21,16 @@ class Plan(NamedTuple):
     Attributes:
         curves: the targets for S2 and lineal path, which are constraints of the sampling.
         guided: the targets that the sampling is guided towards, or the distillation descends to.
-        sampling: constraints while sampling, or curves of the distillation.
-        interfaces: constraints while interfaces are optimised; None: they are not.
+        sampling_constraints: while sampling, or curves of the distillation.
+        interface_constraints: while interfaces are optimised; None: they are not.
         reconstruction_first: whether the reconstruction is the first round, because at the same volume fractions
             nothing or only its interfaces are left to change.
     """
 
     curves: tuple[Target, ...]
     guided: tuple[Target, ...]
-    sampling: TargetStatistics
-    interfaces: TargetStatistics | None
+    sampling_constraints: TargetStatistics
+    interface_constraints: TargetStatistics | None
     reconstruction_first: bool
 
 

@@ -50,9 +50,11 @@ def move_interfaces(
 ) -> tuple[np.ndarray, list[float]]:
     """A periodic volume with its interfaces optimised until its targets are met, and the values it then has.
 
-    After each pass of `reconstruct.optimise_interfaces` the volume is measured exactly, and the setpoints are corrected
-    by what it missed. Each pass also reduces the misfit of S2 and lineal path, so that of two volumes that meet their
-    targets the optimised one is taken.
+    Each pass runs Polyak steps (`reconstruct.optimise_interfaces`; step size in `reconstruct.polyak_step`) on the
+    objective: the misfits of S2, lineal path and interface area (`reconstruct.statistics_misfit`) plus TARGET_WEIGHT
+    times that of the targets (`guidance.misfit`). Then the volume is measured exactly, and the setpoints are corrected
+    by what it missed. The volume after the first pass is preferred to a given one that meets its targets as well,
+    because its S2 and lineal path are closer.
 
     Args:
         labels: "z y x".
@@ -71,8 +73,9 @@ def move_interfaces(
     best = largest_residual(targets, values), labels, values
     for number in range(PASSES):
         report(number, PASSES)
-        # The gradient uses soft phases, conducting blocked phases and Q1 elements, whose values differ from the exact
-        # ones of finite volumes: setpoints are rescaled by the ratio of the two in the present volume.
+        # The differentiable diffusivity is that of a medium whose blocked phases conduct a thousandth
+        # (`quantities.LEAK`), in single precision; the exact one has zeros. Setpoints are rescaled by the ratio of the
+        # two in the present volume.
         soft = np.asarray(_soft_values(jnp.asarray(labels), targets=without_values(moved), phases=phases))
         exact = np.maximum(values_of(moved, targets, values), 1e-12)
         ratio = np.clip(soft / exact, 1 / MAX_SETPOINT_RATIO, MAX_SETPOINT_RATIO)

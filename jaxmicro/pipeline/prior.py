@@ -58,8 +58,9 @@ class Material:
     def target_covariance(self) -> np.ndarray | None:
         """S2(r) - phi^2, "p r", of volumes that have the fractions and the S2 of the micrograph; None: unknown.
 
-        It is taken about the mean of the micrograph, phi (1 - phi) at r = 0. The covariance of the medium is larger, at
-        every distance by the variance of the fraction between such micrographs.
+        `covariance` estimates that of the medium, which includes the variance of the volume fraction between
+        micrographs of this size. Volumes have the fractions of this micrograph: that variance is subtracted at every
+        distance, so that the value at r = 0 is phi (1 - phi).
         """
         if not self.covariance:
             return None

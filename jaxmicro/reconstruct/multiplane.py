@@ -2,10 +2,10 @@
 
 The whole reverse process is one compiled loop over *evaluations*. Evaluation i denoises the planes normal to axis
 i mod 3 ("alternate") or to all three ("average") from log SNR t to s. The evidence of the planes normal to the other
-two axes, from the two evaluations before, is added with weight `couple`: every voxel is denoised from its three planes
-at the cost of one. If the roughness of the micrograph's planes is known, it controls this weight (roughness.py); if the
-two-point correlation is known, it is a constraint on x_t (correlation.py), and if the lineal path is known, it is one
-on the predictions (statistics_misfit.py).
+two axes, kept from the two evaluations before, is added with weight `couple`: every voxel is denoised from its three
+planes, while each evaluation runs the network on those of one axis. If the roughness of the micrograph's planes is
+known, it controls this weight (roughness.py); if the two-point correlation is known, it is a constraint on x_t
+(correlation.py), and if the lineal path is known, it is one on the predictions (statistics_misfit.py).
 The harmonising evaluations of a time step (P-Micro3Diff Fig. 16) renoise from s back to t (eq. 21) and denoise again.
 `advance` runs any range of evaluations with the same program, so that long work can report progress, and be stopped and
 resumed with the same result: the noise of evaluation i depends on (key, i) only.

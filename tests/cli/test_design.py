@@ -494,7 +494,7 @@ def test_released_constraints_do_not_apply_while_sampling(knows: Prior, monkeypa
     constraints: list[TargetStatistics] = []
 
     def watched(settings, number, start, reconstruction, plan, *_):
-        constraints.append(plan.sampling)
+        constraints.append(plan.sampling_constraints)
         return reconstruction
 
     monkeypatch.setattr(module, "_sample_round", watched)
