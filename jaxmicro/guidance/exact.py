@@ -20,7 +20,7 @@ from jaxmicro.physics import SolverConfig, conducted, solve
 
 Labels = Integer[np.ndarray, "*grid"]
 SCHEME = "finite_volume"
-_SOLVER = SolverConfig(tolerance=1e-3)  # 1e-6 in the diffusivity
+_SOLVER = SolverConfig(tolerance=1e-3)  # of the field; the error of the diffusivity, an energy, is its square: 1e-6
 
 
 def exact_value(

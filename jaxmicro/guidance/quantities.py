@@ -24,7 +24,7 @@ from jaxmicro.physics import SolverConfig, solve
 # Diffusivity of the blocked phases in differentiable solves: isolated clusters need a gradient towards connections, and
 # single precision needs a contrast that it can solve.
 LEAK = 1e-3
-SOLVER = SolverConfig(tolerance=1e-2)  # 1e-4 in the diffusivity
+SOLVER = SolverConfig(tolerance=1e-2)  # of the field; the error of the diffusivity, an energy, is its square: 1e-4
 
 Measure = Callable[[Float[Array, "*grid p"], int, int | None], Float[Array, ""]]
 

@@ -43,7 +43,10 @@ class PriorConfig:
     phases: int  # number of phases
     patch: int = 64  # edge of the training crops in pixels
     prediction: str = "categorical"  # or "epsilon", "velocity"
-    log_snr_range: tuple[float, float] = (-6.0, 3.0)  # noise levels seen in training; all is decided there
+    log_snr_range: tuple[float, float] = (
+        -6.0,
+        3.0,
+    )  # noise levels of training: phases are undetermined at the first, certain at the last
     levels: str = "uniform"  # how they are drawn: evenly in that range, or "ddpm": the 1000 times of linear beta
     unet: UNetConfig = UNetConfig()
     vae: VAEConfig | None = None  # of a prior in latent space; None: pixel space

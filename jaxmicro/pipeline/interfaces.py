@@ -27,7 +27,8 @@ from jaxmicro.reconstruct import (
 )
 
 TARGET_WEIGHT = 16.0  # of the misfit of the targets, among those of the statistics
-# A volume that conducts better along an axis has another lineal path, and is no longer isotropic.
+# A volume that conducts better along an axis has another lineal path, whose weight is therefore smaller, and is no
+# longer isotropic, so that the term of the steps from slice to slice is left out.
 RELAXED_WEIGHTS = MisfitWeights(path=0.1, interface=0.01, two_point=32.0)
 STEPS = 40  # Polyak steps of a pass towards targets; more passes do more than longer ones
 # Standard deviation of the gradient filter, voxels. Of 3 volumes of 64^3 at 30 % more diffusivity of the pores, with 0,
@@ -53,8 +54,8 @@ def move_interfaces(
     Each pass runs Polyak steps (`reconstruct.optimise_interfaces`; step size in `reconstruct.polyak_step`) on the
     objective: the misfits of S2, lineal path and interface area (`reconstruct.statistics_misfit`) plus TARGET_WEIGHT
     times that of the targets (`guidance.misfit`). Then the volume is measured exactly, and the setpoints are corrected
-    by what it missed. The volume after the first pass is preferred to a given one that meets its targets as well,
-    because its S2 and lineal path are closer.
+    by what it missed. If the given volume already meets its targets, that after the first pass replaces it if it meets
+    them, too, because its S2 and lineal path are closer.
 
     Args:
         labels: "z y x".
