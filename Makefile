@@ -44,7 +44,7 @@ $(VENV)/bin/python:
 	fi; exit 2
 
 # Files of tests side by side: most of their time is compilation, which uses one core.
-fast = $(wildcard tests/test_[!prt]*.py) tests/test_phases.py tests/reconstruct/test_polyak.py tests/descriptors tests/io tests/viz \
+fast = $(wildcard tests/test_[!prt]*.py) tests/test_phases.py tests/devices tests/reconstruct/test_polyak.py tests/descriptors tests/io tests/viz \
   tests/guidance/test_targets.py tests/cli/test_bad_input.py tests/cli/test_damaged_prior.py
 workers = -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 

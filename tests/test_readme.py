@@ -60,9 +60,8 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     micrograph = pipeline.read("electrode.png")
     monkeypatch.setattr("jaxmicro.pipeline.bundled_micrograph", lambda prior: micrograph)  # the real one is large
     quick = dataclasses.replace(pipeline.FINE_TUNING, steps=2, batch=2)
-    monkeypatch.setattr(
-        sys.modules["jaxmicro.pipeline.train"], "FINE_TUNING", quick
-    )  # the package has a function of that name
+    # the package has a function of that name
+    monkeypatch.setattr(sys.modules["jaxmicro.pipeline.train"], "FINE_TUNING", quick)
     sampling = SamplingConfig(steps=2)  # also of the tuning, so that it shares a program with `reconstruct`
     monkeypatch.setattr(
         "jaxmicro.pipeline.sampling.SamplingConfig", lambda **given: dataclasses.replace(sampling, **given)

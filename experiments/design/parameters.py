@@ -82,7 +82,7 @@ def run(
     """One row for each quantity, weight, rate and number of steps."""
     labels = pipeline.reconstruct(prior, shape=shape)[0].labels
     for quantity in quantities:
-        wanted = pipeline.crop_numbers(image, quantity, 0, edge=min(64, *shape)).max()
+        wanted = pipeline.crop_values(image, quantity, 0, edge=min(64, *shape)).max()
         for (name, weight, rate), errors in PAPER.items():
             if name != quantity:
                 continue

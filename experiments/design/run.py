@@ -147,7 +147,7 @@ def distributions(designs: Sequence[Design], image: Microstructure, config: Desi
             for volumes in ([d.reconstruction for d in designs], [d.volume for d in designs])
         )  # fmt: skip
         edge = min(*config.shape, *image.shape)
-        crops = pipeline.crop_numbers(image, target.quantity, target.phase, edge=edge)
+        crops = pipeline.crop_values(image, target.quantity, target.phase, edge=edge)
         wanted = float(np.mean([design.targets[i].value for design in designs]))
         panels.append((target.name, crops, before, after, wanted))
     return panels

@@ -36,7 +36,7 @@ PROGRESS_SECONDS = 30.0
 COLUMNS = {
     "model": "Model", "data": "Data", "start": "From", "phases": "Phases", "steps": "Steps", "batch": "Batch",
     "optimiser": "Optimiser", "learning_rate": "Learning rate", "seed": "Seed", "loss_before": "Loss before",
-    "validation_loss": "Loss after", "tuning": "S2 off (%)", "disjoint": "TargetStatistics out", "wall_s": "Time (s)",
+    "validation_loss": "Loss after", "tuning": "S2 off (%)", "disjoint": "Held out", "wall_s": "Time (s)",
     "device": "On",
 }  # fmt: skip
 

@@ -69,7 +69,7 @@ def run(options: Demo) -> None:
 
 
 def _design(folder: RunFolder, console: Console, prior: Prior, options: Demo, **settings: Any) -> None:
-    """The first volume again, steered to a target, and what both conduct."""
+    """The first volume designed to a target, and the diffusivities of both."""
     console.remark(f"3. design: {TARGET}, at the same volume fractions")
     target = parse_target(TARGET, phases=prior.config.phases, names=NAMES)
     design_into(

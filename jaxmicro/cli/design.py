@@ -390,7 +390,7 @@ def _warn(console: Console, targets: Sequence[Target | TargetSpec], reference: M
     for target in targets:
         if reference is None or not isinstance(target, Target) or target.quantity != "volume_fraction":
             continue
-        seen = pipeline.crop_numbers(reference, target.quantity, target.phase, edge=min(64, *reference.shape))
+        seen = pipeline.crop_values(reference, target.quantity, target.phase, edge=min(64, *reference.shape))
         if not seen.min() <= target.value <= seen.max():
             console.remark(
                 f"note: {target.name}={target.value:.4g} is outside of what crops of the micrograph have "

@@ -149,7 +149,7 @@ class Train(RunOptions, ImageOptions):
     """Crops are turned and mirrored (isotropic), only mirrored (flips), or left as they are (none)."""
     tune: Switch = True
     """Leave two-point correlation, lineal path and interface of volumes to the network. Without this, three small
-    volumes are sampled after the training to learn how to hold them: a minute or two, in pixel space."""
+    pilot volumes are sampled after the training to tune constraints: a minute or two, in pixel space."""
     sample_every: int = 200
     """Steps between pictures of what has been learned; 0: only at the end."""
 
@@ -196,12 +196,12 @@ class Reconstruct(RunOptions, Sampling):
     volumes: int = 1
     """Number of volumes; number i is the same however many you ask for."""
     fractions: Annotated[tuple[Share, ...], arg(metavar="F F ...", help_behavior_hint="")] = ()
-    """Volume fraction of each phase to hold, 0.4 or 40%. Default: those of the micrograph."""
+    """Volume fraction of each phase as a constraint, 0.4 or 40%. Default: those of the micrograph."""
     no_calibrate: bool = False
-    """Leave the volume fractions to the prior instead of holding them."""
+    """Leave the volume fractions to the prior instead of constraining them."""
     scatter: bool = False
     """Let the fractions of the volumes differ as those of pieces of the material of this size do, in pairs of opposite
-    deviation: an even number of volumes keeps the held fractions together."""
+    deviation: an even number of volumes has the given fractions on average."""
     reference: MaybePath = None
     """Micrograph for the report. Default: the one the prior was trained on, if it is at hand."""
     formats: tuple[Literal["tif", "vti", "npz", "zarr"], ...] = ("tif", "vti")
@@ -317,7 +317,8 @@ class Evaluate(RunOptions, ImageOptions):
     Statistics that were constraints (volume fractions, two-point correlation, lineal path, interface area) beside those
     that were not (Euler density, clusters, specks, chords, triple points, each with the scatter of the micrograph's
     crops; in 3D diffusivities, tortuosity factors, percolation), a check that the volumes do not copy the micrograph,
-    and how representative the micrograph itself is. Constraints are known of volumes in the run folder of their making.
+    and how representative the micrograph itself is. Constraints are known of volumes in the run folder of 'reconstruct'
+    or 'design'.
     S2 is radial in sections (all pairs of periodic volumes, else those in the window); surface areas are edges of
     pixels in sections, of which only the ratio to the micrograph's means something. Writes evaluation.json, figures and
     report.html, one file that opens in any browser.

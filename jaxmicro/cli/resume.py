@@ -1,4 +1,4 @@
-"""What an earlier run left in its folder: used if it is whole, else set aside and made again."""
+"""Results and state of an earlier run in its folder: used if intact, else set aside and computed again."""
 
 from collections.abc import Sequence
 from pathlib import Path

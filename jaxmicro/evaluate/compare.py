@@ -23,7 +23,7 @@ from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, relative_area_error, shape_error
 from jaxmicro.evaluate.overview import overview
 from jaxmicro.evaluate.representativity import ODD, representativity
-from jaxmicro.evaluate.rounding import AXES, by_axis, mean_and_spread, number, numbers
+from jaxmicro.evaluate.rounding import by_axis, mean_and_spread, number, numbers
 from jaxmicro.evaluate.statistics import (
     PlaneStatistics,
     VolumeStatistics,
@@ -32,7 +32,7 @@ from jaxmicro.evaluate.statistics import (
     plane_statistics,
     volume_statistics,
 )
-from jaxmicro.types import ArrayLike, Microstructure, check_all_phases, in_phases_of
+from jaxmicro.types import AXES, ArrayLike, Microstructure, check_all_phases, in_phases_of
 from jaxmicro.units import same_length
 
 _CROP = 64  # edge in pixels of the crops of the micrograph whose standard deviation is reported

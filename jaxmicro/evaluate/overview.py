@@ -6,7 +6,8 @@ One file, because tables and sentences share tolerances, names and units of the 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from jaxmicro.evaluate.rounding import AXES, plain
+from jaxmicro.evaluate.rounding import plain
+from jaxmicro.types import AXES
 
 HELD = {
     "volume_fraction": "volume fraction",

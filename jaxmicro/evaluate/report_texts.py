@@ -32,7 +32,7 @@ CAPTIONS = {
     ),
     "design": (
         "A volume designed from the first",
-        "Middle planes of the reconstruction and of the design, and what was asked for.",
+        "Middle planes of the reconstruction and of the design, and the targets.",
     ),
     "training": ("Training", "Loss against training step."),
 }

@@ -142,9 +142,8 @@ def _of_curves(
         ("lineal_path", contrast.lineal_path_difference[:, p], curves.lineal_path[0, p]),
     ):
         image[name] = _size(name, weights[0] @ of, curve)
-        along = (
-            weights[1:] @ of / np.sqrt(2)
-        )  # three directions, whose differences have the variance of those of the image
+        # three directions, whose differences have the variance of those of the image
+        along = weights[1:] @ of / np.sqrt(2)
         volume[name] = np.max([_size(name, along[i] - along[i - 1], curve) for i in range(3)], axis=0)
     both = {"two_point": curves.two_point_along[:, p], "lineal_path": curves.lineal_path_along[:, p]}
     return {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-AXES = ("z", "y", "x")
+from jaxmicro.types import AXES
 
 
 def number(value) -> float:

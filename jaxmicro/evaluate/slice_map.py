@@ -38,9 +38,8 @@ def flat_map(
     if method == "pca":
         centred = points - points.mean(axis=0)
         _, _, directions = np.linalg.svd(centred, full_matrices=False)
-        signs = np.sign(
-            directions[np.arange(2), np.abs(directions[:2]).argmax(axis=1)]
-        )  # the sign of a singular vector is arbitrary
+        # the sign of a singular vector is arbitrary
+        signs = np.sign(directions[np.arange(2), np.abs(directions[:2]).argmax(axis=1)])
         return centred @ (signs[:, None] * directions[:2]).T
     if method != "umap":
         raise UserError(f"no map {method!r}; there are {', '.join(METHODS)}")

@@ -70,9 +70,8 @@ def plane_statistics(labels: Labels3, *, phases: int, r_max: int, periodic: bool
     """Statistics of the planes of a volume, for each orientation of the planes."""
     fractions = jnp.moveaxis(one_hot(labels, phases), -1, 0)
     planes = [jnp.moveaxis(fractions, axis + 1, 0) for axis in range(3)]
-    mean = jnp.mean(
-        fractions, axis=(1, 2, 3)
-    )  # of the volume: about the mean of each plane the covariance is too small
+    # of the volume: about the mean of each plane the covariance is too small
+    mean = jnp.mean(fractions, axis=(1, 2, 3))
     about_mean = [jnp.moveaxis(fractions - mean[:, None, None, None], axis + 1, 0) for axis in range(3)]
     path_along = _lineal_path_along(fractions, r_max, periodic)
     edges_along = _unlike_neighbours(fractions, periodic)

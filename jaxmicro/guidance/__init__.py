@@ -1,7 +1,7 @@
 """Guidance: targets for descriptors and properties, their misfit, and score distillation."""
 
 from jaxmicro.guidance.exact import exact_value, exact_values_of_planes
-from jaxmicro.guidance.misfit import misfit, target_values
+from jaxmicro.guidance.misfit import misfit, soft_values
 from jaxmicro.guidance.quantities import LEAK, QUANTITIES, Quantity, of_each_plane
 from jaxmicro.guidance.sds import DistillationConfig, distill, score_loss, total_loss
 from jaxmicro.guidance.targets import CURVES, PER_LENGTH, LengthUnit, Target, TargetSpec, parse_target
@@ -23,6 +23,6 @@ __all__ = [
     "of_each_plane",
     "parse_target",
     "score_loss",
-    "target_values",
+    "soft_values",
     "total_loss",
 ]

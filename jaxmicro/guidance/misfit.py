@@ -9,7 +9,7 @@ from jaxmicro.guidance.quantities import QUANTITIES, of_each_plane
 from jaxmicro.guidance.targets import Target
 
 
-def target_values(fractions: Float[Array, "z y x p"], targets: Sequence[Target]) -> Float[Array, " m"]:
+def soft_values(fractions: Float[Array, "z y x p"], targets: Sequence[Target]) -> Float[Array, " m"]:
     """Values of the quantities of targets in a volume of phase fractions."""
     return jnp.stack([_of_whole(fractions, target) for target in targets])
 

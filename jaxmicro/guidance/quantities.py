@@ -103,7 +103,7 @@ def _diffusivity(
 
 def boundary_conditions(periodic: bool) -> dict[str, Any]:
     """Boundary conditions of `physics.solve`: for a periodic medium, or for a volume between two opposite faces with
-    u = 1 and u = 0 there and tight sides."""
+    u = 1 and u = 0 there and insulated sides."""
     return {"ends": "periodic", "sides": "periodic"} if periodic else {"ends": "fixed", "sides": "insulated"}
 
 

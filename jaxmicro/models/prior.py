@@ -38,15 +38,13 @@ from jaxmicro.types import check_fields
 
 @dataclass(frozen=True, kw_only=True)
 class PriorConfig:
-    """What a checkpoint needs to be used again."""
+    """Configuration of a prior: phases, prediction, noise levels and networks; stored with its weights."""
 
     phases: int  # number of phases
     patch: int = 64  # edge of the training crops in pixels
     prediction: str = "categorical"  # or "epsilon", "velocity"
-    log_snr_range: tuple[float, float] = (
-        -6.0,
-        3.0,
-    )  # noise levels of training: phases are undetermined at the first, certain at the last
+    # noise levels of training: phases are undetermined at the first, certain at the last
+    log_snr_range: tuple[float, float] = (-6.0, 3.0)
     levels: str = "uniform"  # how they are drawn: evenly in that range, or "ddpm": the 1000 times of linear beta
     unet: UNetConfig = UNetConfig()
     vae: VAEConfig | None = None  # of a prior in latent space; None: pixel space

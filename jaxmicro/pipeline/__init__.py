@@ -52,7 +52,7 @@ from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.reconstruct import reconstruct
 from jaxmicro.pipeline.sampling import default_sampling, sample_images, sampling_config
 from jaxmicro.pipeline.target_statistics import constrained_statistics, scattered_fractions, target_fractions
-from jaxmicro.pipeline.targets import crop_numbers, length_unit_of, read_targets, residual
+from jaxmicro.pipeline.targets import crop_values, length_unit_of, read_targets, residual
 from jaxmicro.pipeline.train import train
 from jaxmicro.pipeline.transport import TransportField, diffusivities, transport
 from jaxmicro.pipeline.tuning import tune_correlation
@@ -88,7 +88,7 @@ __all__ = [
     "check_training",
     "constrained_in_design",
     "constrained_statistics",
-    "crop_numbers",
+    "crop_values",
     "default_sampling",
     "design",
     "diffusivities",

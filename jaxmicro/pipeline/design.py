@@ -18,6 +18,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.guidance import QUANTITIES, DistillationConfig, Target, TargetSpec, exact_value
 from jaxmicro.pipeline.design_constraints import Plan, constraints_of_one, plan_design
 from jaxmicro.pipeline.distillation import distil_volume
+from jaxmicro.pipeline.exact_values import exact_target_values, excess_covariance, is_of_medium
 from jaxmicro.pipeline.feasibility import Method, check_feasible
 from jaxmicro.pipeline.guided_sampling import sample_guided, sample_unguided
 from jaxmicro.pipeline.interfaces import move_interfaces
@@ -33,11 +34,11 @@ from jaxmicro.pipeline.sampling import (
 from jaxmicro.pipeline.setpoints import next_setpoints, nominal_setpoints, values_of
 from jaxmicro.pipeline.state import Resumable, identity_of
 from jaxmicro.pipeline.target_statistics import target_fractions
-from jaxmicro.pipeline.target_values import exact_target_values, excess_covariance, is_of_medium
 from jaxmicro.pipeline.targets import largest_residual, length_unit_of, read_targets, residual
 from jaxmicro.reconstruct import SamplingConfig, SamplingState
 from jaxmicro.types import Microstructure
 
+Stages = Callable[[str], Callable[[int, int], None]]  # title of a stage -> a function of (done, total)
 IMPROVEMENT = 0.9  # of the smallest residual so far: a round below it shows that another may help
 
 
@@ -212,9 +213,6 @@ class _Round(NamedTuple):
     values: list[float]  # of all targets
 
 
-Stages = Callable[[str], Callable[[int, int], None]]  # title of a stage -> a function of (done, total)
-
-
 def _design_volume(
     settings: _Settings,
     number: int,
@@ -303,6 +301,8 @@ def _reconstruction(
     path = None if settings.keep is None else settings.keep / f"untargeted_{settings.method}_{number:03d}.npz"
     work = dataclasses.asdict(config), settings.shape, seed, number, prior.config.to_dict()
     state = Resumable(path, "" if path is None else identity_of(*work, arrays=[prior.params, constraints]))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     known = state.load()
     if known is not None:
         labels = known.pop("labels")

@@ -25,10 +25,8 @@ from jaxmicro.reconstruct import (
     sampling_times,
 )
 
-GUIDED_LOG_SNRS = (
-    -4.0,
-    0.7,
-)  # range of guidance: before, predictions are not informative; after, structures are decided
+# range of guidance: before, predictions are not informative; after, structures are decided
+GUIDED_LOG_SNRS = (-4.0, 0.7)
 POLYAK_STEPS = 2  # at each evaluation
 
 

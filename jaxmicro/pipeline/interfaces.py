@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmicro.guidance import Target, misfit, target_values
+from jaxmicro.guidance import Target, misfit, soft_values
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline.setpoints import (
     MAX_SETPOINT_RATIO,
@@ -52,10 +52,11 @@ def move_interfaces(
     """A periodic volume with its interfaces optimised until its targets are met, and the values it then has.
 
     Each pass runs Polyak steps (`reconstruct.optimise_interfaces`; step size in `reconstruct.polyak_step`) on the
-    objective: the misfits of S2, lineal path and interface area (`reconstruct.statistics_misfit`) plus TARGET_WEIGHT
-    times that of the targets (`guidance.misfit`). Then the volume is measured exactly, and the setpoints are corrected
-    by what it missed. If the given volume already meets its targets, that after the first pass replaces it if it meets
-    them, too, because its S2 and lineal path are closer.
+    objective: the misfits of S2, lineal path and interface area (`reconstruct.statistics_misfit`, weighted by
+    RELAXED_WEIGHTS; the interface area only if it is no target) plus TARGET_WEIGHT times that of the targets
+    (`guidance.misfit`). If S2 and lineal path are the only targets, the objective is that of `optimise_interfaces`.
+    Then the volume is measured exactly, and the setpoints are corrected by what it missed. If both the given volume and
+    that after the first pass meet the targets, the latter is taken, because its S2 and lineal path are closer.
 
     Args:
         labels: "z y x".
@@ -122,4 +123,4 @@ def _optimised(labels, constraints: TargetStatistics, setpoints, *, targets):
 @functools.partial(jax.jit, static_argnames=("targets", "phases"))
 def _soft_values(labels, *, targets, phases: int):
     """The values of targets as the gradient sees them."""
-    return target_values(one_hot(labels, phases), targets) if targets else jnp.zeros(0)
+    return soft_values(one_hot(labels, phases), targets) if targets else jnp.zeros(0)

@@ -13,7 +13,6 @@ from jaxmicro import models
 from jaxmicro.errors import UserError
 from jaxmicro.io import read
 from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
-from jaxmicro.io.formats import READERS
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline.prior import Material, Prior
 from jaxmicro.types import Microstructure, check_fields
@@ -84,7 +83,7 @@ def prior_path(source: Path | str) -> Path:
                 f"command with --out {path} --resume"
             )
         return weights
-    if path.is_file() and path.suffix.lower() in (".png", ".tif", ".tiff", *READERS):
+    if path.is_file() and path.suffix.lower() in (".png", ".tif", ".tiff", ".npy", ".npz", ".vti"):
         raise UserError(f"{path} is an image or a volume, not a trained prior; train one on it first: jaxmicro train")
     if path.is_file():
         return path

@@ -36,7 +36,6 @@ class Resumable:
     def save(self, **arrays: Any) -> None:
         """Store arrays in place of the previous ones."""
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             save_arrays(self.path, self.identity, **arrays)
 
 

@@ -87,9 +87,10 @@ def target_statistics(
     """The constraints of several volumes (of latent ones while they are decoded), with a leading axis over the volumes.
 
     Roughness, covariance and lineal path are those of the micrograph. At other volume fractions they are extrapolated:
-    the roughness as the probability that two independent voxels differ, the covariance of a phase as its variance, the
-    lineal path in proportion to the fraction. The lineal path is left out for phases whose fraction differs by more
-    than LINEAL_PATH_RANGE, and for free fractions, which it would constrain to those of the micrograph.
+    the roughness as the probability that two independent voxels differ, the covariance of a phase as its variance
+    (right for fine media, and the only guess for others), the lineal path in proportion to the fraction. The lineal
+    path is left out for phases whose fraction differs by a relative change of more than LINEAL_PATH_RANGE, and for free
+    fractions, which it would constrain to those of the micrograph.
 
     Args:
         config: as `sampling.sampling_config` resolves it.

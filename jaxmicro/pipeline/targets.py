@@ -141,7 +141,7 @@ def _resolved(spec, prior: Prior, micrograph: Microstructure | None, shape, tole
         raise UserError(
             f"the micrograph has {micrograph.phases} phases, the prior {prior.config.phases}; give the one it knows"
         )
-    numbers = crop_numbers(micrograph, spec.quantity, spec.phase, edge=min(CROP, *shape, *micrograph.shape))
+    numbers = crop_values(micrograph, spec.quantity, spec.phase, edge=min(CROP, *shape, *micrograph.shape))
     value = {"max": np.max, "min": np.min, "micrograph": np.mean, "change": np.mean}[spec.kind](numbers)
     if not value > 0:
         raise UserError(f"{spec.quantity}.{spec.phase}={spec.kind} is 0 in crops of the micrograph: give a number")
@@ -164,7 +164,7 @@ def _in_voxels(spec: TargetSpec, unit: LengthUnit) -> float:
     return spec.value * unit.voxel_size * units
 
 
-def crop_numbers(micrograph: Microstructure, quantity: str, phase: int, *, edge: int) -> np.ndarray:
+def crop_values(micrograph: Microstructure, quantity: str, phase: int, *, edge: int) -> np.ndarray:
     """Values of a quantity in square crops of a micrograph (or of the planes of a volume), half an edge apart."""
     planes = micrograph.labels[None] if micrograph.labels.ndim == 2 else micrograph.labels
     windows = np.lib.stride_tricks.sliding_window_view(planes, (edge, edge), axis=(1, 2))

@@ -43,9 +43,8 @@ def match_covariance(
     measured = _covariance(power, shape, reach)
     shells = np.linspace(0, np.pi * math.sqrt(3), 4 * reach)  # wave numbers, radians per voxel
     fade = 0.5 + 0.5 * np.cos(np.pi * np.clip(2 * r / reach - 1, 0, 1))  # no discontinuity at the last distance
-    voxels_at = np.where(
-        r == 0, 1, 4 * np.pi * r.astype(float) ** 2 + np.pi / 3
-    )  # number of voxels from r - 1/2 to r + 1/2
+    # number of voxels from r - 1/2 to r + 1/2
+    voxels_at = np.where(r == 0, 1, 4 * np.pi * r.astype(float) ** 2 + np.pi / 3)
     to_spectrum = jnp.asarray(voxels_at * fade * np.sinc(np.outer(shells, r) / np.pi), x_t.dtype)
     spectrum, change = measured @ to_spectrum.T, (target - measured) @ to_spectrum.T
     ratio = 1 + change / jnp.maximum(spectrum, SPECTRUM_FLOOR * jnp.mean(spectrum, axis=-1, keepdims=True))

@@ -41,8 +41,8 @@ def optimise_interfaces(
 ) -> UInt8[Array, "z y x"]:
     """A periodic volume with the phase of voxels along interfaces changed to reduce the misfit from its targets.
 
-    The misfit is that of the statistics (`statistics_misfit`) plus `extra_misfit`; each step is one of Polyak's, of
-    length 2 L / |grad L|^2 in the logits, at most 1 for each voxel (`polyak_step`).
+    The misfit is that of the statistics (`statistics_misfit`) plus `extra_misfit`; each step is one of Polyak's on
+    the logits, with the step size 2 L / |grad L|^2, at most 1 for each voxel (`polyak_step`).
 
     Args:
         labels: of the volume.

@@ -60,14 +60,10 @@ class SamplingConfig:
     eta: float = 1.0  # 1: stochastic (ancestral), 0: deterministic
     times: str = "log_snr"  # spacing of the time steps: even in log SNR, or "ddpm": even in the time of linear beta
     log_snr_range: tuple[float, float] = (-5.5, 2.5)  # first and last noise level of times="log_snr"
-    calibrate_range: tuple[float, float] = (
-        0.0,
-        1.0,
-    )  # interval of the process, 0 to 1, in which volume fractions are imposed
-    path_range: tuple[float, float] = (
-        -3.0,
-        2.0,
-    )  # log SNRs between which lineal path and S2 of predictions are constrained
+    # interval of the process, 0 to 1, in which volume fractions are imposed
+    calibrate_range: tuple[float, float] = (0.0, 1.0)
+    # log SNRs between which lineal path and S2 of predictions are constrained
+    path_range: tuple[float, float] = (-3.0, 2.0)
     interface_from: float = 0.0  # log SNR from which on their interface area is constrained, too
     match_until: float = -1.0  # log SNR up to which S2 of x_t is constrained; structures are decided by then
     periodic: bool = True  # periodic volume; in others, structures are less faithful near the faces

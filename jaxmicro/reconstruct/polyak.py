@@ -18,7 +18,7 @@ def polyak_step(
     clip_each: bool = False,
     gradient_filter: Callable[[Float[Array, "*grid p"]], Float[Array, "*grid p"]] | None = None,
 ) -> Float[Array, "*grid p"]:
-    """Gradient steps of Polyak's length on the logits of a predicted clean volume, for a loss with minimum 0.
+    """Gradient steps of Polyak's step size on the logits of a predicted clean volume, for a loss with minimum 0.
 
     The step size 2 L / |grad L|^2 brings a loss whose square root is linear in the logits to zero. The loss is
     evaluated on the most probable phases, with the derivative of the soft ones (`phases.hardened`): the logits of

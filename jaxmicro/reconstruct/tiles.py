@@ -26,9 +26,8 @@ def blend_weights(edge: int, tile: int, overlap: int) -> Float[Array, "k t"]:
     """Weight of each tile at each of its pixels along one axis: smooth, and the weights at a pixel sum to 1."""
     starts = tile_starts(edge, tile, overlap)
     tile = min(tile, edge)
-    window = (
-        jnp.sin(jnp.pi * (jnp.arange(tile) + 0.5) / tile) ** 2 + 1e-3
-    )  # above 0: at the edge of the plane there is one tile
+    # above 0: at the edge of the plane there is one tile
+    window = jnp.sin(jnp.pi * (jnp.arange(tile) + 0.5) / tile) ** 2 + 1e-3
     index = jnp.asarray(starts)[:, None] + jnp.arange(tile)[None, :]
     total = jnp.zeros(edge).at[index].add(window[None, :])
     return window[None, :] / total[index]

@@ -27,7 +27,7 @@ Loss = Callable[[Params, Batch, jax.Array], tuple[Any, Metrics]]  # (params, bat
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long, how fast, and how often to look."""
+    """Length of a training, its optimiser, and the intervals of its records."""
 
     steps: int = 20_000  # updates in all
     batch: int = 32  # samples per update, over all devices

@@ -101,9 +101,8 @@ def memorisation_figure(report: dict) -> Figure:
                label=f"limit {memory['limit']:.2g}: closer patches count as copies; of 100 volumes that copy nothing, "
                "at most one has a patch below it")  # fmt: skip
     largest = max(1.0, *memory["generated"], *memory["micrograph"])
-    ax.set(
-        yticks=[0, 1], ylim=(1.5, -0.5), xlim=(-0.02 * largest, 1.02 * largest)
-    )  # so that marks at 0 and 1 are not clipped
+    # so that marks at 0 and 1 are not clipped
+    ax.set(yticks=[0, 1], ylim=(1.5, -0.5), xlim=(-0.02 * largest, 1.02 * largest))
     figure.legend(loc="outside lower center")
     ax.set_yticklabels([name for name, _, _ in groups])
     ax.set_xlabel("distance to the nearest crop of the micrograph (0: copy, 1: no likeness)")

@@ -17,7 +17,7 @@ from jaxmicro.cli.design import _effects_table, _line, _record, _table, _title
 from jaxmicro.cli.run_folder import to_json
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import error_rate, phase_covariance
-from jaxmicro.guidance import LengthUnit, Target, exact_value, parse_target
+from jaxmicro.guidance import DistillationConfig, LengthUnit, Target, exact_value, parse_target
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline import Prior
 from jaxmicro.pipeline.distillation import curve_misfit
@@ -117,9 +117,8 @@ def test_interface_optimisation_of_the_reconstruction_meets_a_diffusivity_and_ke
 ):
     found = designed(knows, f"diffusivity.1.z={factor}", rounds=1)
     if factor == "+20%":
-        assert (
-            np.mean(found.volume.labels != found.reconstruction.labels) < 0.3
-        )  # half would differ between two samples of noise
+        # half would differ between two samples of noise
+        assert np.mean(found.volume.labels != found.reconstruction.labels) < 0.3
     else:  # noise has few throats to close: guided sampling first, then interface optimisation
         found = designed(knows, f"diffusivity.1.z={factor}", rounds=3)
     assert abs(found.targets[0].deviation(found.achieved[0])) <= 0.02
@@ -141,9 +140,8 @@ def test_interface_optimisation_meets_a_diffusivity_and_a_surface_area_at_once(k
     for target, achieved in zip(found.targets, found.achieved, strict=True):
         own = exact_value(target.quantity, found.volume.labels, 2, 1, target.axis, periodic=target.periodic)
         assert achieved == own and abs(target.deviation(own)) <= 0.02
-    assert (
-        np.mean(found.volume.labels != found.reconstruction.labels) < 0.3
-    )  # half would differ between two samples of noise
+    # half would differ between two samples of noise
+    assert np.mean(found.volume.labels != found.reconstruction.labels) < 0.3
 
 
 def test_the_errors_of_lineal_path_and_correlation_fall_together(knows: Prior):
@@ -194,9 +192,8 @@ def test_a_target_lineal_path_is_part_of_the_misfit_for_its_own_phase_only(knows
     constraints = jax.tree.map(
         lambda leaf: leaf[0], target_statistics(knows, sampling_config(knows, shape=SHAPE), [(0.5, 0.5)])
     )
-    half = (
-        jnp.zeros((*SHAPE, 2)).at[:8, ..., 0].set(1.0).at[8:, ..., 1].set(1.0)
-    )  # the target fractions, but other curves
+    # the target fractions, but other curves
+    half = jnp.zeros((*SHAPE, 2)).at[:8, ..., 0].set(1.0).at[8:, ..., 1].set(1.0)
 
     def deviation(*curves: tuple[str, int]) -> float:
         targets = [Target(quantity, phase, np.nan) for quantity, phase in curves]
@@ -354,12 +351,12 @@ def test_bounds_on_fractions_are_satisfied_together(base: tuple, targets: list, 
 
 
 def test_targets_relative_to_the_micrograph_are_numbers_of_its_crops(prior: Prior, micrograph: Microstructure):
-    numbers = pipeline.crop_numbers(micrograph, "relative_surface_area", 0, edge=16)
+    numbers = pipeline.crop_values(micrograph, "relative_surface_area", 0, edge=16)
     (largest, twice), fraction = (
         pipeline.read_targets(
             ["volume_fraction.1=max", "slice_diffusivity.1=0.5*max"], prior, micrograph=micrograph, shape=SHAPE
         ),
-        pipeline.crop_numbers(micrograph, "volume_fraction", 1, edge=16),
+        pipeline.crop_values(micrograph, "volume_fraction", 1, edge=16),
     )
     assert largest.value == pytest.approx(fraction.max())
     assert 0 < twice.value < 0.5
@@ -411,19 +408,31 @@ def _side_effects_are_those_of_the_volumes(folder: Path, record: dict):
     assert "diffusivity.bright.y" in (folder / "report.html").read_text()
 
 
+def test_a_change_in_percent_of_a_phase_that_does_not_conduct_is_refused(knows: Prior):
+    module = importlib.import_module("jaxmicro.pipeline.design")
+    config = sampling_config(knows, shape=SHAPE)
+    settings = module._Settings(knows, config, SHAPE, 0, "guided", (), 0.02, 1, DistillationConfig(), None)
+    absent = np.zeros(SHAPE, np.uint8)
+    spec = parse_target("diffusivity.1.z=+20%", phases=2)
+    with pytest.raises(UserError, match="diffusivity.1 of the reconstruction is 0.*give a number"):
+        module._resolve_change(settings, spec, absent)
+    assert module._resolve_change(settings, parse_target("diffusivity.0.z=+20%", phases=2), absent).value == 1.2
+
+
 def test_an_impossible_target_of_one_volume_is_one_line_and_the_others_are_designed(
     work: Path, here: Path, jaxmicro: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ):
     """A change in percent of a number that is 0 in the first reconstruction."""
     module = importlib.import_module("jaxmicro.pipeline.design")
-    inside, reason = module._design_volume, "diffusivity.0 of the reconstruction is 0"
+    inside, reason = module._resolve_change, "diffusivity.0 of the reconstruction is 0"
+    first = iter([True])
 
-    def of_some(settings, number, *arguments):
-        if number == 0:
+    def of_later(*arguments):
+        if next(first, False):
             raise UserError(reason)
-        return inside(settings, number, *arguments)
+        return inside(*arguments)
 
-    monkeypatch.setattr(module, "_design_volume", of_some)
+    monkeypatch.setattr(module, "_resolve_change", of_later)
     run = ["design", work / "prior.safetensors", "--target", "diffusivity.0.z=+20%", "--volumes", 2, *DESIGN]
     run += ["--no-report", "--out", "d"]
     outcome = jaxmicro(*run)

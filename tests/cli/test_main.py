@@ -23,7 +23,7 @@ from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import Outcome, blobs, tiny_prior
 
-VERBS = tuple(verb.__name__.lower() for verb in main.VERBS)
+VERBS = ("train", "reconstruct", "design", "measure", "evaluate", "export", "demo")
 SAMPLE = ["--size", 16, "--steps", 2, "--harmonise", 0]
 
 

@@ -13,7 +13,7 @@ from jaxmicro.guidance import (
     exact_values_of_planes,
     misfit,
     of_each_plane,
-    target_values,
+    soft_values,
 )
 from jaxmicro.phases import hardened, one_hot
 from jaxmicro.physics import effective_tensor
@@ -36,7 +36,7 @@ def soft(seed: int = 0) -> jax.Array:
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
 def test_a_quantity_of_decided_phases_has_its_exact_value(target: Target):
     """Diffusivities up to the flux through the blocked phase, which is of the order of LEAK."""
-    number = float(target_values(one_hot(jnp.asarray(LABELS), 2), [target])[0])
+    number = float(soft_values(one_hot(jnp.asarray(LABELS), 2), [target])[0])
     expected = exact_value(target.quantity, LABELS, 2, target.phase, target.axis, periodic=target.periodic)
     if target.quantity == "volume_fraction":
         assert expected == pytest.approx(LABELS.mean())
@@ -127,7 +127,7 @@ def test_guidance_brings_a_prediction_closer_to_its_setpoint(factor: float):
     x0_hat = 2 * soft() - 1
 
     def number(x):
-        return float(target_values(hardened((x + 1) / 2), [target])[0])
+        return float(soft_values(hardened((x + 1) / 2), [target])[0])
 
     before = number(x0_hat)
     after = number(guided(x0_hat, [target], jnp.array([factor * before]), steps=4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmicro.diffusion import PlaneModel, alpha, pixel_codec, sigma
-from jaxmicro.guidance import DistillationConfig, Target, distill, score_loss, target_values, total_loss
+from jaxmicro.guidance import DistillationConfig, Target, distill, score_loss, soft_values, total_loss
 from jaxmicro.phases import one_hot
 from tests.media import level_cut
 
@@ -89,6 +89,6 @@ def test_distilled_volumes_reach_a_volume_fraction():
         config=config,
         key=jax.random.key(0),
     )
-    achieved = float(target_values(one_hot(jnp.argmax(distilled, -1), 2), [target])[0])
+    achieved = float(soft_values(one_hot(jnp.argmax(distilled, -1), 2), [target])[0])
     assert achieved == pytest.approx(0.62, abs=0.03)
     np.testing.assert_allclose(distilled.sum(axis=-1), 1.0, atol=1e-5)

@@ -96,7 +96,7 @@ def test_a_stray_pixel_is_remarked_and_goes_to_its_neighbours():
 def test_a_resampled_or_jpeg_mask_is_named_by_its_values_and_parted_as_advised(phases, how):
     """Of fine features much lies at edges; thresholds between the values give the mask back."""
     values = np.array([0, 127, 255] if phases == 3 else [0, 255], np.uint8)
-    mask = np.asarray(Image.open(Path(__file__).parent / "data" / "sofc_electrode_3phase_256.png").convert("L"))
+    mask = np.asarray(Image.open(Path(__file__).parents[1] / "data" / "sofc_electrode_3phase_256.png").convert("L"))
     mask = mask if phases == 3 else np.where(mask > 100, 255, 0).astype(np.uint8)
     if how == "jpeg":
         Image.fromarray(mask).save(file := io.BytesIO(), "JPEG", quality=75)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from tests.test_levels import medium
 
 from jaxmicro import io
 from jaxmicro.errors import UserError
 from jaxmicro.io.preparing import box_within, cropped, data_bar, unrelated
 from jaxmicro.io.raster import Raster
+from tests.io.test_levels import medium
 
 
 def refusal(path, **options) -> str:

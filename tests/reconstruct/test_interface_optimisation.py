@@ -17,9 +17,8 @@ from jaxmicro.reconstruct.interface_optimisation import WEIGHTS
 SHAPE = (32, 32, 32)
 LAGS = len(dyadic_lags(16))
 optimised = jax.jit(optimise_interfaces)
-PLANES = WEIGHTS._replace(
-    slices=None
-)  # the steps of a single volume from slice to slice scatter about their expectation
+# the steps of a single volume from slice to slice scatter about their expectation
+PLANES = WEIGHTS._replace(slices=None)
 
 
 def medium(*, sigma: float, seed: int, fraction: float = 0.4) -> np.ndarray:

@@ -187,9 +187,8 @@ def test_bins_of_a_histogram_cover_equally_many_grey_levels(step: int, levels: i
     middle = viz.segmentation_check(grey, (grey > 5000).astype(np.uint8), (5000,)).axes[1]
     heights = [bar.get_height() for bar in middle.patches if bar.get_height()]
     full = 4 * -(-levels // 256)
-    assert (
-        len(heights) <= 256 and max(heights) == full and sum(height != full for height in heights) <= 3
-    )  # bins with a missing level
+    # bins with a missing level
+    assert len(heights) <= 256 and max(heights) == full and sum(height != full for height in heights) <= 3
 
 
 def test_integers_that_are_equal_as_floats_have_a_histogram():

@@ -7,28 +7,29 @@ import numpy as np
 
 from jaxmicro.descriptors import lineal_path
 from jaxmicro.evaluate import error_rate
-from jaxmicro.guidance import CURVES, QUANTITIES, Target, exact_value
+from jaxmicro.guidance import QUANTITIES, Target, exact_value
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.reconstruct import plane_covariance
 
 
-def exact_target_values(
-    targets: Sequence[Target], labels: np.ndarray, prior: Prior, *, periodic: bool = True
-) -> list[float]:
+def exact_target_values(targets: Sequence[Target], labels: np.ndarray, prior: Prior, *, periodic: bool) -> list[float]:
     """The value of each target in a volume "z y x": of a quantity by `guidance.exact_value`, of a curve its error rate
     against that of the micrograph, in percent.
 
     Args:
         periodic: whether the volume is periodic, for curves; for quantities, see `Target.periodic`.
     """
-    phases, curves = prior.config.phases, {"two_point": _two_point, "lineal_path": _lineal_path}
-    return [
-        error_rate(*curves[t.quantity](labels, t.phase, prior, periodic))
-        if t.quantity in CURVES
-        else exact_value(t.quantity, labels, phases, t.phase, t.axis, periodic=t.periodic)
-        for t in targets
-    ]
+
+    def one(target: Target) -> float:
+        if target.quantity == "two_point":
+            return error_rate(*_two_point(labels, target.phase, prior))
+        if target.quantity == "lineal_path":
+            return error_rate(*_lineal_path(labels, target.phase, prior, periodic=periodic))
+        phases = prior.config.phases
+        return exact_value(target.quantity, labels, phases, target.phase, target.axis, periodic=target.periodic)
+
+    return [one(target) for target in targets]
 
 
 def is_of_medium(quantity: str, *, periodic: bool) -> bool:
@@ -47,7 +48,7 @@ def excess_covariance(labels: np.ndarray, prior: Prior) -> np.ndarray:
     return np.asarray(covariance) - target[:, : reach + 1]
 
 
-def _two_point(labels: np.ndarray, phase: int, prior: Prior, periodic: bool) -> tuple[np.ndarray, np.ndarray]:
+def _two_point(labels: np.ndarray, phase: int, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
     """S2 in planes of the volume, and that of the micrograph."""
     assert prior.material is not None
     target = np.asarray(prior.material.target_covariance)[phase]
@@ -57,7 +58,7 @@ def _two_point(labels: np.ndarray, phase: int, prior: Prior, periodic: bool) -> 
     return own, target[: len(excess)] + phi**2
 
 
-def _lineal_path(labels: np.ndarray, phase: int, prior: Prior, periodic: bool) -> tuple[np.ndarray, np.ndarray]:
+def _lineal_path(labels: np.ndarray, phase: int, prior: Prior, *, periodic: bool) -> tuple[np.ndarray, np.ndarray]:
     """L of the volume, mean over the axes, and that of the micrograph."""
     assert prior.material is not None
     target = np.asarray(prior.material.lineal_path[phase])[: min(labels.shape) // 2 + 1]
