@@ -113,7 +113,10 @@ def raised(node: ast.AST) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Raise) and child.exc is not None:
             yield ast.unparse(child.exc.func if isinstance(child.exc, ast.Call) else child.exc)
-        elif isinstance(child, ast.Try) and child.handlers:
+        elif isinstance(child, ast.Try):
+            caught = " ".join(ast.unparse(handler.type) if handler.type else "Exception" for handler in child.handlers)
+            inside = [name for statement in child.body for name in raised(ast.Module([statement], []))]
+            yield from (name for name in inside if name not in caught and "Exception" not in caught)
             for statement in (*child.handlers, *child.orelse, *child.finalbody):
                 yield from raised(statement)
         elif not isinstance(child, (ast.FunctionDef, ast.ClassDef)):
