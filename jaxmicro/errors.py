@@ -1,8 +1,8 @@
-"""Errors that a user can put right, and what the command line says about them."""
+"""Exceptions that report a user error or missed targets, and how the command line ends on them."""
 
 
 class UserError(ValueError):
-    """Wrong input or an impossible request: one line that names what was wrong, what was expected and what to do.
+    """Wrong input or an impossible request. The message is one line: what was found, what was expected, what to do.
 
     The command line prints the line on standard error and exits with code 2; any other exception is a bug.
     """
@@ -12,7 +12,7 @@ class UserError(ValueError):
 
 
 class TargetsMissed(Exception):
-    """Designs that are finished and written, not all of which meet their targets: one line that says which.
+    """Designs are finished and written, but not all meet their targets. The message is one line that names those.
 
     The command line prints the line on standard error and exits with code 3.
     """

@@ -1,4 +1,4 @@
-"""Array types with their axis letters, and the microstructure that travels between the stages.
+"""Array types with their axis letters, and `Microstructure`, which all stages exchange.
 
 Axis letters, the same everywhere: `n` batch, `h w` image, `z y x` volume, `c` channel, `p` phase; `*grid` is `h w` or
 `z y x`.
@@ -26,18 +26,18 @@ AXES = ("z", "y", "x")  # names of the axes of a volume, in the order of its arr
 class Microstructure:
     """A segmented image "h w" or volume "z y x" with its physical size.
 
-    Two microstructures are equal when labels, values, voxel size, unit and periodicity are; where they came from does
-    not count.
+    Two microstructures are equal if their labels, values, voxel size, unit and periodicity are; source, thresholds and
+    remarks do not count.
 
     Attributes:
         labels: phase of each voxel, uint8, 0..P-1.
         values: value that each label had in the file it was read from (grey level), in label order, increasing.
         voxel_size: edge of a square pixel or cubic voxel in `unit`; None when unknown.
         unit: "nm", "um", "mm" and so on; None when unknown.
-        source: name of the file it was read from; empty for a generated one.
+        source: name of the file that it was read from; empty for a generated one.
         thresholds: P - 1 grey levels that separated the phases, if a grey image was segmented; else empty.
-        periodic: it continues at its opposite faces, as generated volumes do; measured ones do not.
-        remarks: what the user should know of how the file was read, a line each; not part of equality.
+        periodic: whether opposite faces continue each other, as in generated volumes; in measured ones they do not.
+        remarks: on how the file was read, one line each.
     Raises:
         UserError: labels are not a non-empty 2D or 3D uint8 array below P, or the voxel size is not positive.
     """
@@ -86,18 +86,17 @@ class Microstructure:
     @property
     def volume_fractions(self) -> tuple[float, ...]:
         """Share of the voxels of each phase, in label order; sums to 1."""
-        # bincount would make 64-bit integers of all labels
+        # not bincount, which copies all labels to 64-bit integers
         return tuple(float(np.mean(self.labels == label)) for label in range(self.phases))
 
 
 def in_phases_of(reference: Microstructure, other: Microstructure) -> Microstructure:
-    """`other` with its labels as `reference` numbers them.
+    """`other` with its phases numbered as in `reference`.
 
-    With as many phases the order of the values decides; a microstructure that lacks some of the phases is matched by
-    its values.
+    If both have as many phases, phases correspond in the order of their values; otherwise those of equal value do.
 
     Raises:
-        UserError: it lacks phases, or has more, and its values are not values of the reference.
+        UserError: the numbers of phases differ, and not all values of `other` are values of the reference.
     """
     if other.phases == reference.phases:
         return other
@@ -113,10 +112,10 @@ def in_phases_of(reference: Microstructure, other: Microstructure) -> Microstruc
 
 
 def check_fields(config: Any) -> None:
-    """Refuses a dataclass made from a file if its fields have not the types it declares: 2.0 is no number of phases.
+    """Check that the fields of a dataclass that was read from a file have their declared types: 2.0 is no int.
 
     Raises:
-        ValueError: names the first such field.
+        ValueError: names the first field that has another type.
     """
     for name, hint in get_type_hints(type(config)).items():
         value = getattr(config, name)
@@ -141,10 +140,10 @@ def _has_type(value: Any, hint: Any) -> bool:
 
 
 def check_all_phases(micrograph: Microstructure) -> None:
-    """Refuses an image without a voxel of one of its phases: nothing can be learned of that phase, or compared.
+    """Check that every phase has a voxel: a prior cannot learn an absent phase, and no statistics compare with it.
 
     Raises:
-        UserError: names the phase.
+        UserError: a phase has no voxel.
     """
     for label, share in enumerate(micrograph.volume_fractions):
         if share == 0:
@@ -155,7 +154,7 @@ def check_all_phases(micrograph: Microstructure) -> None:
 
 
 def check_patch(micrograph: Microstructure, patch: int) -> None:
-    """Refuses an image that holds no square training patch of `patch` pixels a side.
+    """Check that an image is at least as large as a training patch of `patch` pixels a side.
 
     Raises:
         UserError: the image (any slice, for a volume) is smaller than the patch.

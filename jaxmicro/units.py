@@ -1,4 +1,4 @@
-"""Units of length: one spelling for each, and lengths compared as quantities (0.05 um is 50 nm)."""
+"""Units of length: one spelling for each, and comparison of lengths across units (0.05 um is 50 nm)."""
 
 import re
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ _NAMES = {
 _SPELLINGS = {name: unit for unit, names in _NAMES.items() for name in (unit, *names.split())}
 _NO_UNIT = ("", "pixel", "pixels", "voxel", "voxels", "px", "none", "arbitrary", "reference frame", "referenceframe")
 _TOLERANCE = 1e-3  # relative; calibrations are often stored as fractions of small integers
-_ROUNDING = 1e-6  # lengths that differ by less were the same number before some unit or file format rounded it
+_ROUNDING = 1e-6  # relative; smaller differences come from the rounding of units and file formats
 
 
 def plain_unit(unit: str | None) -> str | None:
-    """Unit in its ASCII spelling: um for the micrometre's many names; None for pixels.
+    """Unit in its ASCII spelling, such as um for all spellings of the micrometre; None for pixels.
 
     Raises:
-        UserError: characters that image formats cannot store.
+        UserError: the unit has characters that image formats cannot store.
 
     >>> plain_unit("Micron"), plain_unit("µm"), plain_unit("pixel"), plain_unit("furlong")
     ('um', 'um', None, 'furlong')
@@ -34,7 +34,7 @@ def plain_unit(unit: str | None) -> str | None:
     unit = (unit or "").strip()
     if unit.lower() in _NO_UNIT:
         return None
-    # MM is how some programs shout mm; Mm would be a megametre, which nobody images
+    # case is ignored: some programs write MM for mm, and megametres (Mm) do not occur
     unit = _SPELLINGS.get(unit.lower(), unit)
     if not (unit.isascii() and unit.isprintable()):
         raise UserError(
@@ -44,7 +44,7 @@ def plain_unit(unit: str | None) -> str | None:
 
 
 def is_length(unit: str) -> bool:
-    """Whether this is a unit of length that is known here, in any of its spellings, or pixels.
+    """Whether this is a known unit of length in any of its spellings, or pixels.
 
     >>> is_length("Microns"), is_length("pixel"), is_length("furlong")
     (True, True, False)
@@ -53,7 +53,7 @@ def is_length(unit: str) -> bool:
 
 
 def ratio(unit: str | None, other: str | None) -> float | None:
-    """How many of `other` one `unit` is; None if that is not known.
+    """Number of units `other` in one `unit`; None if unknown.
 
     >>> ratio("um", "nm"), ratio(None, None), ratio("nm", None)
     (1000.0, 1.0, None)
@@ -67,7 +67,7 @@ def ratio(unit: str | None, other: str | None) -> float | None:
 
 
 def same_length(length: float, unit: str | None, other: float, other_unit: str | None) -> bool:
-    """Whether two lengths are one quantity, to a tenth of a percent.
+    """Whether two lengths are equal to 0.1 %, each in its own unit.
 
     >>> same_length(0.05, "um", 50.0, "nm"), same_length(50.0, "um", 50.0, "nm")
     (True, False)
@@ -77,10 +77,10 @@ def same_length(length: float, unit: str | None, other: float, other_unit: str |
 
 
 def in_one_unit(lengths: Sequence[float], units: Sequence[str | None]) -> tuple[tuple[float, ...], str | None]:
-    """Lengths along the axes in the unit of the last; those that differ by rounding only become equal.
+    """Lengths along the axes, in the unit of the last; lengths that differ only by rounding become equal.
 
     Raises:
-        UserError: units of which one is unknown.
+        UserError: a unit is unknown, so that it cannot be converted.
 
     >>> in_one_unit((0.0165, 16.5, 16.5), ("um", "nm", "nm"))
     ((16.5, 16.5, 16.5), 'nm')
@@ -99,12 +99,12 @@ def in_one_unit(lengths: Sequence[float], units: Sequence[str | None]) -> tuple[
 
 
 def cubic(spacing: Sequence[float]) -> bool:
-    """Whether the edges of a voxel are equal, to a tenth of a percent."""
+    """Whether the edges of a voxel are equal to 0.1 %."""
     return max(spacing) - min(spacing) <= _TOLERANCE * min(spacing)
 
 
 def readable(metres: float) -> tuple[float, str]:
-    """A length in the metric unit in which it is 1 to 1000, rounded to twelve digits.
+    """A length in metres as (value, unit), in the unit in which the value is 1 to 1000, rounded to twelve digits.
 
     >>> readable(2.5e-7), readable(3.52777777777e-4)
     ((250.0, 'nm'), (352.777777777, 'um'))
@@ -114,19 +114,19 @@ def readable(metres: float) -> tuple[float, str]:
 
 
 def quantity(text: str) -> tuple[float, str | None]:
-    """A positive length with or without its unit.
+    """A positive length and its unit, None if the text has no unit.
 
     Raises:
-        UserError: neither a number nor a number and a unit.
+        UserError: the text is neither a positive number nor one followed by a unit.
 
     >>> quantity("100nm"), quantity("0.1 µm"), quantity("2")
     ((100.0, 'nm'), (0.1, 'um'), (2.0, None))
     """
-    found = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([^\d\s.]\S*)?\s*", text)
+    match = re.fullmatch(r"\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([^\d\s.]\S*)?\s*", text)
     try:
-        length = float(found[1]) if found else 0.0
+        length = float(match[1]) if match else 0.0
     except ValueError:
         length = 0.0
-    if not found or not 0 < length < float("inf"):
+    if not match or not 0 < length < float("inf"):
         raise UserError(f"{text!r} is not a length; give a positive number, or one with its unit, such as 100nm")
-    return length, plain_unit(found[2])
+    return length, plain_unit(match[2])

@@ -1,4 +1,4 @@
-"""What a run says while it works: progress lines on standard error, results on standard output."""
+"""Messages of a run: progress lines on standard error, results on standard output."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ _LINE_SECONDS = 10.0  # in a log file or a pipe, where each line stays
 
 @runtime_checkable
 class Stream(Protocol):
-    """What progress is written to: standard error, or a stand-in."""
+    """Where progress is written: standard error, or a replacement in tests."""
 
     def write(self, text: str, /) -> object: ...
 
@@ -21,7 +21,7 @@ class Stream(Protocol):
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, the leading zero parts left out.
+    """A time as h:mm:ss, or m:ss below an hour.
 
     >>> duration(59.6), duration(61.0), duration(3725.0)
     ('1:00', '1:01', '1:02:05')
@@ -41,12 +41,12 @@ class Console:
         self._clock, self._made = clock, clock()
         self._stream = stream or sys.stderr
         self._stage: str | None = None
-        self._start = (0, 0.0)  # of the stage: what was done already, and when
-        self._warm: tuple[int, float] | None = None  # the same after its first step, which compiles
+        self._start = (0, 0.0)  # of the stage: steps done already, and the time
+        self._warm: tuple[int, float] | None = None  # the same after its first step, which includes compilation
         self._printed = float("-inf")
 
     def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """One step further in a stage: `done` of `total`. Prints at a readable rate, and always the last one."""
+        """Report `done` of `total` steps of a stage; printed at a readable rate, and always the last one."""
         now = self._clock()
         if stage != self._stage:
             self.end_line()
@@ -70,15 +70,15 @@ class Console:
             return f"in {duration(now - self._start[1])}"
         if self._warm is None or done <= self._warm[0]:
             return ""
-        first, began = self._warm
-        return f"{duration((now - began) * (total - done) / (done - first))} left"
+        warm_done, warm_time = self._warm
+        return f"{duration((now - warm_time) * (total - done) / (done - warm_done))} left"
 
     def elapsed(self) -> str:
         """Time since this run began."""
         return duration(self._clock() - self._made)
 
     def end_line(self) -> None:
-        """Close a line that is being overwritten, so that the next output starts on its own."""
+        """End a line that is being overwritten, so that the next output starts on a new one."""
         if self._stage is not None and not self.quiet and self._stream.isatty():
             self._stream.write("\n")
         self._stage = None

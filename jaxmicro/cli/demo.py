@@ -1,4 +1,4 @@
-"""`jaxmicro demo`: the whole way, with what comes with the package."""
+"""`jaxmicro demo`: reconstruction, design and evaluation with the bundled micrograph and prior."""
 
 import time
 from typing import Any
@@ -17,7 +17,7 @@ from jaxmicro.io import read, write
 from jaxmicro.pipeline import Prior, exact_value, parse_target
 
 DEMO_PRIOR = "sofc"
-NAMES = ("pore", "grey", "white")  # which of the solids is which is not known
+NAMES = ("pore", "grey", "white")  # it is not known which solid is grey and which white
 TARGET = "diffusivity.pore.z=+20%"
 
 
@@ -33,9 +33,8 @@ def run(options: Demo) -> None:
     if micrograph is None:
         raise UserError("the bundled micrograph is missing from this installation; install jaxmicro again")
     shape, sampling = three_edges(options.size), sampling_of(options, prior)
-    resolved = pipeline.sampling_config(
-        prior, shape=shape, sampling=sampling
-    )  # refuses what cannot be before a folder is made
+    # raises on settings that do not fit the prior, before a folder is made
+    resolved = pipeline.sampling_config(prior, shape=shape, sampling=sampling)
     folder = open_run_folder("demo", "", options, out=options.out, resume=options.resume)
     write(folder.file("micrograph.npz"), micrograph)
     folder.write_figures({"phases": figures.phases(micrograph)})

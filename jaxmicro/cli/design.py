@@ -1,6 +1,6 @@
 """`jaxmicro design`: volumes that meet targets.
 
-One file: the command, and the records, tables and lines that tell of its result.
+One file: the command, and the records, tables and lines that report its result.
 """
 
 import dataclasses
@@ -35,15 +35,15 @@ from jaxmicro.pipeline import (
 )
 from jaxmicro.types import AXES, Microstructure
 
-SCHEMA = "jaxmicro.designs/1"  # of designs.json; the number changes when what a reader finds there does
-UNTARGETED = "unfinished"  # folder of the volume without targets, while a design is made of it
+SCHEMA = "jaxmicro.designs/1"  # of designs.json; the number changes with the fields of that file
+UNTARGETED = "unfinished"  # folder of the reconstruction without targets, until its design is finished
 
 
 def run(options: Design) -> None:
     """Design the volumes and write the run folder.
 
     Raises:
-        TargetsMissed: all is written, and not all targets are met.
+        TargetsMissed: everything is written, but not all targets are met.
     """
     console = Console(quiet=options.quiet)
     prior = _checked_prior(options)
@@ -55,7 +55,7 @@ def run(options: Design) -> None:
                 "steps": options.sds_steps, "learning_rate": options.sds_rate, "weight": options.sds_weight,
             }.items() if value is not None}
         )  # fmt: skip
-    targets = pipeline.read_targets(  # refuses what cannot be before a folder is made
+    targets = pipeline.read_targets(  # raises on impossible targets, before a folder is made
         options.target,
         prior,
         micrograph=reference,
@@ -71,8 +71,8 @@ def run(options: Design) -> None:
     held = pipeline.constrained_in_design(prior, resolved, targets, method=options.method, release=options.release)
     _warn(console, targets, reference)
     unit = pipeline.length_unit_of(prior)
-    asked = [unit.text(t, options.names) if isinstance(t, Target) else t.text(options.names) for t in targets]
-    console.remark(f"targets: {', '.join(asked)}")
+    descriptions = [unit.text(t, options.names) if isinstance(t, Target) else t.text(options.names) for t in targets]
+    console.remark(f"targets: {', '.join(descriptions)}")
     name = Path(options.source).name.removesuffix(".safetensors")
     folder = open_run_folder(
         "design", name, options, out=options.out, resume=options.resume, inputs=[pipeline.prior_path(options.source)],
@@ -102,7 +102,7 @@ def run(options: Design) -> None:
 
 
 def _checked_prior(options: Design) -> pipeline.Prior:
-    """The prior, after formats and names of phases were checked."""
+    """The prior; raises UserError for wrong file formats or phase names."""
     if not options.formats:
         raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
     if len(set(options.names)) != len(options.names):
@@ -128,11 +128,11 @@ def design_into(
     shape: Sequence[int],
     **options: Any,
 ) -> None:
-    """Make the designs that the folder does not hold yet.
+    """Make the designs that are not in the folder yet.
 
     Args:
-        stems: of the files of what a design starts from and of what it comes to.
-        options: go to `pipeline.design`.
+        stems: of the file names of the reconstruction that a design starts from, and of the designed volume.
+        options: passed to `pipeline.design`.
     """
 
     def paths(stem: str, number: int) -> list[Path]:
@@ -143,7 +143,7 @@ def design_into(
             for path in paths(stem, number):
                 write(path, volume)
         folder.write_figures({f"design_{number:03d}": figures.design(found, names)})
-        finish(number, _record(found, names))  # last: it says that the rest is there
+        finish(number, _record(found, names))  # last: its presence states that the other files are complete
 
     def finish(number: int, record: dict[str, Any]) -> None:
         folder.write_sealed(f"design_{number:03d}.json", record)
@@ -154,7 +154,7 @@ def design_into(
         nothing = {"targets": [], "effects": [], "rounds": 0, "met": False, "more_may_help": False}
         finish(number, {"failure": str(reason), **nothing})
 
-    def made(number: int) -> bool:
+    def is_finished(number: int) -> bool:
         path = folder.path / f"design_{number:03d}.json"
         if not is_recorded(path, console):
             return False
@@ -170,7 +170,7 @@ def design_into(
         targets,
         shape=shape,
         volumes=count,
-        skip=[number for number in range(count) if made(number)],
+        skip=[number for number in range(count) if is_finished(number)],
         on_design=keep,
         on_impossible=fail,
         keep=folder.path / UNTARGETED,
@@ -182,35 +182,37 @@ def design_into(
 def _report(
     folder: RunFolder, console: Console, options: Design, reference, held: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The table of all designs, and the comparison of the designed volumes with the micrograph; the records."""
+    """Print the table of all designs, compare the designed volumes with the micrograph, and return the records."""
     records = [files.unsealed(folder.path / f"design_{n:03d}.json") for n in range(options.volumes)]
     folder.write_json("designs.json", {"schema": SCHEMA, "designs": records})
-    made = {number: record for number, record in enumerate(records) if not record["failure"]}
-    if not made:
+    finished = {number: record for number, record in enumerate(records) if not record["failure"]}
+    if not finished:
         return records
-    effects = _effects_table(list(made.values()))
+    effects = _effects_table(list(finished.values()))
     if not options.quiet:
         console.result(_table(records))
         console.result(f"side effects, mean over the volumes:\n{aligned(effects)}")
     if options.no_report:
         return records
-    volumes = [read(folder.path / f"volume_{n:03d}.{options.formats[0]}") for n in made]
-    stems = [f"design_{n:03d}" for n in made]
+    volumes = [read(folder.path / f"volume_{n:03d}.{options.formats[0]}") for n in finished]
+    stems = [f"design_{n:03d}" for n in finished]
     pictures = {stem: folder.file(f"figures/{stem}.png").read_bytes() for stem in stems}
-    title, heading = _title(list(made.values())), "What the design does to all phases and axes (mean over the volumes)"
-    asked = [Target(t["quantity"], t["phase"], 0.0, t["axis"]).name for t in next(iter(made.values()))["targets"]]
+    title = _title(list(finished.values()))
+    heading = "What the design does to all phases and axes (mean over the volumes)"
+    targets = next(iter(finished.values()))["targets"]
+    target_names = [Target(t["quantity"], t["phase"], 0.0, t["axis"]).name for t in targets]
     report = write_report(
         folder, console, volumes, reference, title=title, more=pictures, tables={heading: effects}, held=held,
-        diffusivity=not options.no_diffusivity, targets=asked, names=options.names,
+        diffusivity=not options.no_diffusivity, targets=target_names, names=options.names,
     )  # fmt: skip
     if report is not None and not options.quiet:
         console.result(summary(report, names=options.names))
-    console.remark(f"{len(made)} design{'s' * (len(made) > 1)} in {folder.path}")
+    console.remark(f"{len(finished)} design{'s' * (len(finished) > 1)} in {folder.path}")
     return records
 
 
 def _record(found: pipeline.Design, names: Sequence[str]) -> dict[str, Any]:
-    """What a design came to, in the unit of the material; areas also per voxel."""
+    """Targets, achieved values and side effects of a design, in the unit of the material; areas also per voxel."""
     unit = LengthUnit(found.volume.voxel_size, found.volume.unit)
     targets = []
     for target, before, achieved in zip(found.targets, found.before, found.achieved, strict=True):
@@ -229,7 +231,7 @@ def _record(found: pipeline.Design, names: Sequence[str]) -> dict[str, Any]:
                 "deviation": None if math.isnan(target.value) else target.deviation(achieved),
             }
         )
-    asked = {(target.quantity, target.phase, target.axis) for target in found.targets}
+    targeted = {(target.quantity, target.phase, target.axis) for target in found.targets}
     effects = [
         {
             "quantity": quantity,
@@ -239,7 +241,7 @@ def _record(found: pipeline.Design, names: Sequence[str]) -> dict[str, Any]:
             "unit": unit.unit_of(quantity),
             "before": before * unit.factor(quantity),
             "after": after * unit.factor(quantity),
-            "target": (quantity, phase, axis) in asked,
+            "target": (quantity, phase, axis) in targeted,
         }
         for quantity, phase, axis, before, after in found.effects
     ]
@@ -248,7 +250,7 @@ def _record(found: pipeline.Design, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _sections(found: pipeline.Design, target: Target) -> dict[str, Any]:
-    """The range over sections, where each of them should have the number."""
+    """Smallest and largest value over all sections, for a target that holds in each section."""
     if not target.each:
         return {}
     labels = found.volume.labels
@@ -260,19 +262,19 @@ def _sections(found: pipeline.Design, target: Target) -> dict[str, Any]:
 
 
 def _face_to_face(found: pipeline.Design, target: Target) -> dict[str, Any]:
-    """The numbers between two opposite faces, beside those of the periodic medium, which the target is about."""
+    """Values between two opposite faces; the target itself is a property of the periodic medium."""
     numbers = found.face_to_face(target)
     return {} if numbers is None else {"face_to_face": dict(zip(("before", "achieved"), numbers, strict=True))}
 
 
 def _title(records: list[dict[str, Any]]) -> str:
-    """The targets, and the mean values of the volumes."""
+    """Title of the report: the targets, and the mean values of the volumes."""
     parts = []
     for same in zip(*(record["targets"] for record in records), strict=True):
         unit, relation = same[0]["unit"], _bound(same[0])
-        part = f"{same[0]['name']} {_told(sum(_from_json(one['achieved']) for one in same) / len(same), unit)}"
-        if same[0]["value"] is not None:  # NaN is null in JSON; a change is one of what each volume had
-            part += f" (wanted {relation}{_told(sum(one['value'] for one in same) / len(same), unit)})"
+        part = f"{same[0]['name']} {_with_unit(sum(_from_json(one['achieved']) for one in same) / len(same), unit)}"
+        if same[0]["value"] is not None:  # null (NaN) for curves; a relative change has another value for each volume
+            part += f" (wanted {relation}{_with_unit(sum(one['value'] for one in same) / len(same), unit)})"
         missed = sum(not one["met"] for one in same)
         if missed:
             part += f" MISSED{_of_volumes(missed, len(records))}" + " volumes" * (len(records) > 1)
@@ -288,7 +290,7 @@ def _line(number: int, record: dict[str, Any]) -> str:
         return f"volume {number}: not made: {record['failure']}"
     reached = []
     for target in record["targets"]:
-        text = f"{target['name']} {_told(target['achieved'], target['unit'])}"
+        text = f"{target['name']} {_with_unit(target['achieved'], target['unit'])}"
         if target["each"]:
             text += " (sections {smallest:.4g} to {largest:.4g})".format(**target["sections"])
         if "face_to_face" in target:
@@ -301,26 +303,26 @@ def _line(number: int, record: dict[str, Any]) -> str:
 
 
 def _missed(records: list[dict[str, Any]], options: Design, folder: RunFolder) -> str:
-    """Which targets were missed, and what else to try."""
+    """Message that names the missed targets, and options that may help."""
     missed = [(number, record) for number, record in enumerate(records) if not record["met"]]
     each = []
     for number, record in missed:
         names = [target["name"] for target in record["targets"] if not target["met"]]
         each.append(f"volume {number} ({', '.join(names) or record['failure']})")
     count = f"{len(missed)} of {len(records)} volume{'s' * (len(records) > 1)} miss{'es' * (len(missed) == 1)} a target"
-    ways = []
+    remedies = []
     if any(record["more_may_help"] for _, record in missed):
-        ways.append(f"more rounds (--rounds {2 * options.rounds})")
+        remedies.append(f"more rounds (--rounds {2 * options.rounds})")
     if options.method == "guided" and any(record["rounds"] for _, record in missed):
         if "two_point" not in options.release:
-            ways.append("giving up the two-point correlation (--release two_point)")
+            remedies.append("giving up the two-point correlation (--release two_point)")
         if not any(target["quantity"] == "volume_fraction" for target in records[missed[0][0]]["targets"]):
-            ways.append("another volume fraction (--target ... volume_fraction.PHASE=...)")
-    help_ = f"; what may help is {', or '.join(ways)}" if ways else ""
-    return f"{count}: {'; '.join(each)}; all is written to {folder.path}{help_}"
+            remedies.append("another volume fraction (--target ... volume_fraction.PHASE=...)")
+    hint = f"; what may help is {', or '.join(remedies)}" if remedies else ""
+    return f"{count}: {'; '.join(each)}; all is written to {folder.path}{hint}"
 
 
-def _told(number: float | None, unit: str) -> str:
+def _with_unit(number: float | None, unit: str) -> str:
     """A number of a record with its unit: 0.002/nm."""
     return f"{_from_json(number):.4g}" + (unit[1:] if unit.startswith("1/") else f" {unit}" if unit else "")
 
@@ -330,20 +332,20 @@ def _table(records: Sequence[dict[str, Any]]) -> str:
     for number, record in enumerate(records):
         for target in record["targets"]:
             curve, unit = target["quantity"] in CURVES, target["unit"]
-            before, achieved = (_told(target[when], unit) for when in ("before", "achieved"))
-            off = _from_json(target["achieved"] if curve else target["deviation"]) * (1 if curve else 100)
-            wanted = "micrograph" if curve else _bound(target) + _told(target["value"], unit)
+            before, achieved = (_with_unit(target[when], unit) for when in ("before", "achieved"))
+            deviation = _from_json(target["achieved"] if curve else target["deviation"]) * (1 if curve else 100)
+            target_text = "micrograph" if curve else _bound(target) + _with_unit(target["value"], unit)
             met = "yes" if target["met"] else "no"
-            rows.append([str(number), target["name"], wanted, before, achieved, f"{off:.2f}", met])
-            if "face_to_face" in target:  # of a periodic volume, which is judged wherever it may be cut
-                before, achieved = (_told(target["face_to_face"][when], unit) for when in ("before", "achieved"))
+            rows.append([str(number), target["name"], target_text, before, achieved, f"{deviation:.2f}", met])
+            if "face_to_face" in target:  # of a periodic volume, whose target does not depend on where it is cut
+                before, achieved = (_with_unit(target["face_to_face"][when], unit) for when in ("before", "achieved"))
                 rows.append([str(number), "  between two faces", "", before, achieved, "", ""])
     return aligned(rows)
 
 
 def _effects_table(records: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """The quantities of all targets, of all phases along all axes: means over the volumes, how they changed, and of
-    those that are targets whether they are met."""
+    """Rows: the quantities of the targets for all phases and axes, as means over the volumes before and after, their
+    change, and for those that are targets whether they are met."""
     rows = [["number", "before", "after", "change", "target"]]
     missed_in = [{target["name"] for target in record["targets"] if not target["met"]} for record in records]
     for same in zip(*(record["effects"] for record in records), strict=True):
@@ -358,17 +360,17 @@ def _effects_table(records: Sequence[dict[str, Any]]) -> list[list[str]]:
         if same[0]["target"]:
             missed = sum(name in names for names in missed_in)
             state = f"missed{_of_volumes(missed, len(records))}" if missed else "met"
-        rows.append([name, _told(before, unit), _told(after, unit), change, state])
+        rows.append([name, _with_unit(before, unit), _with_unit(after, unit), change, state])
     return rows
 
 
 def _of_volumes(count: int, total: int) -> str:
-    """In how many of several volumes something is so."""
+    """The text " in COUNT of TOTAL"; empty for a single volume."""
     return f" in {count} of {total}" if total > 1 else ""
 
 
 def _conducts(effect: dict[str, Any], when: str) -> bool:
-    """Whether a phase conducts along an axis, where its diffusivity or tortuosity factor says so."""
+    """Whether the phase conducts, by its diffusivity or tortuosity factor; True for other quantities."""
     value = _from_json(effect[when])
     if "diffusivity" in effect["quantity"]:
         return value > 0
@@ -376,23 +378,23 @@ def _conducts(effect: dict[str, Any], when: str) -> bool:
 
 
 def _bound(target: dict[str, Any]) -> str:
-    """>= or <= of a bound."""
+    """The relation of an inequality, ">=" or "<="; empty for an equality."""
     return "" if target["relation"] == "=" else target["relation"]
 
 
 def _from_json(number: float | None) -> float:
-    """What is infinite, as the tortuosity of what conducts nothing, is null in JSON."""
+    """The number, or infinity for null: JSON has no infinite tortuosity factor."""
     return math.inf if number is None else number
 
 
 def _warn(console: Console, targets: Sequence[Target | TargetSpec], reference: Microstructure | None) -> None:
-    """Says so where a target lies outside of what the prior has seen."""
+    """Warn where a target volume fraction is outside the range of crops of the micrograph."""
     for target in targets:
         if reference is None or not isinstance(target, Target) or target.quantity != "volume_fraction":
             continue
-        seen = pipeline.crop_values(reference, target.quantity, target.phase, edge=min(64, *reference.shape))
-        if not seen.min() <= target.value <= seen.max():
+        crop_fractions = pipeline.crop_values(reference, target.quantity, target.phase, edge=min(64, *reference.shape))
+        if not crop_fractions.min() <= target.value <= crop_fractions.max():
             console.remark(
                 f"note: {target.name}={target.value:.4g} is outside of what crops of the micrograph have "
-                f"({seen.min():.3g} to {seen.max():.3g}): volumes may not look like the material"
+                f"({crop_fractions.min():.3g} to {crop_fractions.max():.3g}): volumes may not look like the material"
             )

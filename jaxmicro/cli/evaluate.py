@@ -1,4 +1,4 @@
-"""`jaxmicro evaluate`: volumes against their micrograph."""
+"""`jaxmicro evaluate`: comparison of volumes with their micrograph."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -65,15 +65,15 @@ def run(options: Evaluate) -> None:
 
 
 def _true_volume(options: Evaluate, console: Console) -> Microstructure | None:
-    """The measured volume; --voxel-size holds for it, too, where it does not state its own."""
+    """The measured volume, with --voxel-size where its file states none."""
     if options.true_volume is None:
         return None
-    found = read_image(options.true_volume, ImageOptions(), console)
-    if found.voxel_size is None and options.voxel_size is not None:
+    volume = read_image(options.true_volume, ImageOptions(), console)
+    if volume.voxel_size is None and options.voxel_size is not None:
         return read_image(
             options.true_volume, ImageOptions(voxel_size=options.voxel_size, unit=options.unit), Console(quiet=True)
         )
-    return found
+    return volume
 
 
 def write_report(
@@ -93,12 +93,14 @@ def write_report(
     targets: Sequence[str] = (),
     names: Sequence[str] = (),
 ) -> dict[str, Any] | None:
-    """evaluation.json, figures (and `more`) and report.html (with `tables`); without a reference pictures of the
-    volumes only.
+    """Write evaluation.json, figures and report.html, and return the report; without a reference write only pictures of
+    the volumes, and return None.
 
     Args:
-        held, diffusivity: as in `pipeline.evaluate`.
-        names: of the phases, for figures and the heads of tables; none: "phase 0", "phase 1", ...
+        true_volume, r_max, seed, held, targets, diffusivity: as in `pipeline.evaluate`.
+        more: further figures of the page, already written: content of a PNG file by name.
+        tables: further tables of the page: rows of cells by heading.
+        names: of the phases, for figures and column heads; empty: "phase 0", "phase 1", ...
     """
     if reference is None:
         console.remark("no micrograph to compare with: give one with --reference for a report")
@@ -107,18 +109,18 @@ def write_report(
     console.remark(f"comparing with {reference.source or 'the micrograph'} ...")
     largest = max(volume.labels.size for volume in volumes)
     if diffusivity and largest >= LARGE:
-        need = BYTES_PER_VOXEL * largest / 1e9
+        gigabytes = BYTES_PER_VOXEL * largest / 1e9
         console.remark(
-            f"diffusivities of {largest} voxels: about {need:.0f} GB of memory, and minutes; --no-diffusivity leaves "
-            "them out"
+            f"diffusivities of {largest} voxels: about {gigabytes:.0f} GB of memory, and minutes; --no-diffusivity "
+            "leaves them out"
         )
     report = pipeline.evaluate(
         volumes, reference, true_volume=true_volume, r_max=r_max, seed=seed, held=held, targets=targets,
         diffusivity=diffusivity, progress=console.progress,
     )  # fmt: skip
     folder.write_json("evaluation.json", report)
-    drawn = figures.of_volumes(volumes, reference, names=names) | figures.of_evaluation(report, names=names)
-    pictures = {**drawn, **(more or {})}
+    own_figures = figures.of_volumes(volumes, reference, names=names) | figures.of_evaluation(report, names=names)
+    pictures = {**own_figures, **(more or {})}
     folder.write_figures({name: png for name, png in pictures.items() if name not in (more or {})})
     html = report_html(report, pictures, title=title, names=names, tables=tables, config=folder.config())
     page = folder.write("report.html", html)
@@ -130,8 +132,8 @@ def write_report(
 
 
 def held_in(paths: Sequence[Path]) -> tuple[str, ...] | None:
-    """The constraints common to volumes, from the config.json beside them; None where one of them has none."""
-    found = []
+    """The constraints that all volumes have in common, from the config.json beside each; None if one has none."""
+    constraints = []
     for folder in {path.parent for path in paths}:
         try:
             held = json.loads((folder / "config.json").read_text())["held"]
@@ -139,13 +141,13 @@ def held_in(paths: Sequence[Path]) -> tuple[str, ...] | None:
             return None
         if not isinstance(held, list) or not all(isinstance(name, str) for name in held):
             return None
-        found.append(held)
-    return tuple(name for name in found[0] if all(name in other for other in found))
+        constraints.append(held)
+    return tuple(name for name in constraints[0] if all(name in other for other in constraints))
 
 
 def summary(report: dict[str, Any], *, names: Sequence[str] = ()) -> str:
-    """Constrained statistics, independent statistics and the true volume, as tables with a column for each phase; `*`
-    marks what differs by more than the scatter of the micrograph."""
+    """Tables of constrained statistics, independent statistics and the true volume, with a column for each phase; `*`
+    marks a difference larger than the scatter of the micrograph."""
     phases = len(report["phases"])
     tables = [table for table in (held_table(report), independent_table(report), truth_table(report)) if table]
     width = max(len(name) for table in tables for name, _ in table.rows)
@@ -158,11 +160,11 @@ def summary(report: dict[str, Any], *, names: Sequence[str] = ()) -> str:
             for name, cells in table.rows
         ]
         lines += [table.title, aligned(rows), ""]
-    found = report["independent"]
-    if found["crops"] > 1:
+    scatter = report["independent"]
+    if scatter["crops"] > 1:
         lines.append(
-            f"( ) micrograph ± what the scatter of its {found['crops']} crops of {found['window']} x {found['window']} "
-            f"explains; * differs by more: {len(found['outside'])} of {found['compared']}"
+            f"( ) micrograph ± what the scatter of its {scatter['crops']} crops of {scatter['window']} x "
+            f"{scatter['window']} explains; * differs by more: {len(scatter['outside'])} of {scatter['compared']}"
         )
     if limits := yardstick(report):
         lines.append(f"( ) {limits}; * differs by more")

@@ -1,4 +1,4 @@
-"""`jaxmicro export`: the same data in another format."""
+"""`jaxmicro export`: conversion of volumes, micrographs and weights to other formats."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def run(options: Export) -> None:
     """Read, convert, write.
 
     Raises:
-        UserError: the target exists, has no folder, or a suffix that is not written.
+        UserError: the target exists, its folder does not, or its suffix is none that is written.
     """
     console, target = Console(quiet=options.quiet), options.target
     if target.exists() and not options.overwrite:
@@ -34,7 +34,7 @@ def run(options: Export) -> None:
             console.remark(f"{options.source} holds {count} volume{'s' * (count > 1)}: {source.name} is written")
         structure = read_image(source, options, console, resample=options.resample)
         if options.resample is not None:
-            console.remark(_areas_moved(source, options, structure))
+            console.remark(_area_changes(source, options, structure))
         write(target, structure, phase=options.phase)
     else:
         endings = ", ".join((*WRITERS, ".safetensors"))
@@ -43,15 +43,15 @@ def run(options: Export) -> None:
     console.remark(f"wrote {target}")
 
 
-def _areas_moved(source: Path, options: Export, after: Microstructure) -> str:
-    """By how much resampling changed the interface area per volume of the phases, where it was known before."""
+def _area_changes(source: Path, options: Export, after: Microstructure) -> str:
+    """Remark on how resampling changed the interface area per volume of each phase, if it is known."""
     try:
         before = read_image(source, options, Console(quiet=True))
-    except UserError:  # voxels that are not cubic, for which there is no such area
+    except UserError:  # voxels that are not cubic: Crofton's formula needs cubic ones
         return "interfaces are rounded off where they are finer than the new voxels: their area changes, too"
     changes = []
     for phase in range(after.phases):
         areas = [crofton_surface_area(m.labels == phase, voxel_size=m.voxel_size or 1.0) for m in (before, after)]
-        was, now = map(float, areas)
-        changes.append(f"{100 * (now / was - 1):+.1f} % of phase {phase}" if was > 0 else f"0 of phase {phase}")
+        old, new = map(float, areas)
+        changes.append(f"{100 * (new / old - 1):+.1f} % of phase {phase}" if old > 0 else f"0 of phase {phase}")
     return f"interface per volume changed by {', '.join(changes)}"

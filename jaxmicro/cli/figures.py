@@ -1,4 +1,4 @@
-"""The pictures that the verbs write, each as the content of a PNG file."""
+"""The figures that the verbs write, each as the content of a PNG file."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from jaxmicro.types import Microstructure, in_phases_of
 
 
 def of_input(structure: Microstructure, grey: np.ndarray | None) -> dict[str, bytes]:
-    """The phases of a file as they were read, and if it was a grey image, how they were found."""
+    """Figures of the phases as they were read, and of the segmentation if the file was a grey image."""
     figures = {"phases": phases(structure)}
     if grey is not None:
         figures["segmentation"] = segmentation(grey, structure)
@@ -22,7 +22,7 @@ def of_input(structure: Microstructure, grey: np.ndarray | None) -> dict[str, by
 
 
 def phases(structure: Microstructure) -> bytes:
-    """An image of phases; of a volume its planes."""
+    """Figure of a segmented image, or of planes of a volume."""
     if structure.labels.ndim == 3:
         return viz.png(_planes(structure))
     image = structure.labels[None]
@@ -39,7 +39,7 @@ def phases(structure: Microstructure) -> bytes:
 
 
 def segmentation(grey: np.ndarray, structure: Microstructure) -> bytes:
-    """Grey image, histogram with thresholds, and the phases they make; of a volume the middle plane."""
+    """Grey image, histogram with thresholds, and the resulting phases; of a volume the middle plane."""
     labels = structure.labels
     if grey.ndim == 3:
         grey, labels = grey[len(grey) // 2], labels[len(labels) // 2]
@@ -50,7 +50,7 @@ def segmentation(grey: np.ndarray, structure: Microstructure) -> bytes:
 
 
 def concentration(structure: Microstructure, label: int, fields: Mapping[str, np.ndarray]) -> bytes:
-    """Concentration in one phase for each axis it connects."""
+    """Concentration field in one phase, for each axis along which it percolates."""
     figure = viz.concentration_panel(
         fields, structure.labels == label, voxel_size=structure.voxel_size, unit=structure.unit
     )
@@ -63,15 +63,15 @@ def samples(images: np.ndarray, phases: int, *, voxel_size: float | None = None,
 
 
 def training(log: Path) -> bytes:
-    """Loss against step, from a log.jsonl; lines that are cut off or damaged are passed over."""
+    """Loss against step, from a log.jsonl; truncated or damaged lines are skipped."""
     records, _ = files.read_lines(log)
     return viz.png(viz.training_curves([record for record in records if _is_of_training(record)]))
 
 
 def _is_of_training(record: dict[str, Any]) -> bool:
     numbers = [number for name in ("step", "loss", "validation_loss") if (number := record.get(name)) is not None]
-    plain = (isinstance(number, int | float) and abs(number) < sys.float_info.max for number in numbers)
-    return record.get("event") == "training" and all(plain)
+    finite = (isinstance(number, int | float) and abs(number) < sys.float_info.max for number in numbers)
+    return record.get("event") == "training" and all(finite)
 
 
 def of_volumes(
@@ -86,15 +86,15 @@ def of_volumes(
 
 
 def design(found: Design, names: Sequence[str] = ()) -> bytes:
-    """Sections of the reconstruction and of the design made from it, and where both stand with the targets."""
+    """Sections of the reconstruction and of the designed volume, and the values of both against the targets."""
     numbers = zip(found.targets, found.before, found.achieved, strict=True)
     length = LengthUnit(found.volume.voxel_size, found.volume.unit)
 
     def row(target: Target, *values: float) -> tuple[str, float, float, float]:
         curve = target.quantity in CURVES
         unit = "error, %" if curve else length.unit_of(target.quantity) or QUANTITIES[target.quantity].unit
-        before, wanted, achieved = (value * length.factor(target.quantity) for value in values)
-        return f"{target.name_with(names)}\n({unit})", before, wanted, achieved
+        before, target_value, achieved = (value * length.factor(target.quantity) for value in values)
+        return f"{target.name_with(names)}\n({unit})", before, target_value, achieved
 
     figure = viz.design_panel(
         found.reconstruction.labels,
@@ -109,7 +109,7 @@ def design(found: Design, names: Sequence[str] = ()) -> bytes:
 
 
 def of_evaluation(report: dict[str, Any], *, names: Sequence[str] = ()) -> dict[str, bytes]:
-    """Every figure that the report has the numbers for."""
+    """The figures of an evaluation report; those of the true volume and of memorisation where it has them."""
     figures = {
         "correlations": viz.correlation_curves(report, names=names),
         "directions": viz.direction_curves(report, names=names),

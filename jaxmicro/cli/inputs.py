@@ -1,4 +1,4 @@
-"""From options to the arguments of the library."""
+"""Conversion of command-line options to arguments of the library."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from jaxmicro.units import is_length
 
 
 def read_image(path: Path, options: ImageOptions, console: Console, *, resample: str | None = None) -> Microstructure:
-    """The microstructure in a file, read as the options say; says what the user should know of how it was read.
+    """The microstructure in a file, read as the options say; remarks on how it was read are printed.
 
     Raises:
         UserError: the file cannot be read as one image or volume of phases.
@@ -36,7 +36,7 @@ def read_several(
     """Images of one material with the same phases, or the one volume that they are slices of.
 
     Raises:
-        UserError: there is no file, or the voxel size or its unit is none, or the files are not of one material.
+        UserError: no file is given, the voxel size or its unit is invalid, or the files do not have the same phases.
     """
     if not paths:
         raise UserError("Missing file: name at least one image or volume")
@@ -44,29 +44,29 @@ def read_several(
         raise UserError(f"the voxel size is {options.voxel_size}; expected a positive length")
     if options.unit is not None and not is_length(options.unit):
         raise UserError(f"--unit {options.unit}: no unit of length; expected nm, um, mm, cm, m, angstrom or inch")
-    how = {"voxel_size": options.voxel_size, "unit": options.unit, "resample": resample} | _parts(options)
-    found = read_images(paths, segment=options.segment, **how)
-    for number, structure in enumerate(found):
-        name = paths[number] if len(found) == len(paths) else structure.source
+    settings = {"voxel_size": options.voxel_size, "unit": options.unit, "resample": resample} | _parts(options)
+    structures = read_images(paths, segment=options.segment, **settings)
+    for number, structure in enumerate(structures):
+        name = paths[number] if len(structures) == len(paths) else structure.source
         for remark in structure.remarks:
             console.remark(f"{name}: {remark}")
-    if len(found) > 1 and options.stack is None:
-        shapes = {structure.shape for structure in found}
-        if len(shapes) == 1 and found[0].labels.ndim == 2 and related(found):
+    if len(structures) > 1 and options.stack is None:
+        shapes = {structure.shape for structure in structures}
+        if len(shapes) == 1 and structures[0].labels.ndim == 2 and related(structures):
             console.remark("note: these images resemble each other as slices of a volume do: then add --stack volume")
-    return found
+    return structures
 
 
 def related(images: Sequence[Microstructure]) -> bool:
-    """Whether images of one size look like neighbouring slices of a volume."""
+    """Whether images of one size correlate as neighbouring slices of a volume do."""
     stack = np.stack([image.labels for image in images])
     return len(images) > 2 and resemblance(stack) > 0.5
 
 
 def grey_levels(paths: Sequence[Path], options: ImageOptions, number: int = 0) -> np.ndarray:
-    """What the files hold before they are segmented, of the part that is read: of image `number`."""
-    how = _parts(options)
-    return read_rasters(paths, **{key: how[key] for key in ("ignore", "crop", "stack", "layout")})[number].array
+    """Grey levels of image `number` before segmentation, cropped as it is read."""
+    settings = _parts(options)
+    return read_rasters(paths, **{key: settings[key] for key in ("ignore", "crop", "stack", "layout")})[number].array
 
 
 def _parts(options: ImageOptions) -> dict[str, Any]:
@@ -80,18 +80,18 @@ def _parts(options: ImageOptions) -> dict[str, Any]:
 
 
 def _rare(text: str) -> float:
-    """0.001 of 0.001 or 0.1%."""
+    """The share 0.001, from "0.001" or "0.1%"."""
     try:
-        found = share(text)
+        value = share(text)
     except ValueError:
-        found = math.nan
-    if not 0 < found < 0.5:
+        value = math.nan
+    if not 0 < value < 0.5:
         raise UserError(f"--merge-rare {text}: expected a share above 0 and below one half, such as 0.001 or 0.1%")
-    return found
+    return value
 
 
 def _value(text: str) -> float:
-    """A grey level, nan, or the number of a colour #rrggbb."""
+    """A grey level, NaN, or a colour #rrggbb as the number 0xRRGGBB."""
     try:
         return float(int(text.strip()[1:], 16)) if text.strip().startswith("#") else float(text)
     except ValueError:
@@ -99,7 +99,7 @@ def _value(text: str) -> float:
 
 
 def three_edges(size: tuple[int, ...]) -> tuple[int, int, int]:
-    """A cube from one edge, a box from three.
+    """Edges (z, y, x) in voxels, of a cube from one number or of a box from three.
 
     Raises:
         UserError: neither one nor three positive edges.
@@ -134,7 +134,7 @@ def volume_files(source: Path) -> list[Path]:
     """The volumes of a run folder, or the file itself.
 
     Raises:
-        UserError: a folder without volumes.
+        UserError: the folder holds no volumes.
     """
     if not source.is_dir() or is_zarr(source):
         return [source]
@@ -152,5 +152,5 @@ def volume_or_slices(source: Path) -> Path:
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """The files that are read for paths: their slices, or themselves."""
+    """All files that are read: the slices of a folder or pattern, else the path itself."""
     return [file for path in paths for file in slice_files(path) or [path]]

@@ -1,8 +1,8 @@
-"""The command `jaxmicro`: parse, run the verb, turn what goes wrong into one line and an exit code.
+"""The command `jaxmicro`: parse options, run the verb, turn an error into one line and an exit code.
 
 Exit codes: 0 done; 2 wrong input, or a request that cannot be met; 3 designs are written, but miss a target;
-130 interrupted by Ctrl-C, 143 by SIGTERM, as batch systems send it: both keep what was computed. Anything else is a
-bug.
+130 interrupted by Ctrl-C, 143 by SIGTERM, which batch systems send: both keep what was computed. Any other exception
+is a bug.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ A usual session: 'train' on a segmented micrograph, 'reconstruct' volumes, 'eval
 'jaxmicro VERB --help' explains each verb; 'jaxmicro demo' shows all of it in a few minutes.
 """
 
-LEAST_WIDTH = 40  # columns that help is laid out for; narrower terminals wrap its lines
+LEAST_WIDTH = 40  # columns; on narrower terminals the lines of the help are wrapped
 VERBS = (Train, Reconstruct, Design, Measure, Evaluate, Export, Demo)
 
 
@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _main(list(sys.argv[1:] if argv is None else argv))
         finally:
-            sys.stdout.flush()  # here, so that what it raises is seen, and not while the interpreter ends
-    except BrokenPipeError:  # the reader of our output has gone, as after `| head`
+            sys.stdout.flush()  # here, because an error at interpreter exit would not be caught
+    except BrokenPipeError:  # the process that reads our output has ended, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -65,8 +65,8 @@ def _main(argv: list[str]) -> int:
         argv = ["--help"]
     command = parse(argv)
     if command.quiet:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA's alarms of slow compilation; read when JAX is loaded
-        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it looks for fonts
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # no warnings of slow compilation from XLA; read when JAX is loaded
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no messages about its search for fonts
     with _ended_by_sigterm():
         return _run(command, argv)
 
@@ -81,26 +81,26 @@ def _run(command: Any, argv: Sequence[str]) -> int:
     except TargetsMissed as missed:
         return _fail(str(missed), 3)
     except KeyboardInterrupt as interruption:
-        kept = "nothing was kept." if isinstance(command, Measure) else "what was computed is kept."
+        outcome = "nothing was kept." if isinstance(command, Measure) else "what was computed is kept."
         code = 143 if isinstance(interruption, _Terminated) else 130
-        return _fail(f"interrupted; {kept} {_how_to_go_on(command, argv)}", code)
+        return _fail(f"interrupted; {outcome} {_resume_hint(command, argv)}", code)
     except BrokenPipeError:  # which is an OSError
         raise
     except (OSError, MemoryError, RuntimeError, ValueError) as error:
         text = _known_failure(error)
         if text is None:
             raise
-        return _fail(text if _is_memory(error) else f"{text} {_how_to_go_on(command, argv)}", 2)
+        return _fail(text if _is_memory(error) else f"{text} {_resume_hint(command, argv)}", 2)
     return 0
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which does what Ctrl-C does, with an exit code of its own."""
+    """SIGTERM, handled as Ctrl-C, with an exit code of its own."""
 
 
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Within, SIGTERM raises `_Terminated`, unless whoever started us has the signal ignored."""
+    """Within the context SIGTERM raises `_Terminated`, unless the parent process had the signal ignored."""
 
     def terminate(number: int, frame: object) -> None:
         raise _Terminated
@@ -118,7 +118,8 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _readable_width() -> Iterator[None]:
-    """Within, the terminal counts as at least 40 columns wide: tyro's layout never ends in fewer than five."""
+    """Within the context the terminal counts as at least LEAST_WIDTH columns: tyro's layout does not terminate in fewer
+    than five."""
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = str(max(LEAST_WIDTH, shutil.get_terminal_size().columns))
     try:
@@ -130,14 +131,18 @@ def _readable_width() -> Iterator[None]:
 
 
 def parse(argv: Sequence[str]) -> Any:
-    """The verb with its options, as one of the frozen dataclasses of this package."""
+    """The verb with its options, as one of the dataclasses of `jaxmicro.cli.options`.
+
+    Raises:
+        SystemExit: after --help (code 0) or on options that cannot be parsed (code 2).
+    """
     kinds = tuple(
         Annotated[kind, tyro.conf.subcommand(_verb(kind), description=_help(kind, whole=_verb(kind) in argv[:1]))]
         for kind in VERBS
     )
     union: Any = Union[kinds]  # noqa: UP007  # a union of types that are known only now
     complaint = io.StringIO()
-    argv = _each_option_once(argv)
+    argv = _merged_options(argv)
     try:
         with contextlib.redirect_stderr(complaint), _readable_width():
             return tyro.cli(
@@ -153,11 +158,11 @@ def parse(argv: Sequence[str]) -> Any:
         raise
 
 
-def _each_option_once(argv: Sequence[str]) -> list[str]:
-    """The words with all values of a repeated option at its first place: tyro would keep the last ones only.
+def _merged_options(argv: Sequence[str]) -> list[str]:
+    """The arguments with all values of a repeated option at its first occurrence: tyro would keep only the last ones.
 
     Raises:
-        SystemExit: an option of one value was repeated (code 2).
+        SystemExit: an option that takes one value was repeated (code 2).
     """
     starts = [number for number, word in enumerate(argv) if number == 0 or word.startswith("--")]
     kinds, parts, first = _options(argv[0]) if argv else {}, [], {}
@@ -170,34 +175,34 @@ def _each_option_once(argv: Sequence[str]) -> list[str]:
         elif name in first and "bool" not in kind:
             _fail(f"{name} is given more than once and takes one value; leave out all but one", 2)
             raise SystemExit(2)
-        else:  # a repeated switch, too: files may follow it, and stay where they are
+        else:  # also a repeated switch: the positional arguments after it stay in their order
             parts.append([argv[start], *values])
             first.setdefault(name, parts[-1])
     return [word for part in parts for word in part]
 
 
 def _options(verb: str) -> dict[str, str]:
-    """The options of a verb, with the text of their types; none of what is no verb."""
+    """The options of a verb with their types as text; empty for an unknown verb."""
     kinds = {_verb(kind): kind for kind in VERBS}
     fields = dataclasses.fields(kinds[verb]) if verb in kinds else ()
     return {"--" + field.name.replace("_", "-"): str(field.type) for field in fields}
 
 
-def _in_one_line(box: str, argv: Sequence[str]) -> str:
-    """What tyro says in a frame of several parts: the first part; of misspelt options their name."""
+def _in_one_line(frame: str, argv: Sequence[str]) -> str:
+    """The first message in tyro's frame as one line; for a misspelt option its name and the closest one."""
     parts: list[list[str]] = [[]]
-    for line in box.splitlines()[1:-1]:
+    for line in frame.splitlines()[1:-1]:
         text = line.strip("│ ")
         if text.startswith("───"):
             parts.append([])
         elif text:
             parts[-1].append(text)
-    said = " ".join(parts[0]).removesuffix(".").replace(", 'None')", ")")
+    message = " ".join(parts[0]).removesuffix(".").replace(", 'None')", ")")
     options = _options(argv[0])
     if not options:
         return f"no verb {argv[0]!r}; there are {', '.join(map(_verb, VERBS))}: see 'jaxmicro --help'"
     given = [word for word in argv[1:] if not word.startswith("--") and os.path.isfile(word)]
-    if len(given) > 1 and said.startswith("Unrecognized"):
+    if len(given) > 1 and message.startswith("Unrecognized"):
         return (
             f"{argv[0]} reads one file, and {len(given)} were given ({given[0]} ...); of a volume in slices give the "
             "folder, or a pattern in quotes, such as 'slices/*.png'"
@@ -205,16 +210,16 @@ def _in_one_line(box: str, argv: Sequence[str]) -> str:
     wrong = [word for word in argv[1:] if word.startswith("--") and word.replace("--no-", "--") not in options]
     if wrong and wrong[0] not in options:
         close = difflib.get_close_matches(wrong[0], options, n=1)
-        said = f"no option {wrong[0]}" + (f" (perhaps you meant {close[0]})" if close else "")
-    elif said.startswith("Error parsing "):
-        option = said.split(":")[0].removeprefix("Error parsing ")
+        message = f"no option {wrong[0]}" + (f" (perhaps you meant {close[0]})" if close else "")
+    elif message.startswith("Error parsing "):
+        option = message.split(":")[0].removeprefix("Error parsing ")
         kind = options.get(option.split()[0].split("/")[0], "")
-        said = f"{option}: cannot read the value; {_expected(option, kind)}"
-    return f"{said}; see 'jaxmicro {argv[0]} --help'"
+        message = f"{option}: cannot read the value; {_expected(option, kind)}"
+    return f"{message}; see 'jaxmicro {argv[0]} --help'"
 
 
 def _expected(option: str, kind: str) -> str:
-    """What an option of this type takes."""
+    """The values that an option of this type takes."""
     if option == "--voxel-size":
         return "expected a number, and its unit as --unit"
     numbers = "whole numbers" if re.search(r"\bint\b", kind) else "numbers"
@@ -230,7 +235,7 @@ def _verb(kind: type) -> str:
 
 
 def _help(kind: type, *, whole: bool) -> str:
-    """The text of a verb, or in the list of verbs its first line; BUNDLED is replaced by the names of the priors."""
+    """Help text of a verb (`whole`), or its first line for the list of verbs; BUNDLED is the names of the priors."""
     text = inspect.cleandoc(kind.__doc__ or "").replace("BUNDLED", ", ".join(bundled_names()) or "none")
     if not whole:
         return text.split("\n", 1)[0]
@@ -238,8 +243,8 @@ def _help(kind: type, *, whole: bool) -> str:
 
 
 def _wrapped(text: str) -> str:
-    """Paragraphs at the width of the terminal. tyro joins lines that start with a letter and never wraps a description:
-    an indented line stays as it is."""
+    """Paragraphs wrapped to the width of the terminal, lines indented by a space: tyro joins lines that start with a
+    letter, leaves indented ones as they are, and never wraps a description."""
     width = max(LEAST_WIDTH, shutil.get_terminal_size().columns)
     return "\n\n".join(
         textwrap.fill(part, width, initial_indent=" ", subsequent_indent=" ") for part in text.strip().split("\n\n")
@@ -256,7 +261,7 @@ def _fail(text: str, code: int) -> int:
     return code
 
 
-def _how_to_go_on(command: Any, argv: Sequence[str]) -> str:
+def _resume_hint(command: Any, argv: Sequence[str]) -> str:
     if not hasattr(command, "resume") or isinstance(command, Measure):
         return ""
     missing = [] if command.resume else ["--resume"]
@@ -268,7 +273,7 @@ def _is_memory(error: Exception) -> bool:
 
 
 def _known_failure(error: Exception) -> str | None:
-    """What to say about a failure that is not a bug; None if it is one."""
+    """Message for a failure of the environment (disk, memory, files); None for a bug."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
         return f"no space left on the disk{where}; what was written before is kept. Free some space."
@@ -279,6 +284,6 @@ def _known_failure(error: Exception) -> str | None:
             "not enough memory; use a smaller image or volume: for 'reconstruct' --size and --together, "
             "for 'train' --batch, for 'measure' a part of the volume or --diffusivity never."
         )
-    if "No space left on device" in str(error) or "NO_SPACE" in str(error):  # from libraries that write by themselves
+    if "No space left on device" in str(error) or "NO_SPACE" in str(error):  # from libraries with their own file access
         return "no space left on the disk; what was written before is kept. Free some space."
     return None

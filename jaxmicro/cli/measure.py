@@ -1,4 +1,4 @@
-"""`jaxmicro measure`: numbers of an image or a volume."""
+"""`jaxmicro measure`: descriptors and transport properties of an image or a volume."""
 
 import contextlib
 import math
@@ -18,14 +18,14 @@ from jaxmicro.pipeline import TransportField
 from jaxmicro.types import Microstructure
 
 SCHEMA = "jaxmicro.measure_images/1"  # of the numbers of several images, each as `pipeline.measure` returns them
-LARGE = 2**23  # voxels from which on it is said what the diffusivities need
+LARGE = 2**23  # voxels from which on the memory that diffusivities need is stated
 BYTES_PER_VOXEL = 300  # of the solves, in double precision: measured at 256^3, where the tensor takes 5 GB
 
 
 def run(options: Measure) -> None:
-    """Read, measure, print."""
+    """Read the files, measure them and print the result."""
     console = Console(quiet=options.quiet)
-    with contextlib.redirect_stdout(sys.stderr):  # whatever libraries print, it is not the result
+    with contextlib.redirect_stdout(sys.stderr):  # what libraries print must not mix with the result
         numbers = _measured(options, console)
     show = table_of_several if "images" in numbers else table
     console.result(to_json(numbers) if options.json else show(numbers))
@@ -39,25 +39,26 @@ def _measured(options: Measure, console: Console) -> dict[str, Any]:
     name = str(path)
     solves = options.diffusivity == "always" or (options.diffusivity == "volumes" and structure.labels.ndim == 3)
     if solves and structure.labels.size >= LARGE:
-        need = BYTES_PER_VOXEL * structure.labels.size / 1e9
-        console.remark(f"diffusivities of {structure.labels.size} voxels: about {need:.0f} GB of memory, and minutes")
-    what: dict[str, Any] = {"r_max": options.r_max, "diffusivity": solves, "progress": console.progress}
+        gigabytes = BYTES_PER_VOXEL * structure.labels.size / 1e9
+        size = structure.labels.size
+        console.remark(f"diffusivities of {size} voxels: about {gigabytes:.0f} GB of memory, and minutes")
+    settings: dict[str, Any] = {"r_max": options.r_max, "diffusivity": solves, "progress": console.progress}
     if options.out is None:
-        return {"file": name, **pipeline.measure(structure, **what)}
+        return {"file": name, **pipeline.measure(structure, **settings)}
     pipeline.check_r_max(structure, options.r_max)  # before a folder is made
-    read = files_of(options.file)
-    folder = open_run_folder("measure", path.stem, options, out=options.out, resume=options.resume, inputs=read)
-    fields: dict[int, dict[str, Any]] = {}  # concentration by phase and axis
-    size, unit = structure.voxel_size, structure.unit
+    input_files = files_of(options.file)
+    folder = open_run_folder("measure", path.stem, options, out=options.out, resume=options.resume, inputs=input_files)
+    fields: dict[int, dict[str, Any]] = {}  # concentrations, by label of the phase and name of the axis
+    voxel_size, unit = structure.voxel_size, structure.unit
 
     def keep(field: TransportField) -> None:
         fields.setdefault(field.label, {})[field.axis] = field.concentration
         path = folder.file(f"fields/phase{field.label}_{field.axis}.vti")
-        grids = {"concentration": field.concentration, "flux_over_D0": field.flux / (size or 1.0)}
-        write_fields(path, field.concentration.shape, grids, voxel_size=size, unit=unit)
+        grids = {"concentration": field.concentration, "flux_over_D0": field.flux / (voxel_size or 1.0)}
+        write_fields(path, field.concentration.shape, grids, voxel_size=voxel_size, unit=unit)
 
     grey = grey_levels(options.file, options) if structure.thresholds else None
-    numbers = {"file": name, **pipeline.measure(structure, on_field=keep, **what)}
+    numbers = {"file": name, **pipeline.measure(structure, on_field=keep, **settings)}
     folder.write_json("measure.json", numbers)
     folder.write_figures(figures.of_input(structure, grey))
     folder.write_figures(
@@ -68,7 +69,7 @@ def _measured(options: Measure, console: Console) -> dict[str, Any]:
 
 
 def _several(options: Measure, structures: Sequence[Microstructure], console: Console) -> dict[str, Any]:
-    """Numbers of each of several images, and of all of them together."""
+    """Measurements of each of several images, and their pooled values."""
     if options.out is not None:
         raise UserError("--out is for one image or volume; leave it out, or measure the files one by one")
     if len({structure.labels.ndim for structure in structures}) > 1:
@@ -97,7 +98,7 @@ def _several(options: Measure, structures: Sequence[Microstructure], console: Co
 
 
 def table_of_several(numbers: dict[str, Any]) -> str:
-    """A row for each image and phase, and one for all images together."""
+    """Table with a row for each phase and image, and one for each phase of all images together."""
     first = numbers["images"][0]
     unit = first["unit"] or "unit"
     per = "surface per volume" if len(first["shape"]) == 3 else "boundary per area"
@@ -127,10 +128,10 @@ def table_of_several(numbers: dict[str, Any]) -> str:
 
 
 def table(numbers: dict[str, Any]) -> str:
-    """What a person wants to see at once.
+    """The printed tables of one measurement.
 
-    Areas per volume are by Crofton's formula, which does not count the steps of the voxels as surface; also per voxel,
-    as a target of a design may be written.
+    Areas per volume are by Crofton's formula, which does not count the steps of the voxels as surface. They are also
+    given per voxel, a unit in which targets of a design may be written.
     """
     unit = numbers["unit"] or "unit"
     size = " x ".join(map(str, numbers["shape"]))
@@ -169,7 +170,7 @@ def table(numbers: dict[str, Any]) -> str:
 
 
 def _transport(numbers: dict[str, Any]) -> str:
-    """Diffusivities; the upper bound is Wiener's, which holds for every medium along every axis."""
+    """Table of diffusivities; "at most" is Wiener's upper bound, which holds for every medium along every axis."""
     rows = [["phase", "axis", "finite volumes (lower)", "q1 elements (upper)", "at most", "tortuosity factor"]]
     for phase in numbers["phases"]:
         bound = phase["transport"]["wiener_bounds"][1]
@@ -183,7 +184,7 @@ def _transport(numbers: dict[str, Any]) -> str:
 
 
 def _directions(numbers: dict[str, Any]) -> str:
-    """Chords, S2 and lineal path along each axis, which differ in an anisotropic medium."""
+    """Table of mean chords, S2 and lineal path along each axis, which differ in an anisotropic medium."""
     r_max = numbers["r_max"]
     distances = sorted({max(1, r_max // 16), max(1, r_max // 4), r_max})
     curves = {"two_point_along": "S2", "lineal_path": "lineal path"}
@@ -197,15 +198,15 @@ def _directions(numbers: dict[str, Any]) -> str:
 
 
 def _tensor(numbers: dict[str, Any]) -> str:
-    """Effective tensors; a volume that is not periodic has no tortuosity factor from them."""
+    """Table of effective tensors, with the tortuosity factor of their diagonal if the volume is periodic."""
     axes, periodic = list(numbers["phases"][0]["transport"]["axes"]), numbers["periodic"]
     rows = [["phase", "axis", *axes, *["tortuosity factor"] * periodic]]
     for phase in numbers["phases"]:
-        found = phase["transport"]
-        for axis, row in zip(axes, found["tensor_periodic"], strict=True):
+        transport = phase["transport"]
+        for axis, row in zip(axes, transport["tensor_periodic"], strict=True):
             entries = [str(phase["label"]), axis, *(f"{value:.4f}" for value in row)]
             if periodic:
-                tau = found["axes"][axis]["tortuosity_factor_periodic"]
+                tau = transport["axes"][axis]["tortuosity_factor_periodic"]
                 entries.append("inf (not connected)" if math.isinf(tau) else f"{tau:.3f}")
             rows.append(entries)
     return aligned(rows)

@@ -1,8 +1,8 @@
-"""The options of every verb, as frozen dataclasses: their texts are what --help shows.
+"""The options of every verb, as frozen dataclasses; --help prints their docstrings.
 
-Plain types only and no import of JAX: the help must appear at once. Verb `train` is run by `jaxmicro.cli.train.run`.
+Plain types only and no import of JAX, which would delay the help. Verb `train` is run by `jaxmicro.cli.train.run`.
 
-One file: most of it is the text of the help, and verbs share groups of options.
+One file: most of it is help text, and verbs share groups of options.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from jaxmicro.errors import UserError
 
-# Options that may be left out; their texts say what happens then.
+# Options that may be left out; their help texts state the default.
 MaybeInt = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 MaybeFloat = Annotated[float | None, arg(metavar="X", help_behavior_hint="")]
 MaybeStr = Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")]
 MaybePath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
-# On by default; the help shows --no-NAME, and the text says what that does.
+# On by default; --help shows --no-NAME, and the help text describes the effect of that.
 Switch = Annotated[bool, arg(help_behavior_hint="")]
 
 
 def share(text: str) -> float:
-    """A part of a whole, as a number or in percent of it.
+    """A share of 1, from a number or a percentage.
 
     >>> share("0.4"), share("40%")
     (0.4, 0.4)
@@ -39,16 +39,16 @@ Share = Annotated[
     ),
 ]
 
-# Whole numbers that no later check bounds: JAX takes seeds modulo 2^32, so that other ones would not be what they say.
+# Ranges of integers that are not checked elsewhere. JAX takes seeds modulo 2^32: larger ones would repeat smaller ones.
 BOUNDS = {"seed": (0, 2**31 - 3), "volumes": (1, 10_000), "together": (1, 10_000), "rounds": (1, 1000)}
 BOUNDS |= {"r_max": (-(2**31), 2**31)}
 
 
 def check_bounds(options: Any) -> None:
-    """Refuses whole numbers out of BOUNDS, before anything is done.
+    """Check integer options against BOUNDS.
 
     Raises:
-        UserError: names the option and its range.
+        UserError: an option is out of its range.
     """
     for name, (least, most) in BOUNDS.items():
         value = getattr(options, name, None)
@@ -162,8 +162,8 @@ class Sampling:
     """Time steps of the reverse diffusion; more is slower and finer. Default: 40. Of a latent prior of the
     paper's size: 1000. Progress counts each round of a step, of which --harmonise adds some."""
     harmonise: MaybeInt = None
-    """Extra rounds at each step in which the three directions come to agree. Default: 1. Of a latent prior of
-    the paper's size: 0."""
+    """Extra rounds at each step that bring the predictions of the three directions into agreement. Default: 1. Of a
+    latent prior of the paper's size: 0."""
     refine: MaybeInt = None
     """Rounds in which a decoded latent volume is encoded and decoded again along all axes. Default: 5."""
     periodic: Switch = True
@@ -200,8 +200,8 @@ class Reconstruct(RunOptions, Sampling):
     no_calibrate: bool = False
     """Leave the volume fractions to the prior instead of constraining them."""
     scatter: bool = False
-    """Let the fractions of the volumes differ as those of pieces of the material of this size do, in pairs of opposite
-    deviation: an even number of volumes has the given fractions on average."""
+    """Vary the volume fractions between volumes as they vary between pieces of the material of this size, in pairs of
+    opposite deviations: an even number of volumes has the given fractions on average."""
     reference: MaybePath = None
     """Micrograph for the report. Default: the one the prior was trained on, if it is at hand."""
     formats: tuple[Literal["tif", "vti", "npz", "zarr"], ...] = ("tif", "vti")
@@ -242,8 +242,8 @@ class Design(RunOptions, Sampling):
     method: Literal["guided", "sds"] = "guided"
     """Optimise interfaces and guide the sampling (guided), or distil a reconstructed volume as MicroLad does (sds)."""
     release: Annotated[tuple[Literal["two_point"], ...], arg(metavar="two_point", help_behavior_hint="")] = ()
-    """Constraint to give up: two_point, and with it the interface area, which the slope of S2 at 0 fixes. Needed for
-    more than 10 % more or less interface area."""
+    """Constraint to leave out: two_point, and with it the interface area, which the slope of S2 at 0 fixes. Needed to
+    change the interface area by more than 10 %."""
     each_slice: bool = False
     """Targets of sections (volume_fraction, relative_surface_area, slice_diffusivity) are those of each section, not
     only of their mean. What is reported as achieved is the mean."""

@@ -1,4 +1,4 @@
-"""`jaxmicro reconstruct`: a prior becomes volumes."""
+"""`jaxmicro reconstruct`: volumes sampled from a prior."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def run(options: Reconstruct) -> None:
     """Sample the volumes and write the run folder.
 
     Raises:
-        UserError: options that exclude each other, or do not fit the prior.
+        UserError: options exclude each other, or do not fit the prior.
     """
     console = Console(quiet=options.quiet)
     prior = _checked_prior(options)
@@ -31,11 +31,11 @@ def run(options: Reconstruct) -> None:
     fractions = None if options.no_calibrate else options.fractions or "micrograph"
     resolved = pipeline.sampling_config(prior, shape=shape, sampling=sampling)
     held = pipeline.target_fractions(prior, fractions)
-    if options.scatter:  # refused, if at all, before there is a folder
-        drawn = pipeline.scattered_fractions(prior, held, shape=shape, volumes=options.volumes, seed=options.seed)
+    if options.scatter:  # raises before a folder is made
+        scattered = pipeline.scattered_fractions(prior, held, shape=shape, volumes=options.volumes, seed=options.seed)
         console.remark(
             "volume fractions to be held: "
-            + "; ".join(" ".join(f"{fraction:.3f}" for fraction in each) for each in drawn)
+            + "; ".join(" ".join(f"{fraction:.3f}" for fraction in each) for each in scattered)
             + ("" if options.volumes % 2 == 0 else " (an odd number: the last volume has no opposite)")
         )
     statistics = pipeline.constrained_statistics(prior, resolved, fractions)
@@ -52,8 +52,8 @@ def run(options: Reconstruct) -> None:
         prior=prior.config.to_dict(),
         held=statistics,
     )
-    if (left := _left_to_network(prior, statistics)) is not None:
-        console.remark(left)
+    if (unconstrained := _left_to_network(prior, statistics)) is not None:
+        console.remark(unconstrained)
     volumes = sample_into(
         folder,
         console,
@@ -78,7 +78,7 @@ def run(options: Reconstruct) -> None:
 
 
 def _checked_prior(options: Reconstruct) -> Prior:
-    """The prior, after the options were checked for what excludes each other or does not fit it."""
+    """The prior; raises UserError if options exclude each other or do not fit it."""
     if options.no_calibrate and options.fractions:
         raise UserError("--fractions and --no-calibrate exclude each other; leave one out")
     if options.no_calibrate and options.scatter:
@@ -94,7 +94,7 @@ def _checked_prior(options: Reconstruct) -> Prior:
 
 
 def _left_to_network(prior: Prior, held: Sequence[str]) -> str | None:
-    """A remark on statistics of the micrograph that are no constraints of the sampling; None if all are."""
+    """Remark that names the statistics of the micrograph that do not constrain the sampling; None if all do."""
     titles = {"two_point": "two-point correlation", "lineal_path": "lineal path", "surface_area": "interface"}
     missing = [title for name, title in titles.items() if name not in held]
     if not missing:
@@ -106,10 +106,10 @@ def _left_to_network(prior: Prior, held: Sequence[str]) -> str | None:
 
 
 def sampling_of(options: Sampling, prior: Prior) -> SamplingConfig:
-    """The sampling that the options ask for, for the rest the measured defaults. Checked before a folder is made.
+    """Sampling settings: the given options, and the defaults of the prior for all others.
 
     Raises:
-        UserError: an option out of its range.
+        UserError: an option is out of its range.
     """
     for name in ("volumes", "together", "rounds"):
         if getattr(options, name, 1) < 1:
@@ -133,9 +133,10 @@ def sample_into(
     shape: Sequence[int],
     **options: Any,
 ) -> list[Microstructure]:
-    """Make the volumes that the folder does not hold yet; returns all of them, in order.
+    """Sample the volumes that are not in the folder yet, and return all of them in order.
 
-    `options` go to `pipeline.reconstruct`.
+    Args:
+        options: passed to `pipeline.reconstruct`.
     """
 
     def paths(number: int) -> list[Path]:
@@ -162,27 +163,27 @@ def sample_into(
 
 
 def find_reference(source: str, prior: Prior, given: Path | None) -> Microstructure | None:
-    """The micrograph to compare with: the given one, that of the run folder, or the bundled one of the same name.
+    """The micrograph to compare with: the given one, that of the run folder, or that of the bundled prior.
 
     Raises:
         UserError: the micrograph cannot be read, or has other phases than the prior.
     """
     kept = Path(source) / "micrograph.npz"
     if given is not None:
-        found = read(given)
+        micrograph = read(given)
     else:
-        found = _kept_micrograph(kept, prior) if kept.is_file() else pipeline.bundled_micrograph(prior)
-    if found is not None and found.phases != prior.config.phases:
+        micrograph = _kept_micrograph(kept, prior) if kept.is_file() else pipeline.bundled_micrograph(prior)
+    if micrograph is not None and micrograph.phases != prior.config.phases:
         raise UserError(
-            f"the reference {found.source} has {found.phases} phases, the prior {prior.config.phases}; "
+            f"the reference {micrograph.source} has {micrograph.phases} phases, the prior {prior.config.phases}; "
             "give the micrograph it was trained on"
         )
-    if found is not None:
-        check_all_phases(found)
-    return found
+    if micrograph is not None:
+        check_all_phases(micrograph)
+    return micrograph
 
 
 def _kept_micrograph(path: Path, prior: Prior) -> Microstructure:
-    """The copy in a run folder, under the name of its original."""
-    found = read(path)
-    return dataclasses.replace(found, source=prior.material.source if prior.material else found.source)
+    """The copy in a run folder, with the file name of the original as its source."""
+    micrograph = read(path)
+    return dataclasses.replace(micrograph, source=prior.material.source if prior.material else micrograph.source)

@@ -10,9 +10,9 @@ from jaxmicro.pipeline import Prior, load_prior
 
 
 def is_made(paths: Sequence[Path], *, shape: Sequence[int], phases: int, console: Console) -> bool:
-    """Whether a volume is there in all its files, readable, of this size, and the same in each of them.
+    """Whether all files of a volume exist, can be read, have this shape and number of phases, and agree.
 
-    What is damaged is set aside, with a remark.
+    Files that do not are renamed (`files.set_aside`), with a remark.
     """
     volumes = []
     for path in (path for path in paths if path.exists()):
@@ -26,7 +26,7 @@ def is_made(paths: Sequence[Path], *, shape: Sequence[int], phases: int, console
             volumes.append(volume)
     if len(volumes) < len(paths):
         return False
-    if any(volume != volumes[0] for volume in volumes):  # which of them is right is unknown
+    if any(volume != volumes[0] for volume in volumes):  # it is unknown which file is correct
         for path in paths:
             make_again(path, f"{path} differs from the same volume in another format", console)
         return False
@@ -34,7 +34,7 @@ def is_made(paths: Sequence[Path], *, shape: Sequence[int], phases: int, console
 
 
 def is_recorded(path: Path, console: Console) -> bool:
-    """Whether a sealed record is there as it was written."""
+    """Whether a sealed record (`files.sealed`) exists and is intact; a damaged one is renamed."""
     if not path.exists():
         return False
     try:
@@ -46,7 +46,7 @@ def is_recorded(path: Path, console: Console) -> bool:
 
 
 def finished_prior(path: Path, console: Console) -> Prior | None:
-    """The prior that a training has written; None if there is none that can be read."""
+    """The prior that a finished training wrote; None if its file does not exist or cannot be read."""
     if not path.exists():
         return None
     try:
@@ -57,13 +57,13 @@ def finished_prior(path: Path, console: Console) -> Prior | None:
 
 
 def drop_damaged_arrays(paths: Sequence[Path], console: Console) -> None:
-    """Sets damaged or incomplete state files aside; that work begins anew."""
+    """Rename damaged or truncated state files, so that their computation starts again."""
     for path in paths:
         if files.is_damaged(path):
             make_again(path, f"{path} is cut off or damaged", console)
 
 
 def make_again(path: Path, problem: str, console: Console) -> None:
-    """Puts a damaged file out of the way and says so."""
+    """Rename a damaged file to NAME.damaged, with a remark that states the problem."""
     aside = files.set_aside(path)
     console.remark(f"note: {problem}; it is now {aside.name} and is made again")

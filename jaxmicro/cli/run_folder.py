@@ -1,4 +1,4 @@
-"""The folder a run writes: config.json (its exact options), log.jsonl, figures/, results, report.html."""
+"""The folder that a run writes: config.json (its exact options), log.jsonl, figures/, results, report.html."""
 
 import contextlib
 import dataclasses
@@ -30,31 +30,31 @@ class RunFolder:
     path: Path
 
     def file(self, name: str) -> Path:
-        """Path of a file in the folder, its parent folder made."""
+        """Path of a file in the folder; its parent folder is created."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a whole file at once: a reader never sees half of it, and a failure leaves the old one."""
+        """Write a file atomically: a reader never sees a part of it, and a failure leaves the old file."""
         path = self.file(name)
         files.write_bytes(path, content.encode() if isinstance(content, str) else content)
         return path
 
     def config(self) -> dict[str, Any]:
-        """What config.json says."""
+        """The content of config.json."""
         return files.read_json(self.path / "config.json")
 
     def write_json(self, name: str, value: Any) -> Path:
-        """As `write`; NaN and infinity, which JSON lacks, become null."""
+        """Write a value as JSON; NaN and infinity, which JSON lacks, become null."""
         return self.write(name, to_json(value, indent=2) + "\n")
 
     def write_sealed(self, name: str, record: Mapping[str, Any]) -> Path:
-        """As `write_json`, with a checksum by which `files.unsealed` notices damage."""
+        """Write a record as JSON with a checksum, by which `files.unsealed` detects damage."""
         return self.write_json(name, files.sealed(_plain(record)))
 
     def write_figures(self, pictures: Mapping[str, bytes]) -> None:
-        """Contents of PNG files by name, to the folder figures/."""
+        """Write PNG files, given by name, to the folder figures/."""
         for name, png in pictures.items():
             self.write(f"figures/{name}.png", png)
 
@@ -65,7 +65,7 @@ class RunFolder:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Strict JSON of numbers, NumPy arrays, dataclasses and paths.
+    """Strict JSON text of numbers, NumPy arrays, dataclasses and paths.
 
     >>> to_json({"fractions": (0.25, float("nan")), "out": Path("runs")})
     '{"fractions": [0.25, null], "out": "runs"}'
@@ -90,19 +90,19 @@ def _plain(value: Any) -> Any:
 def open_run_folder(
     verb: str, name: str, options: Any, *, out: Path | None, resume: bool, inputs: Iterable[Path] = (), **resolved: Any
 ) -> RunFolder:
-    """Make the folder of a run, or with `resume` reopen it, and write config.json.
+    """Create the folder of a run, or reopen it with `resume`, and write config.json.
 
     Args:
-        name: names the folder when `out` is None: runs/verb-name, with a number if that is taken.
-        options: the dataclass of options the user gave.
-        inputs: files read; their checksums are recorded.
-        resolved: further configs the run uses, recorded as they are.
+        name: of the folder when `out` is None: runs/verb-name, with a number if that exists.
+        options: the dataclass of options that the user gave.
+        inputs: files that the run reads; their checksums are recorded.
+        resolved: further settings of the run, recorded in config.json.
     Raises:
-        UserError: the folder exists and `resume` is off; or it holds a run with other options.
+        UserError: the folder exists and `resume` is False, or it holds a run with other options.
     """
     config = {"verb": verb, "options": options, **resolved, "inputs": {str(p): _checksum(p) for p in inputs}}
     config = json.loads(to_json(config))
-    path = out or (_last_path(verb, name) if resume else _claimed_path(verb, name))
+    path = out or (_latest_path(verb, name) if resume else _claimed_path(verb, name))
     if path.exists() and not path.is_dir():
         raise UserError(f"the output {path} is a file; expected a folder to make: choose another --out")
     if resume and path.is_dir() and _is_ours(path):
@@ -126,8 +126,8 @@ def open_run_folder(
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a folder is that of a run, if only of one that was killed before it wrote anything: others stay as they
-    are, whatever --out names."""
+    """Whether a folder is that of a run, possibly of one killed before it wrote config.json. Other folders are never
+    cleaned, whatever --out names."""
     return (path / "config.json").is_file() or all(map(files.is_leftover, path.iterdir()))
 
 
@@ -139,7 +139,7 @@ def _names(verb: str, name: str) -> Iterator[Path]:
 
 
 def _claimed_path(verb: str, name: str) -> Path:
-    """The first free name, made: of processes that start at the same time each gets its own."""
+    """A new folder with the first free name. Creation is atomic: processes that start together get different ones."""
     Path("runs").mkdir(exist_ok=True)
     for path in _names(verb, name):
         with contextlib.suppress(FileExistsError):
@@ -148,8 +148,8 @@ def _claimed_path(verb: str, name: str) -> Path:
     raise AssertionError("names never end")
 
 
-def _last_path(verb: str, name: str) -> Path:
-    """The last name that is taken; the first if none is."""
+def _latest_path(verb: str, name: str) -> Path:
+    """The last existing folder of these names; the first name if there is none."""
     taken = list(itertools.takewhile(Path.exists, _names(verb, name)))
     return taken[-1] if taken else next(_names(verb, name))
 
@@ -182,10 +182,10 @@ def _checksum(path: Path) -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in ("jaxmicro", "jax", "flax", "optax", "numpy"):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:  # run from a source tree that is not installed
-            found[package] = "unknown"
-    return found
+            versions[package] = "unknown"
+    return versions

@@ -1,4 +1,4 @@
-"""`jaxmicro train`: a micrograph becomes a prior."""
+"""`jaxmicro train`: a prior trained or fine-tuned on micrographs."""
 
 import dataclasses
 import shutil
@@ -21,11 +21,13 @@ def run(options: Train) -> None:
     """Train and write the run folder.
 
     Raises:
-        UserError: options that exclude each other, or an image that cannot be trained on.
+        UserError: options exclude each other, or an image cannot be trained on.
     """
     console = Console(quiet=options.quiet)
     micrographs = read_several(options.micrograph, options, console)
-    micrograph = max(micrographs, key=lambda image: image.labels.size)  # what volumes will be compared with
+    micrograph = max(
+        micrographs, key=lambda image: image.labels.size
+    )  # the reference that volumes will be compared with
     _check(options, micrograph)
     start = _start(options, micrograph)
     if start is not None and (options.patch != Train.patch or options.widths or options.paper):
@@ -83,7 +85,7 @@ def run(options: Train) -> None:
 def keep_micrograph(
     folder: RunFolder, micrograph: Microstructure, options: Train, console: Console, *, number: int
 ) -> None:
-    """The image as it was understood, for the volumes to be compared with, and a picture: `number` of those read."""
+    """Save the segmented image, number `number` of those read, as the reference for evaluation, and its figures."""
     kept = folder.path / "micrograph.npz"
     if not is_made([kept], shape=micrograph.shape, phases=micrograph.phases, console=console):
         write(kept, micrograph)
@@ -164,7 +166,7 @@ def _draw_samples(folder: RunFolder, step: int, prior: Prior) -> None:
 def _finish(folder: RunFolder, console: Console, prior: Prior) -> None:
     folder.write("figures/training.png", figures.training(folder.path / "log.jsonl"))
     folder.log("finished", **prior.record)
-    shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # of use only for an unfinished training
+    shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # used only to resume a training
     folder.write_json("training.json", prior.record)
     measured = {"validation_loss": "the held-out part", "whole_image_loss": "the whole image (nothing was held out)"}
     remark = "".join(

@@ -1,4 +1,4 @@
-"""Files: micrographs and volumes in, calibrated volumes out. Checkpoints are in `jaxmicro.io.checkpoint`."""
+"""Reading micrographs and volumes, writing calibrated volumes. Checkpoints are in `jaxmicro.io.checkpoint`."""
 
 from jaxmicro.io.formats import write
 from jaxmicro.io.images import read_raster

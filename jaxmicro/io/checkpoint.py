@@ -1,6 +1,6 @@
-"""Training checkpoints (Orbax) and published weights (safetensors); the only module that names either.
+"""Training checkpoints (Orbax) and published weights (safetensors); the only module that imports either.
 
-Nothing here is ever unpickled.
+No function here unpickles anything.
 """
 
 import base64
@@ -22,29 +22,31 @@ from orbax.checkpoint import v1 as ocp
 from jaxmicro.errors import UserError
 from jaxmicro.io.files import digest_of_arrays, write_bytes
 
-logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every save, and the traces of errors it also raises
-logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # as does asyncio of what Orbax left undone when it raised
+logging.getLogger("absl").setLevel(
+    logging.CRITICAL
+)  # Orbax logs every save, and tracebacks of errors that it also raises
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # asyncio logs tasks that Orbax leaves pending when it raises
 
 FORMAT = "jaxmicro-weights-1"
 
 
 class Checkpoints:
-    """A folder of training checkpoints, one per saved step, the last `keep` of them kept.
+    """A folder of training checkpoints, one per saved step, of which the last `keep` are kept.
 
-    Saves run in the background, one at a time, and count only when complete: a process killed at any moment leaves the
-    earlier checkpoints whole. Use as a context manager, or `close`, so that the last one is complete.
+    Saves run in the background, one at a time, and an incomplete one is never listed: if the process is killed, earlier
+    checkpoints stay valid. Use as a context manager, or call `close`, so that the last save is completed.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 3, config: Mapping[str, Any] | None = None):
-        """`config` is stored with each checkpoint; one of another config is refused by `restore`.
+        """`config` is stored with each checkpoint; `restore` raises if it differs.
 
         Raises:
-            UserError: what Orbax notes of a checkpoint is damaged.
+            UserError: the metadata of a checkpoint are damaged.
             OSError: the folder cannot be used.
         """
         self._directory = Path(directory).absolute()
         self._config = None if config is None else json.loads(json.dumps(config))
-        latest: Any = ocp.training.preservation_policies.LatestN(keep)  # Orbax's own types disagree about it
+        latest: Any = ocp.training.preservation_policies.LatestN(keep)  # the annotations of Orbax are inconsistent here
         try:
             self._manager = ocp.training.Checkpointer(
                 str(self._directory),
@@ -53,7 +55,7 @@ class Checkpoints:
             )
         except OSError:
             raise
-        except Exception as error:  # Orbax raises anything on metadata of other types
+        except Exception as error:  # Orbax raises exceptions of any type on damaged metadata
             raise UserError(
                 f"{self._directory} holds a damaged checkpoint ({_first_line(error)}); delete the one with the highest "
                 "number to resume from the one before, or the whole folder to train from the beginning"
@@ -68,7 +70,7 @@ class Checkpoints:
         """Store `state` (a tree of arrays, copied before this returns) and the position of the data (JSON or bytes).
 
         Raises:
-            OSError: this save or the one before it could not be written (disk full); also `wait` and `close`.
+            OSError: this save or the one before it could not be written (disk full); `wait` and `close` raise it, too.
         """
         beside = {"position": _to_json(position), "config": self._config}
         with _disk_errors(self._directory):
@@ -80,7 +82,7 @@ class Checkpoints:
         Args:
             like: a state of the same structure, shapes and sharding; its values are not used.
         Raises:
-            UserError: the checkpoint is of another model or config, or cannot be read.
+            UserError: the checkpoint is of another model or config, or it cannot be read.
         """
         if not self.steps:
             return None
@@ -108,7 +110,7 @@ class Checkpoints:
             self._manager.wait()
 
     def close(self) -> None:
-        """Wait for the saves and release the folder."""
+        """Wait for all saves and release the folder."""
         with _disk_errors(self._directory):
             self._manager.close()
 
@@ -116,7 +118,9 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        failed = kind is not None and issubclass(kind, Exception)  # Ctrl-C is no failure: its save must succeed
+        failed = kind is not None and issubclass(
+            kind, Exception
+        )  # not on Ctrl-C: an error of the save must then be raised
         with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
             self.close()
 
@@ -127,7 +131,7 @@ def save_weights(path: str | Path, params: Mapping[str, Any], config: Mapping[st
     Args:
         half: store float32 as float16 (half the size, relative error up to 2^-11); loaded back as float32.
     Raises:
-        UserError: a weight is not finite, also after the conversion.
+        UserError: a weight is not finite, before or after the conversion to float16.
     """
     path = Path(path)
     arrays = {name: np.asarray(jax.device_get(value)) for name, value in _flatten(params).items()}
@@ -144,7 +148,7 @@ def save_weights(path: str | Path, params: Mapping[str, Any], config: Mapping[st
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what `save_weights` wrote: (nested dict of float32 NumPy arrays, config).
+    """Weights and config from a file of `save_weights`: (nested dict of float32 NumPy arrays, config).
 
     Raises:
         UserError: the file is missing, damaged, not written by `save_weights`, or a weight is not finite.
@@ -156,7 +160,7 @@ def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except Exception as error:  # of types that NumPy lacks, too
+    except Exception as error:  # also on types that NumPy lacks
         raise UserError(f"{path} is not a readable safetensors file ({_first_line(error)}); get it again") from error
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path} holds no jaxmicro configuration; expected weights written by jaxmicro")
@@ -177,10 +181,10 @@ def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def check_weights(params: Any, like: Any, *, source: str | Path) -> None:
-    """Refuse parameters that have not the names and shapes of `like` (arrays or shape structs).
+    """Check that parameters have the names and shapes of `like` (arrays or shape structs).
 
     Raises:
-        UserError: names the first that differs.
+        UserError: a parameter is missing, unknown or of another shape.
     """
     found = {name: tuple(value.shape) for name, value in _flatten(params).items()}
     expected = {name: tuple(value.shape) for name, value in _flatten(like).items()}
@@ -213,18 +217,20 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _compare(where: Path, found: Any, expected: Any) -> None:
-    """Raise UserError that names the first fields in which two configs differ."""
+    """Raise a UserError that names the first fields in which two configs differ."""
     if found is None or expected is None or found == expected:
         return
     found, expected = _flatten(found), _flatten(expected)
     differing = [k for k in sorted(found.keys() | expected.keys()) if found.get(k) != expected.get(k)]
-    shown = ", ".join(f"{k} {found.get(k)!r} instead of {expected.get(k)!r}" for k in differing[:3])
-    raise UserError(f"{where} was made with another configuration: {shown}; use that one, or start in a new folder")
+    differences = ", ".join(f"{k} {found.get(k)!r} instead of {expected.get(k)!r}" for k in differing[:3])
+    raise UserError(
+        f"{where} was made with another configuration: {differences}; use that one, or start in a new folder"
+    )
 
 
 @contextlib.contextmanager
 def _disk_errors(directory: Path) -> Iterator[None]:
-    """Raise what TensorStore reports of the file system as the OSError that it is."""
+    """Convert errors of the file system, which TensorStore raises as ValueError, to OSError."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What other programs ask for: PNG images, plain NPY arrays, and the surface of a phase as STL."""
+"""Export to PNG images, plain NPY arrays, and STL surfaces of a phase."""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from jaxmicro.units import ratio
 
 
 def write_png(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes an image as a grey PNG: its values where they are whole numbers of 8 bits, else levels 0 to 255 spread
-    evenly; the pixel size as pixels per metre.
+    """Write an image as a grey PNG with its pixel size in pixels per metre. Grey levels are the values of the phases if
+    these are integers from 0 to 255, else evenly spaced from 0 to 255.
 
     Raises:
-        UserError: a volume.
+        UserError: the microstructure is a volume.
     """
     if microstructure.labels.ndim != 2:
         raise UserError(
@@ -31,27 +31,27 @@ def write_png(path: str | Path, microstructure: Microstructure) -> None:
     options: dict[str, Any] = {}
     if metres is not None and microstructure.voxel_size is not None:
         per_metre = 1 / (microstructure.voxel_size * metres)
-        if 1 <= per_metre < 2**32:  # whole pixels per metre: 32 bits
+        if 1 <= per_metre < 2**32:  # PNG stores a 32-bit integer
             options["dpi"] = (per_metre * 0.0254,) * 2
     with replacing(Path(path)) as part:
         Image.fromarray(levels.astype(np.uint8)[microstructure.labels]).save(part, "PNG", **options)
 
 
 def write_npy(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes the labels as a plain NumPy array, uint8; NPY has no place for voxel size, unit and values."""
+    """Write the labels as a plain NumPy array, uint8; NPY cannot store voxel size, unit and values."""
     with replacing(Path(path)) as part, part.open("wb") as file:
         np.save(file, microstructure.labels, allow_pickle=False)
 
 
 def write_stl(path: str | Path, microstructure: Microstructure, phase: int | None = None) -> None:
-    """Writes the closed surface of a phase as binary STL, by marching cubes; lengths in the unit of the voxel size.
+    """Write the closed surface of a phase as binary STL, by marching cubes; lengths in the unit of the voxel size.
 
-    Edges of voxels are cut off, so that the surface encloses a little less than the voxels do.
+    Marching cubes cut the edges of voxels, so that the surface encloses slightly less volume than the voxels.
 
     Args:
-        phase: label 0..P-1; None for the only one besides 0.
+        phase: label 0..P-1; None means 1, for two phases only.
     Raises:
-        UserError: an image, a phase that is not there, or several and none chosen.
+        UserError: the microstructure is an image, the phase has no voxel, or it is None with more than two phases.
     """
     labels, phases = microstructure.labels, microstructure.phases
     if labels.ndim != 3:
@@ -61,7 +61,7 @@ def write_stl(path: str | Path, microstructure: Microstructure, phase: int | Non
     phase = 1 if phase is None else phase
     if not 0 <= phase < phases or not (labels == phase).any():
         raise UserError(f"cannot write {path}: there is no voxel of phase {phase}; phases are 0 to {phases - 1}")
-    solid = np.pad((labels == phase).astype(np.float32), 1)  # closed also where it meets the faces of the volume
+    solid = np.pad((labels == phase).astype(np.float32), 1)  # so that the surface is closed at the faces of the volume
     measure = needs("skimage.measure", "STL (by scikit-image)")
     corners, triangles, _, _ = measure.marching_cubes(solid, 0.5, spacing=(microstructure.voxel_size or 1.0,) * 3)
     corners = corners[:, ::-1] - 0.5 * (microstructure.voxel_size or 1.0)  # x y z; the first voxel starts at 0

@@ -1,7 +1,8 @@
-"""Files that are whole or absent, and what is read back of them checked: all of the package writes and checks so.
+"""Atomic writing of files, and checks of files that are read back; used by the whole package.
 
-A file is written under another name beside its own, flushed to the disk, and renamed: whatever stops the process or the
-computer leaves the old file or the new one. Nothing but a regular file is replaced, unless the caller knows it as ours.
+A file is written under a temporary name in the same folder, flushed to the disk, and renamed: if the process or the
+computer stops, the old file or the new one is there, complete. Only regular files are replaced, and folders only if the
+caller identifies them as written by this package.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ import numpy as np
 from jaxmicro.errors import UserError
 from jaxmicro.types import ArrayLike
 
-SMALL = 2**26  # bytes that any file may promise
+SMALL = 2**26  # bytes of an array that the header of any file may declare
 MAX_COMPRESSION = 2000  # bytes of an array for each byte of its file; deflate reaches 1032, segmented volumes about 100
 _SEAL = "sha256"
 _LEFTOVER = re.compile(r"\.(?P<stem>.+)\.(?P<process>\d+)\.(?P<kind>part|old)(?P<suffix>\.\w+)?")
@@ -30,22 +31,22 @@ _LEFTOVER = re.compile(r"\.(?P<stem>.+)\.(?P<process>\d+)\.(?P<kind>part|old)(?P
 
 @contextmanager
 def whole(path: Path, *, ours: Callable[[Path], bool] | None = None) -> Iterator[Path]:
-    """Gives a temporary name beside `path`; what is written there becomes `path` at the end, or vanishes on an error.
+    """Context with a temporary path in the folder of `path`, renamed to `path` at the end and removed on an error.
 
     Args:
-        ours: whether a folder in the place of `path` is one that this package wrote, and may be replaced as a whole.
+        ours: whether an existing folder `path` was written by this package and may be replaced.
     Raises:
-        UserError: `path` exists and is neither a regular file nor ours; before anything is written.
-        OSError: as the file system says; `path` is then what it was before.
+        UserError: `path` exists and is neither a regular file nor a folder of ours; raised before anything is written.
+        OSError: from the file system; `path` is then unchanged.
     """
     _check_replaceable(path, ours)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    remove(part)  # of a killed process that had our number
+    remove(part)  # left by a killed process with the same number
     try:
         yield part
         _flush(part)
         _check_replaceable(path, ours)
-        if path.is_dir():  # rename replaces files only
+        if path.is_dir():  # os.replace does not replace folders
             old = path.with_name(f".{path.stem}.{os.getpid()}.old{path.suffix}")
             os.replace(path, old)
             os.replace(part, path)
@@ -58,13 +59,13 @@ def whole(path: Path, *, ours: Callable[[Path], bool] | None = None) -> Iterator
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a whole file."""
+    """Write a file atomically."""
     with whole(path) as part:
         part.write_bytes(content)
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder of ours, if it is there."""
+    """Remove a file or folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -72,8 +73,7 @@ def remove(path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a damaged file or folder to NAME.damaged, so that it can be made again; returns that name, with a number
-    if it is taken."""
+    """Rename a damaged file or folder to NAME.damaged, with a number if that exists, and return the new path."""
     names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in itertools.count())
     aside = next(name for name in names if not os.path.lexists(name))
     os.replace(path, aside)
@@ -81,20 +81,20 @@ def set_aside(path: Path) -> Path:
 
 
 def clean(folder: Path) -> None:
-    """Removes what killed processes left under temporary names anywhere in a folder of ours."""
+    """Remove temporary files that killed processes left in a run folder, and restore files that they were replacing."""
     for path in sorted(folder.rglob(".*"), reverse=True):
-        found = _LEFTOVER.fullmatch(path.name)
-        if found is None or _is_running(int(found["process"])):
+        match = _LEFTOVER.fullmatch(path.name)
+        if match is None or _is_running(int(match["process"])):
             continue
-        of = path.with_name(found["stem"] + (found["suffix"] or ""))
-        if found["kind"] == "old" and not of.exists():  # killed between the two renames
-            os.replace(path, of)
+        target = path.with_name(match["stem"] + (match["suffix"] or ""))
+        if match["kind"] == "old" and not target.exists():  # killed between the two renames of `whole`
+            os.replace(path, target)
         else:
             remove(path)
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a file has a temporary name of ours."""
+    """Whether a file has a temporary name as `whole` gives it."""
     return _LEFTOVER.fullmatch(path.name) is not None
 
 
@@ -102,32 +102,32 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        UserError: there is none: the file is missing, cut off or damaged.
+        UserError: the file is missing, truncated or damaged.
     """
     try:
-        found = json.loads(path.read_bytes())
+        record = json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise UserError(f"{path} is cut off or damaged: it is no JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         raise UserError(f"{path} is damaged: it holds no JSON object")
-    return found
+    return record
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The JSON objects of a file with one in each line, and the number of lines that are none (damaged, incomplete)."""
+    """The JSON objects of a file with one per line, and the number of damaged or incomplete lines."""
     lines = path.read_bytes().splitlines() if path.is_file() else []
-    found = []
+    values = []
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
-            found.append(json.loads(line))
-    objects = [record for record in found if isinstance(record, dict)]
+            values.append(json.loads(line))
+    objects = [record for record in values if isinstance(record, dict)]
     return objects, len(lines) - len(objects)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a file; what a killed process left of a line before it stays a line of its own."""
+    """Append a line to a file; an incomplete last line, left by a killed process, is ended first."""
     with path.open("ab+") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
@@ -137,15 +137,15 @@ def append_line(path: Path, line: str) -> None:
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of plain JSON values with a checksum of them, so that `unsealed` notices any change."""
+    """A record of plain JSON values with their checksum, by which `unsealed` detects any change."""
     return {**record, _SEAL: _digest_of_json(record)}
 
 
 def unsealed(path: Path) -> dict[str, Any]:
-    """The record in a JSON file that was written as `sealed`.
+    """The record in a JSON file written from `sealed`, without its checksum.
 
     Raises:
-        UserError: it is missing, cut off, or not what was written.
+        UserError: the file is missing or truncated, or its checksum does not match.
     """
     record = read_json(path)
     if record.pop(_SEAL, None) != _digest_of_json(record):
@@ -154,7 +154,7 @@ def unsealed(path: Path) -> dict[str, Any]:
 
 
 def save_arrays(path: Path, identity: str, **arrays: ArrayLike | int) -> None:
-    """Write arrays for `load_arrays`, with the identity of the work that they belong to."""
+    """Write arrays with a checksum and an identity: a text that describes the computation they belong to."""
     plain = {name: np.asarray(array) for name, array in arrays.items()}
     digest = digest_of_arrays(identity, plain)
     with whole(path) as part, part.open("wb") as file:
@@ -162,28 +162,28 @@ def save_arrays(path: Path, identity: str, **arrays: ArrayLike | int) -> None:
 
 
 def load_arrays(path: Path | None, identity: str) -> dict[str, np.ndarray] | None:
-    """The arrays that `save_arrays` wrote with the same identity; None if there are none, or they are damaged."""
+    """Arrays that `save_arrays` wrote with the same identity; None if there is no such file or it is damaged."""
     if path is None or not path.is_file():
         return None
     try:
-        belongs_to, arrays = _kept_arrays(path)
+        belongs_to, arrays = _verified_arrays(path)
     except UserError:
         return None
     return arrays if belongs_to == identity else None
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a file is there that `save_arrays` did not write as it is."""
+    """Whether the file exists and is not intact, as `save_arrays` wrote it."""
     if not path.is_file():
         return False
     try:
-        _kept_arrays(path)
+        _verified_arrays(path)
     except UserError:
         return True
     return False
 
 
-def _kept_arrays(path: Path) -> tuple[str, dict[str, np.ndarray]]:
+def _verified_arrays(path: Path) -> tuple[str, dict[str, np.ndarray]]:
     try:
         with path.open("rb") as file:
             check_npz(path, file)
@@ -191,7 +191,7 @@ def _kept_arrays(path: Path) -> tuple[str, dict[str, np.ndarray]]:
                 arrays = dict(data)
         identity, digest = str(arrays.pop("identity")), str(arrays.pop("digest"))
         intact = digest == digest_of_arrays(identity, arrays)
-    except Exception as error:  # decoders raise anything
+    except Exception as error:  # decoders raise exceptions of any type
         raise UserError(f"{path} is cut off or damaged ({error})") from None
     if not intact:
         raise UserError(f"{path} is damaged: it is not what was written")
@@ -199,7 +199,7 @@ def _kept_arrays(path: Path) -> tuple[str, dict[str, np.ndarray]]:
 
 
 def digest_of_arrays(identity: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """A checksum of a text and of named arrays, of their types and shapes, too."""
+    """SHA-256 of a text and of named arrays with their types and shapes."""
     digest = hashlib.sha256(identity.encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -209,10 +209,10 @@ def digest_of_arrays(identity: str, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def check_npz(path: Path, file: BinaryIO) -> None:
-    """Holds what the arrays of an NPZ promise against what the file has, before memory is taken for them.
+    """Check the array sizes that an NPZ declares against the bytes in the file, before memory is allocated.
 
     Raises:
-        UserError: it promises more than it can hold.
+        UserError: an array is larger than its compressed bytes can hold.
     """
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
@@ -223,28 +223,28 @@ def check_npz(path: Path, file: BinaryIO) -> None:
 
 
 def read_array_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, Fortran order and type of the numbers that follow in an NPY file, open for bytes."""
+    """Shape, Fortran order and data type from the header of an open NPY file."""
     one = np.lib.format.read_magic(file) == (1, 0)
     return (np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0)(file)
 
 
 def check_promise(path: Path, factors: list[int] | tuple[int, ...], there: int) -> None:
-    """Holds the size that a file says its array has against the bytes that are there to fill it.
+    """Check the array size that a file declares against the bytes that store it.
 
     Args:
-        factors: edges of the array, and bytes of each of its numbers.
-        there: bytes that hold the array, compressed or not.
+        factors: edges of the array, and bytes per number; their product is the declared size.
+        there: bytes in the file that store the array, compressed or not.
     Raises:
-        UserError: no compression of a microstructure comes near it: the header is damaged.
+        UserError: the declared size exceeds SMALL plus MAX_COMPRESSION times the stored one: the header is damaged.
     """
-    promised = 1
+    declared = 1
     for factor in factors:
         if int(factor) < 0:
             raise UserError(f"{path} is damaged: it says that its array has a negative edge")
-        promised *= int(factor)
-    if promised > SMALL + MAX_COMPRESSION * there:
+        declared *= int(factor)
+    if declared > SMALL + MAX_COMPRESSION * there:
         raise UserError(
-            f"{path} is damaged or empty: it says that it holds {promised:.3g} bytes, and has {there}; copy or export "
+            f"{path} is damaged or empty: it says that it holds {declared:.3g} bytes, and has {there}; copy or export "
             "it again"
         )
 
@@ -267,7 +267,7 @@ def _check_replaceable(path: Path, ours: Callable[[Path], bool] | None) -> None:
 
 
 def _flush(path: Path) -> None:
-    """To the disk, so that after a power failure the name does not stand for an empty file."""
+    """Flush to the disk before the rename, so that a power failure cannot leave an empty file under the new name."""
     for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if each.is_dir():
             _flush_folder(each)
@@ -277,12 +277,12 @@ def _flush(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # not all file systems know it
-        number = os.open(folder, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # not all file systems support it
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(number)
+            os.fsync(descriptor)
         finally:
-            os.close(number)
+            os.close(descriptor)
 
 
 def _is_running(process: int) -> bool:
@@ -290,6 +290,6 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is there, and another user's
+    except OSError:  # it exists, and belongs to another user
         return True
-    return process != os.getpid()  # no write of ours is under way when a folder is opened
+    return process != os.getpid()  # this process writes nothing while it opens a folder

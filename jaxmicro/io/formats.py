@@ -1,4 +1,4 @@
-"""Which file is read and written by what: the table of formats, by the ending of the name."""
+"""Table of file formats: the reader and the writer for each ending of a file name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ WRITERS: dict[str, Callable[[str | Path, Microstructure], None]] = {
 
 
 def ending(path: str | Path) -> str:
-    """The ending that names the format, of two parts where there is one of two: .ome.tif, .nii.gz.
+    """The ending that determines the format, in lower case; of two parts for .ome.tif, .nii.gz and the like.
 
     >>> ending("a.b.OME.TIF"), ending("a.nii.gz"), ending("volume.2.tif"), ending("none")
     ('.ome.tif', '.nii.gz', '.tif', '')
@@ -50,12 +50,12 @@ def ending(path: str | Path) -> str:
 
 
 def write(path: str | Path, microstructure: Microstructure, *, phase: int | None = None) -> None:
-    """Writes a file of the format that its ending names, see `WRITERS`.
+    """Write a microstructure in the format of the file ending, see `WRITERS`.
 
     Args:
-        phase: of which the surface is written, for STL.
+        phase: whose surface is written, for STL.
     Raises:
-        UserError: another ending, no space left on the disk, or no permission; nothing is left half written.
+        UserError: unknown ending, no space left on the disk, or no permission; no incomplete file is left.
     """
     name = ending(path)
     if name not in WRITERS:

@@ -1,4 +1,4 @@
-"""HDF5 in and out, among it DREAM.3D's, through h5py. Only numbers stored in the file itself are read."""
+"""Reading and writing HDF5, including DREAM.3D files, through h5py. Numbers stored in other files are not read."""
 
 import math
 from pathlib import Path
@@ -12,8 +12,8 @@ from jaxmicro.io.raster import Raster, check_size, drop_unit_axes, needs, readin
 from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit
 
-_MOST_OBJECTS = 10_000  # of a file that are looked at when no dataset is named
-_NAMED = 12  # datasets that an error lists
+_MOST_OBJECTS = 10_000  # objects of a file that are searched for datasets
+_NAMED = 12  # datasets listed in an error message
 _ITEM_LIMIT = 256  # numbers in an attribute or in a small dataset that describes the grid
 
 
@@ -21,10 +21,10 @@ def read_hdf5(path: Path, dataset: str | None = None) -> Raster:
     """A 2D or 3D dataset of an HDF5 file.
 
     Args:
-        dataset: its name, such as /exchange/data. None for the only one, or DREAM.3D's cell array Phases.
+        dataset: its name, such as /exchange/data. None for the only dataset, or for the cell array Phases of DREAM.3D.
     Raises:
-        UserError: several datasets and none named, one that is not in the file, links to other files, no numbers,
-            larger than we read, or damaged; h5py is not installed.
+        UserError: there are several datasets and `dataset` is None, or it is not in the file, is stored in other files,
+            holds no numbers, is too large (`raster.check_size`) or damaged; h5py is not installed.
     """
     with reading(path, "HDF5 file"), needs("h5py", "HDF5").File(path, "r") as file:
         found = _datasets(file)
@@ -32,21 +32,21 @@ def read_hdf5(path: Path, dataset: str | None = None) -> Raster:
         data = file[name]
         _check(path, name, data)
         array = data[()]
-        if array.ndim == 4 and array.shape[-1] == 1:  # DREAM.3D: z y x and components
+        if array.ndim == 4 and array.shape[-1] == 1:  # DREAM.3D: z y x component
             array = array[..., 0]
-        said: tuple[str, ...] = ()
+        remarks: tuple[str, ...] = ()
         spacing, unit = _spacing(data, array.ndim)
         if spacing is not None and unit is None:
-            said = ("the file states a spacing but no unit of length; give it with --unit (DREAM.3D means um)",)
+            remarks = ("the file states a spacing but no unit of length; give it with --unit (DREAM.3D means um)",)
         values = _floats(data.attrs.get("values", ())) if "jaxmicro" in data.attrs else ()
         periodic = list(_floats(data.attrs.get("periodic", ()))) == list(array.shape)
     array = drop_unit_axes(array)
     spacing = spacing[-array.ndim :] if spacing is not None else None
-    return Raster(array, spacing, unit, values or None, path.name, periodic, size_remarks=said)
+    return Raster(array, spacing, unit, values or None, path.name, periodic, size_remarks=remarks)
 
 
 def write_hdf5(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes dataset /labels, compressed, with voxel_size (z y x), unit and values as attributes."""
+    """Write the dataset /labels, compressed, with voxel_size (z y x), unit and values as attributes."""
     h5py = needs("h5py", "HDF5")
     with replacing(Path(path)) as part, h5py.File(part, "w") as file:
         data = file.create_dataset("labels", data=microstructure.labels, chunks=True, compression="gzip")
@@ -62,7 +62,7 @@ def write_hdf5(path: str | Path, microstructure: Microstructure) -> None:
 
 
 def _datasets(file: Any) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the datasets of numbers that could be an image or a volume."""
+    """Names and shapes of the numeric datasets in 2D or 3D."""
     h5py = needs("h5py", "HDF5")
     found: dict[str, tuple[int, ...]] = {}
     seen = 0
@@ -82,11 +82,11 @@ def _datasets(file: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _choose(path: Path, found: dict[str, tuple[int, ...]], dataset: str | None) -> str:
-    some = ", ".join(f"{name} ({' x '.join(map(str, shape))})" for name, shape in list(found.items())[:_NAMED])
+    listed = ", ".join(f"{name} ({' x '.join(map(str, shape))})" for name, shape in list(found.items())[:_NAMED])
     if dataset is not None:
         name = "/" + dataset.strip("/")
         if name not in found:
-            raise UserError(f"{path} has no dataset {name} of numbers in 2D or 3D; it holds {some or 'none'}")
+            raise UserError(f"{path} has no dataset {name} of numbers in 2D or 3D; it holds {listed or 'none'}")
         return name
     if not found:
         raise UserError(f"{path} holds no dataset of numbers in 2D or 3D")
@@ -95,7 +95,7 @@ def _choose(path: Path, found: dict[str, tuple[int, ...]], dataset: str | None) 
     ours = [name for name in found if name == "/labels"]
     chosen = dream3d if len(dream3d) == 1 else ours or list(found)
     if len(chosen) != 1:
-        raise UserError(f"{path} holds {len(found)} datasets: {some}; name the one to read with --dataset NAME")
+        raise UserError(f"{path} holds {len(found)} datasets: {listed}; name the one to read with --dataset NAME")
     return chosen[0]
 
 
@@ -105,14 +105,14 @@ def _check(path: Path, name: str, data: Any) -> None:
             f"{path}: dataset {name} keeps its numbers in other files, which are not read; copy them into one"
         )
     check_size(path, data.shape, data.dtype.itemsize)
-    there = data.id.get_storage_size()
-    if there == 0:
+    stored = data.id.get_storage_size()
+    if stored == 0:
         raise UserError(f"{path}: dataset {name} was declared but never written; save it again")
-    check_promise(path, [*data.shape, data.dtype.itemsize], there)
+    check_promise(path, [*data.shape, data.dtype.itemsize], stored)
 
 
 def _spacing(data: Any, ndim: int) -> tuple[tuple[float, ...] | None, str | None]:
-    """Edges in array order and their unit, as far as the file states them."""
+    """Voxel edges in array order and their unit; None for what the file does not state."""
     attrs = data.attrs
     for name, unit in (("element_size_um", "um"), ("voxel_size", _string(attrs.get("unit")))):
         edges = _floats(attrs.get(name, ()))
@@ -121,7 +121,7 @@ def _spacing(data: Any, ndim: int) -> tuple[tuple[float, ...] | None, str | None
         if len(edges) == ndim and min(edges) > 0:
             return edges, plain_unit(unit)
     node = data.parent
-    while node.name != "/":  # DREAM.3D describes the grid above its arrays, x first
+    while node.name != "/":  # DREAM.3D describes the grid in a parent of its arrays, x first
         geometry = node.get("_SIMPL_GEOMETRY")
         stated = geometry.get("SPACING") if geometry is not None else None
         stated = node.attrs.get("_SPACING") if stated is None else stated
@@ -134,7 +134,7 @@ def _spacing(data: Any, ndim: int) -> tuple[tuple[float, ...] | None, str | None
 
 
 def _floats(stated: Any) -> tuple[float, ...]:
-    """Numbers of an attribute or a small dataset; none where there is something else."""
+    """Numbers of an attribute or a small dataset; empty if it is something else."""
     if math.prod(getattr(stated, "shape", ())) > _ITEM_LIMIT:
         return ()
     numbers = np.asarray(stated[()] if hasattr(stated, "id") else stated)

@@ -1,10 +1,10 @@
-"""Reading micrographs and volumes: PNG and TIFF here, NPY, NPZ, Zarr and VTI from `volumes`.
+"""Reading micrographs and volumes: PNG, BMP, JPEG and TIFF here, other formats by the table in `formats`.
 
-Grey levels are those that a viewer such as Fiji shows, 0 is black, whatever a file stores: a TIFF that stores white as
-0 (WhiteIsZero) and a palette of greys are turned into what they show, with every compression and suffix. Indices into
-a palette of up to eight colours are labels.
+Grey levels are those that a viewer such as Fiji shows, with 0 black, whatever the file stores: TIFFs that store white
+as 0 (WhiteIsZero) are inverted and palettes of greys applied, for every compression and suffix. Indices into a palette
+of up to eight colours are labels.
 
-One file: which grey level is shown depends on decoder, palette and compression together.
+One file: decoder, palette and compression together determine the grey level that is shown.
 """
 
 import logging
@@ -30,8 +30,8 @@ from jaxmicro.io.segmentation import MAX_PHASES
 _PILLOW = (".png", ".bmp", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
 _MOST_CHANNELS = 4
-_DEFLATE = 1032  # bytes that one byte of a PNG can unpack to, at most
-# What tifffile logs of damage, and of values that are no part of the picture: private tags from 32768 on, and text
+_DEFLATE = 1032  # largest compression ratio of PNG
+# Messages of tifffile on damage, and those on harmless values: private tags from 32768 on, and text
 _DAMAGE = re.compile(
     r"corrupt|invalid page|invalid offset|circular|missing|failed to re|out of range|incorrect|expected .* got|"
     r"could not read all|incompletely|fromfile> raised|_load_virtual_frames"
@@ -46,7 +46,7 @@ NO_LAYOUT = FileLayout()
 
 
 class _Pixels(NamedTuple):
-    """Numbers "*grid": grey levels, or colours 0xRRGGBB; of a palette as in `Raster`."""
+    """Numbers "*grid": grey levels, or colours 0xRRGGBB; `indexed` and `indices` as in `Raster`."""
 
     array: np.ndarray
     colours: bool = False
@@ -55,7 +55,7 @@ class _Pixels(NamedTuple):
 
 
 def read_raster(path: str | Path, layout: FileLayout = NO_LAYOUT) -> Raster:
-    """The numbers and the calibration in an image or volume file, before they are phases.
+    """The numbers in an image or volume file, with their calibration; not yet phases.
 
     Raises:
         UserError: the file is missing, damaged, not an image, coloured, empty, or not 2D or 3D.
@@ -131,20 +131,20 @@ def _read_with_pillow(path: Path, kind: str) -> _Pixels:
 
 @contextmanager
 def _muted() -> Iterator[None]:
-    """Within, nothing reaches the standard error stream: libtiff, which Pillow uses, writes to it by itself."""
-    kept = os.dup(2)
+    """Within the context the standard error stream is suppressed: libtiff, which Pillow uses, writes to it."""
+    saved = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image of any size up to our own limit: Pillow's is below a section of 14,000 x 14,000."""
+    """An image of any size up to the limit of `check_size`: Pillow's own is less than 14,000 x 14,000 pixels."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(path) as image:
@@ -155,14 +155,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _check_png_size(path: Path, image: Image.Image) -> None:
-    bits = 1 if image.mode == "1" else 8 * len(image.getbands())  # at least: a palette may take fewer
+    bits = 1 if image.mode == "1" else 8 * len(image.getbands())  # a lower bound
     bits = 1 if image.mode == "P" else bits
     if image.width * image.height * bits / 8 > _DEFLATE * path.stat().st_size:
         raise ValueError(f"{path.stat().st_size} bytes cannot hold {image.height} x {image.width} pixels")
 
 
 def _check_png_chunks(path: Path) -> None:
-    """Before anything is decoded: Pillow asks for all the memory that the length of a chunk promises."""
+    """Check the lengths of chunks before decoding: Pillow allocates as much memory as a chunk declares."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(8)  # the signature
@@ -174,7 +174,7 @@ def _check_png_chunks(path: Path) -> None:
 
 
 def _density(path: Path) -> Calibration:
-    """What the resolution of a PNG (per metre), JPEG or BMP (per inch) says of its pixels."""
+    """Calibration from the resolution of a PNG (per metre), JPEG or BMP (per inch)."""
     with reading(path, path.suffix[1:].upper()), _opened(path) as image:
         dots = image.info.get("dpi", (0, 0))
     if len(dots) != 2 or not all(np.isfinite(float(d)) and float(d) > 0 for d in dots):
@@ -185,7 +185,7 @@ def _density(path: Path) -> Calibration:
 
 
 def _through_palette(indices: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """What an image with a palette holds: greys as they are shown, else few indices as labels, else colours "... s"."""
+    """Pixels of an image with a palette: its greys if all are grey, else up to eight indices, else colours "... s"."""
     used = np.unique(indices)
     shown = colours[used]
     if (shown == shown[:, :1]).all():
@@ -194,8 +194,8 @@ def _through_palette(indices: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def _one_channel(path: Path, pixels: np.ndarray) -> _Pixels:
-    """Drops the samples axis (the last, if there are three) of an image of equal colours and constant opacity; packs
-    colours that differ into one number."""
+    """Pixels without their samples axis (the last of three): the grey level if the channels are equal, else the colour as
+    one number 0xRRGGBB. The opacity must be constant."""
     if pixels.ndim < 3:
         return _Pixels(pixels)
     colours, opacity = (pixels[..., :-1], pixels[..., -1]) if pixels.shape[-1] in (2, 4) else (pixels, pixels[:0])
@@ -232,33 +232,33 @@ def _read_tiff(path: Path) -> Raster:
         series = list(tiff.series)
         _check_same_size(path, series)
         stacks, indices = [], None
-        for one in series:
-            array, axes = _stored(path, one)
-            if len(series) == 1 and values is None and _has_colours(one.keyframe):
+        for part in series:
+            array, axes = _stored(path, part)
+            if len(series) == 1 and values is None and _has_colours(part.keyframe):
                 indices = _one_stack(path, array, axes).array
-            if values is None:  # else numbers of phases: a display that Fiji inverted does not renumber them
-                array, axes = _shown(array, axes, one.keyframe, colours_only_show=bool(tiff.is_imagej))
-            stacks.append(_one_stack(path, array, axes, in_planes=_in_colour_planes(one)))
+            if values is None:  # else labels of phases, which an inverted display does not renumber
+                array, axes = _shown(array, axes, part.keyframe, colours_only_show=bool(tiff.is_imagej))
+            stacks.append(_one_stack(path, array, axes, in_planes=_in_colour_planes(part)))
         array, colours, *_ = stacks[0] if len(stacks) == 1 else _in_page_order(series, stacks)
-        spacing, unit, remarks = tiff_calibration(tiff, array.ndim)
-        white = any(one.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE for one in series)
-    said = (_WHITE_IS_ZERO,) if white and values is None else ()
-    said += (_PLANES_AS_COLOURS,) if colours and any(map(_in_colour_planes, series)) else ()
+        spacing, unit, size_remarks = tiff_calibration(tiff, array.ndim)
+        inverted = any(part.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE for part in series)
+    remarks = (_WHITE_IS_ZERO,) if inverted and values is None else ()
+    remarks += (_PLANES_AS_COLOURS,) if colours and any(map(_in_colour_planes, series)) else ()
     periodic = volumes.periodic_from_text(info, array.shape)
     indexed = indices is not None and np.array_equal(indices, array)
     indices = None if indexed or colours else indices
-    return Raster(array, spacing, unit, values, path.name, periodic, said, remarks, colours, indexed, indices)
+    return Raster(array, spacing, unit, values, path.name, periodic, remarks, size_remarks, colours, indexed, indices)
 
 
 def _has_colours(page: tifffile.TiffPage) -> bool:
-    """Whether the page has a palette, and that not of greys only."""
+    """Whether the page has a palette with colours, not only greys."""
     if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.colormap is None:
         return False
     return bool((page.colormap != page.colormap[:1]).any())
 
 
 def _check_same_size(path: Path, series: list[tifffile.TiffPageSeries]) -> None:
-    """Pages written one by one may be as many series: of one size and kind they are one stack."""
+    """Check that all series have one size and type: tifffile may read the pages of a stack as a series each."""
     kinds = {(one.keyframe.shape, one.dtype) for one in series}
     if len(kinds) > 1:
         sizes = ", ".join(f"{' x '.join(map(str, shape))} {dtype}" for shape, dtype in sorted(kinds, key=str))
@@ -268,7 +268,7 @@ def _check_same_size(path: Path, series: list[tifffile.TiffPageSeries]) -> None:
 
 
 def _in_page_order(series: list[tifffile.TiffPageSeries], stacks: list[_Pixels]) -> _Pixels:
-    """One stack of several, whose pages may alternate."""
+    """One stack from several series, whose pages may alternate in the file."""
     colours = any(stack.colours for stack in stacks)
     arrays = [stack.array * np.uint32(0x010101 if colours and not stack.colours else 1) for stack in stacks]
     arrays = arrays if colours else [stack.array for stack in stacks]
@@ -280,13 +280,13 @@ def _in_page_order(series: list[tifffile.TiffPageSeries], stacks: list[_Pixels])
 
 
 def _stored(path: Path, series: tifffile.TiffPageSeries) -> tuple[np.ndarray, str]:
-    """Pixels as stored, and their axes."""
+    """Pixels as stored, and the letters of their axes."""
     try:
         return series.asarray(), series.axes
     except (ValueError, ImportError) as error:
         if "imagecodecs" not in str(error) and not isinstance(error, ImportError):
             raise
-    # LZW and other compressions for which tifffile needs a further package
+    # LZW and other compressions for which tifffile needs imagecodecs
     pages = []
     try:
         with _muted(), _opened(path) as image:
@@ -300,18 +300,18 @@ def _stored(path: Path, series: tifffile.TiffPageSeries) -> tuple[np.ndarray, st
     grid = [edge for axis, edge in zip(series.axes, series.shape, strict=True) if axis != "S"]
     array, axes = array.reshape(*grid, *array.shape[3:]), axes + "S" * (array.ndim > 3)
     bits, white = series.keyframe.bitspersample, series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-    if array.dtype in (bool, np.uint8) and white:  # Pillow inverts these, and deeper ones not
+    if array.dtype in (bool, np.uint8) and white:  # Pillow inverts 1 and 8 bits, but not more
         array = _inverted(array, 8)
     if array.dtype == np.uint8 and bits < 8 and series.keyframe.photometric != tifffile.PHOTOMETRIC.PALETTE:
-        array = array // (255 // (2**bits - 1))  # Pillow stretches 2 and 4 bits to 8
+        array = array // (255 // (2**bits - 1))  # Pillow scales 2 and 4 bits to 8
     return array, axes
 
 
 def _shown(array: np.ndarray, axes: str, page: tifffile.TiffPage, *, colours_only_show: bool) -> tuple[np.ndarray, str]:
-    """Pixels with 0 black, and their axes.
+    """Pixels as they are shown, with 0 black, and the letters of their axes.
 
     Args:
-        colours_only_show: indices into a palette of colours are the data (so ImageJ stores them), however many.
+        colours_only_show: indices into a palette of colours are the data, however many: ImageJ uses it for display.
     """
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         return _inverted(array, page.bitspersample), axes
@@ -324,24 +324,26 @@ def _shown(array: np.ndarray, axes: str, page: tifffile.TiffPage, *, colours_onl
 
 
 def _inverted(array: np.ndarray, bits: int) -> np.ndarray:
-    """Black for white: in the range of the bits, or of numbers that have no white, from the largest."""
+    """Pixels with black and white exchanged: subtracted from 2^bits - 1, or from the largest if not unsigned."""
     if array.dtype == bool:
         return ~array
     if array.dtype.kind == "u":
         return (2**bits - 1 - array).astype(array.dtype)
-    return array.max() - array.astype(np.result_type(array, np.int32))  # no overflow of small signed integers
+    return array.max() - array.astype(np.result_type(array, np.int32))  # so that small signed integers do not overflow
 
 
 def _one_stack(path: Path, array: np.ndarray, axes: str, *, in_planes: bool = False) -> _Pixels:
-    """The image "h w" or volume "z y x" in a TIFF series of any axes; `in_planes`: its colours are planes."""
+    """The image "h w" or volume "z y x" in a TIFF series; `in_planes`: its colours are stored as planes."""
     colours = False
     if "S" in axes and array.ndim == len(axes):
         planes = np.moveaxis(array, axes.index("S"), 0)
-        if in_planes and len(planes) == 4 and planes[3].min() != planes[3].max():  # slices rather than an opacity
+        if (
+            in_planes and len(planes) == 4 and planes[3].min() != planes[3].max()
+        ):  # the fourth is a slice, not an opacity
             raise UserError(f"{path}: {_PLANES_AS_COLOURS}")
         array, colours, *_ = _one_channel(path, np.moveaxis(array, axes.index("S"), -1))
         axes = axes.replace("S", "")
-    # more than four channels are slices: so tifffile's ImageJ mode labels a stack whose axes nobody named
+    # more than four channels are slices: tifffile's ImageJ mode labels a stack so if its axes are not named
     if "C" in axes and array.ndim == len(axes) and array.shape[axes.index("C")] <= _MOST_CHANNELS:
         array = _equal_channels(path, np.moveaxis(array, axes.index("C"), -1))
     return _Pixels(array.squeeze(tuple(axis for axis in range(array.ndim - 2) if array.shape[axis] == 1)), colours)
@@ -349,7 +351,7 @@ def _one_stack(path: Path, array: np.ndarray, axes: str, *, in_planes: bool = Fa
 
 @contextmanager
 def _damage_is_an_error() -> Iterator[None]:
-    """Raises what tifffile only logs of damage that it goes around: it would return fewer slices, or zeros."""
+    """Raise on damage that tifffile only logs, and for which it returns fewer slices, or zeros."""
     log = logging.getLogger("tifffile")
     records: list[str] = []
     handler = logging.Handler()
@@ -359,7 +361,7 @@ def _damage_is_an_error() -> Iterator[None]:
     failure = None
     try:
         yield
-    except Exception as error:  # often a consequence of the damage, which is what the user must know
+    except Exception as error:  # often a consequence of the damage, which is reported instead
         failure = error
     finally:
         log.removeHandler(handler)
@@ -372,9 +374,9 @@ def _damage_is_an_error() -> Iterator[None]:
 
 
 def _check_all_bytes_present(path: Path, tiff: tifffile.TiffFile) -> None:
-    """Before anything is decoded: pages and strips that are promised and not there take hours, or are read as zeros."""
+    """Check pages and strips before decoding: missing ones that the header declares take hours, or are read as zeros."""
     size, first = tiff.filehandle.size, tiff.pages.first
-    stored = first.nbytes if tiff.is_imagej and first.compression == 1 else 1  # ImageJ's pages have one header
+    stored = first.nbytes if tiff.is_imagej and first.compression == 1 else 1  # ImageJ writes one header for all pages
     if len(tiff.pages) * stored > size:
         raise ValueError("it says that it has more pages than its size allows")
     for page in tiff.pages:

@@ -1,7 +1,7 @@
-"""MetaImage (.mha, .mhd), NRRD (.nrrd, .nhdr) and NIfTI, the formats of ITK and 3D Slicer; numbers without a header.
+"""MetaImage (.mha, .mhd), NRRD (.nrrd, .nhdr) and NIfTI, the formats of ITK and 3D Slicer; raw numbers.
 
-A header of text and then the numbers, x fastest, in the same file or beside it; both headers are a dozen lines, and
-decoding them here bounds what is unpacked before memory is taken. NIfTI is read by nibabel.
+MetaImage and NRRD are a text header of a dozen lines and numbers, x fastest, in the same file or beside it. They are
+decoded here, so that sizes are checked before memory is allocated. NIfTI is read by nibabel.
 
 One file: the four formats share the layout of a header beside raw numbers, and its checks.
 """
@@ -45,12 +45,13 @@ _NO_UNIT = "the file states a spacing but no unit of length; give it with --unit
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the numbers of a grid are, and what they are.
+    """File, position, type and encoding of the numbers of a grid.
 
     Attributes:
         shape: edges in array order, x last.
         dtype: with its byte order.
-        file: that holds them; `start` is the first byte, or with a negative number they are the last of the file.
+        file: that holds the numbers.
+        start: offset of the first byte; negative if the numbers end at the end of the file.
         packed: None, "zlib" (with or without a gzip header), "bz2" or "text".
     """
 
@@ -62,33 +63,33 @@ class _Layout:
 
 
 def _load(path: Path, layout: _Layout) -> np.ndarray:
-    """The array, after the size that the header states was compared with that of the data.
+    """The array; the size that the header states is compared with that of the data first.
 
     Raises:
-        UserError: larger than we read.
-        ValueError: the file holds less, or something else.
+        UserError: it is too large (`raster.check_size`).
+        ValueError: the size of the data is not that of the array.
     """
     if not layout.shape or min(layout.shape) < 1:
         raise ValueError(f"sizes {layout.shape}")
     check_size(path, layout.shape, layout.dtype.itemsize)
     count = math.prod(layout.shape)
-    need, there = count * layout.dtype.itemsize, layout.file.stat().st_size
-    start = there - need if layout.start < 0 else layout.start
-    if start < 0 or (layout.packed is None and there - start < need):
-        raise ValueError(f"{there} bytes where {max(start, 0) + need} are expected")
-    if layout.start >= 0 and layout.packed is None and there - start - need >= need // layout.shape[0]:
-        raise ValueError(f"{there - start} bytes where {need} are expected: slices would be left out")
+    need, stored = count * layout.dtype.itemsize, layout.file.stat().st_size
+    start = stored - need if layout.start < 0 else layout.start
+    if start < 0 or (layout.packed is None and stored - start < need):
+        raise ValueError(f"{stored} bytes where {max(start, 0) + need} are expected")
+    if layout.start >= 0 and layout.packed is None and stored - start - need >= need // layout.shape[0]:
+        raise ValueError(f"{stored - start} bytes where {need} are expected: slices would be left out")
     with layout.file.open("rb") as file:
         file.seek(start)
         if layout.packed is None:
             return np.fromfile(file, layout.dtype, count).reshape(layout.shape)
-        check_promise(path, [need], there - start)
+        check_promise(path, [need], stored - start)
         content = file.read()
     if layout.packed == "text":
         numbers = np.array(content.split()[: count + 1], layout.dtype.newbyteorder("="))
     else:
-        more = need + layout.dtype.itemsize  # to notice it if there is more
-        numbers = np.frombuffer(_unpacked(content, layout.packed, more), layout.dtype)
+        limit = need + layout.dtype.itemsize  # one number more, to detect surplus data
+        numbers = np.frombuffer(_unpacked(content, layout.packed, limit), layout.dtype)
     if numbers.size != count:
         raise ValueError(f"{numbers.size} numbers where {count} are expected")
     return numbers.reshape(layout.shape)
@@ -101,13 +102,13 @@ def _unpacked(content: bytes, packed: str, need: int) -> bytes:
 
 
 def _beside(path: Path, name: str) -> Path:
-    """A data file that a header names: in the same folder, nowhere else."""
-    found = path.parent / name
+    """Path of the data file that a header names, which must be in the same folder."""
+    file = path.parent / name
     if "/" in name or "\\" in name or not name:
         raise UserError(f"{path} keeps its numbers in {name!r}; put that file beside it, named without a folder")
-    if not found.is_file():
+    if not file.is_file():
         raise UserError(f"{path} keeps its numbers in {name}, which is not beside it; copy both files")
-    return found
+    return file
 
 
 def _head(path: Path) -> bytes:
@@ -118,10 +119,10 @@ def _head(path: Path) -> bytes:
 def read_metaimage(path: Path) -> Raster:
     """MetaImage: header and numbers in one file (.mha) or in two (.mhd), raw or zlib.
 
-    The format has no unit; files of ours keep it, and phase values, in a comment.
+    The format has no field for a unit; `write_metaimage` stores it, and the phase values, in a comment.
 
     Raises:
-        UserError: damaged, several channels, a list of files, or larger than we read.
+        UserError: the file is damaged, has several channels, is a list of files, or is too large.
     """
     with reading(path, "MetaImage"):
         head, fields, at = _head(path), {}, 0
@@ -154,17 +155,17 @@ def read_metaimage(path: Path) -> Raster:
         )
         array = _load(path, layout)
         spacing = _positive(fields.get("ElementSpacing", fields.get("ElementSize", "")).split()[::-1])
-        return _raster(path, array, spacing, None, _ours(fields.get("Comment", "")))
+        return _raster(path, array, spacing, None, _our_properties(fields.get("Comment", "")))
 
 
 def write_metaimage(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes a MetaImage in one file (.mha), not compressed: ITK, 3D Slicer, ParaView and Fiji read it."""
+    """Write an uncompressed MetaImage in one file (.mha): ITK, 3D Slicer, ParaView and Fiji read it."""
     edge = microstructure.voxel_size or 1.0
     ndim = microstructure.labels.ndim
     header = [
         "ObjectType = Image",
         f"NDims = {ndim}",
-        f"Comment = {_text(microstructure)}",
+        f"Comment = {_properties_line(microstructure)}",
         "BinaryData = True",
         "BinaryDataByteOrderMSB = False",
         "CompressedData = False",
@@ -182,7 +183,7 @@ def read_nrrd(path: Path) -> Raster:
     """NRRD: header and numbers in one file (.nrrd) or in two (.nhdr); raw, gzip, bzip2 or text.
 
     Raises:
-        UserError: damaged, a list of files, units that cannot be compared, or larger than we read.
+        UserError: the file is damaged, is a list of files, has an unknown encoding, or is too large.
     """
     with reading(path, "NRRD file"):
         head = _head(path)
@@ -223,32 +224,32 @@ def read_nrrd(path: Path) -> Raster:
         )
         array = _load(path, layout)
         spacing, units = _nrrd_spacing(fields)
-        said: tuple[str, ...] = ()
+        remarks: tuple[str, ...] = ()
         unit = None
         if spacing is not None and units:
             try:
                 spacing, unit = in_one_unit(spacing, units)
             except UserError as error:
-                spacing, said = None, (str(error),)
-        return _raster(path, array, spacing, unit, _ours(pairs.get("jaxmicro", "")), said)
+                spacing, remarks = None, (str(error),)
+        return _raster(path, array, spacing, unit, _our_properties(pairs.get("jaxmicro", "")), remarks)
 
 
 def _nrrd_spacing(fields: dict[str, str]) -> tuple[tuple[float, ...] | None, list[str]]:
-    """Edges in array order and their units: per axis, or of the space in which the axes have directions."""
+    """Voxel edges in array order, and their units: those of the axes, or of the space of the axis directions."""
     quoted = {key: re.findall(r'"([^"]*)"', fields.get(key, "")) for key in ("units", "spaceunits")}
     if "spacedirections" in fields:
         vectors = re.findall(r"none|\(([^)]*)\)", fields["spacedirections"])
         edges = [math.hypot(*map(float, vector.split(","))) for vector in vectors if vector]
         units = quoted["spaceunits"] or quoted["units"]
         if len(set(units)) > 1 and any(sum(c != 0 for c in map(float, v.split(","))) != 1 for v in vectors if v):
-            units = []  # axes that are not those of the space, with units of the space
+            units = []  # axes oblique to a space with different units
         return tuple(edges[::-1]) or None, units[::-1] if len(units) == len(edges) else []
     spacing = _positive(fields.get("spacings", "").split()[::-1])
     return spacing, quoted["units"][::-1] if spacing and len(quoted["units"]) == len(spacing) else []
 
 
 def write_nrrd(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes an NRRD in one file, not compressed, with spacings and units: 3D Slicer, ITK and Fiji read it."""
+    """Write an uncompressed NRRD in one file, with spacings and units: 3D Slicer, ITK and Fiji read it."""
     ndim = microstructure.labels.ndim
     header = [
         "NRRD0004",
@@ -262,18 +263,18 @@ def write_nrrd(path: str | Path, microstructure: Microstructure) -> None:
         header.append(f"spacings: {' '.join([repr(float(microstructure.voxel_size))] * ndim)}")
         unit = plain_unit(microstructure.unit)
         header += [f"units: {' '.join([json.dumps(unit)] * ndim)}"] if unit else []
-    _write(path, "\n".join([*header, f"jaxmicro:={_text(microstructure)}", "", ""]), microstructure.labels)
+    _write(path, "\n".join([*header, f"jaxmicro:={_properties_line(microstructure)}", "", ""]), microstructure.labels)
 
 
 def read_nifti(path: Path) -> Raster:
-    """NIfTI (.nii, .nii.gz) through nibabel: voxel sizes and their unit from the header, orientation left aside.
+    """NIfTI (.nii, .nii.gz) through nibabel: voxel sizes and their unit from the header; orientation is ignored.
 
     Raises:
-        UserError: the file is damaged or of a type that is no NIfTI.
+        UserError: the file is damaged or no NIfTI file.
     """
     with reading(path, "NIfTI file"):
         nibabel = needs("nibabel", "NIfTI")
-        logging.getLogger("nibabel").setLevel(logging.CRITICAL)  # what it says of odd headers is no result of ours
+        logging.getLogger("nibabel").setLevel(logging.CRITICAL)  # no warnings about unusual headers
         logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
         image: Any = nibabel.load(path)
         shape = image.shape[::-1]
@@ -293,9 +294,9 @@ def read_raw(path: Path, shape: Sequence[int] | None, dtype: str | None) -> Rast
 
     Args:
         shape: edges z y x (of an image y x).
-        dtype: NumPy's name of the numbers, such as uint8, uint16 or >u2 (big-endian).
+        dtype: NumPy's name of the data type, such as uint8, uint16 or >u2 (big-endian).
     Raises:
-        UserError: shape or type missing, or not those of the file.
+        UserError: shape or type is missing, or does not fit the size of the file.
     """
     size = path.stat().st_size
     if not shape or dtype is None:
@@ -321,7 +322,7 @@ def read_raw(path: Path, shape: Sequence[int] | None, dtype: str | None) -> Rast
 
 
 def _positive(words: list[str]) -> tuple[float, ...] | None:
-    """Edges of a voxel; None if there are none, or if all are 1, the default of every program that knows none."""
+    """Edges of a voxel from a header; None if they are missing, zero or infinite."""
     edges = tuple(abs(float(word)) for word in words)
     if not edges or not all(0 < edge < math.inf for edge in edges):
         return None
@@ -334,7 +335,7 @@ def _raster(
     spacing: tuple[float, ...] | None,
     unit: str | None,
     ours: dict[str, Any],
-    said: tuple[str, ...] = (),
+    remarks: tuple[str, ...] = (),
 ) -> Raster:
     unit = unit or plain_unit(ours.get("unit"))
     if spacing is not None and (len(spacing) != array.ndim or (set(spacing) == {1.0} and not unit and not ours)):
@@ -346,12 +347,13 @@ def _raster(
     values = tuple(float(value) for value in ours.get("values", ())) or None
     periodic = ours.get("periodic") == list(array.shape)
     if spacing is not None and unit is None and not ours:
-        said = (*said, _NO_UNIT)
-    return Raster(array, spacing, unit, values, path.name, periodic, size_remarks=said)
+        remarks = (*remarks, _NO_UNIT)
+    return Raster(array, spacing, unit, values, path.name, periodic, size_remarks=remarks)
 
 
-def _text(microstructure: Microstructure) -> str:
-    """What the formats have no field for, as one line; the shape because programs hand it on with what they crop."""
+def _properties_line(microstructure: Microstructure) -> str:
+    """Properties for which the formats have no field, as one line. `periodic` is the shape, because other programs keep
+    the line when they crop the volume."""
     return "jaxmicro " + json.dumps(
         {
             "values": microstructure.values,
@@ -362,13 +364,13 @@ def _text(microstructure: Microstructure) -> str:
     )
 
 
-def _ours(text: str) -> dict[str, Any]:
-    """What `_text` wrote; empty for other text."""
+def _our_properties(text: str) -> dict[str, Any]:
+    """The properties in a line of `_properties_line`; empty for other text."""
     try:
-        found = json.loads(text.removeprefix("jaxmicro ")) if text.startswith("jaxmicro ") else {}
+        properties = json.loads(text.removeprefix("jaxmicro ")) if text.startswith("jaxmicro ") else {}
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return properties if isinstance(properties, dict) else {}
 
 
 def _write(path: str | Path, header: str, labels: np.ndarray) -> None:

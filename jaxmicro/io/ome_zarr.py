@@ -1,7 +1,7 @@
 """OME-Zarr: groups with several resolutions, read in metadata versions 0.4 (Zarr 2) and 0.5 (Zarr 3), written in 0.5.
 
-A segmented volume is a picture of labels: its coarser levels hold one of the voxels below, along all three axes, never
-means of labels.
+The volumes are labels, so that the voxels of coarser levels are chosen from those of the finer level and never averaged;
+resolution is halved along all axes.
 """
 
 import json
@@ -26,12 +26,12 @@ _SMALLEST = 64  # voxels along the longest edge of the coarsest level
 
 
 def read_zarr_folder(path: Path, dataset: str | None = None) -> Raster:
-    """A Zarr array, or of a group the finest level of its image, with the scale that OME metadata give it.
+    """A Zarr array, or the finest level of the image in a Zarr group, with its scale from OME metadata.
 
     Args:
         dataset: path of an array inside a group; None for the image that the group describes, or its only array.
     Raises:
-        UserError: several arrays and none named, several channels or times, or damaged.
+        UserError: there are several arrays and `dataset` is None, several channels or times, or damage.
     """
     if not _is_group(path):
         return _with_scale(path, path.parent)
@@ -46,14 +46,14 @@ def read_zarr_folder(path: Path, dataset: str | None = None) -> Raster:
     if first is not None:
         return _with_scale(_inside(path, first), path)
     arrays = [child for child in sorted(path.iterdir()) if is_zarr(child)]
-    if len(arrays) == 1:  # also the series 0 of bioformats2raw
+    if len(arrays) == 1:  # for example series 0 of bioformats2raw
         return read_zarr_folder(arrays[0])
     raise UserError(f"{path} is a Zarr group of {_names(path)}; name the one to read with --dataset NAME")
 
 
 def write_ome_zarr(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes an OME-Zarr group (0.5, Zarr 3) of labels with coarser levels down to 64 voxels: napari, Fiji (MoBIE),
-    neuroglancer. Voxel size and unit are its scale; phase values and periodicity attributes of level 0."""
+    """Write labels as an OME-Zarr group (0.5, Zarr 3) with coarser levels down to 64 voxels, for napari, Fiji (MoBIE) and
+    neuroglancer. Voxel size and unit are its scale, phase values and periodicity attributes of level 0."""
     ndim, unit = microstructure.labels.ndim, plain_unit(microstructure.unit)
     edge = microstructure.voxel_size or 1.0
     axes: list[dict[str, str]] = [{"name": name, "type": "space"} for name in "zyx"[-ndim:]]
@@ -80,7 +80,7 @@ def write_ome_zarr(path: str | Path, microstructure: Microstructure) -> None:
 
 
 def is_our_ome_zarr(path: Path) -> bool:
-    """Whether a folder is a group as `write_ome_zarr` writes it, and holds nothing else: it may be replaced."""
+    """Whether a folder is a group of `write_ome_zarr` without other files, so that it may be replaced."""
     try:
         metadata = read_json(path / "zarr.json")
     except UserError:
@@ -110,7 +110,7 @@ def _attributes(path: Path) -> dict[str, Any]:
 
 
 def _multiscales(path: Path) -> dict[str, Any] | None:
-    """What OME metadata say of the image in a group."""
+    """The OME metadata of the image in a group; None without."""
     attributes = _attributes(path)
     images = attributes.get("ome", attributes).get("multiscales", [])
     return images[0] if images else None
@@ -127,7 +127,7 @@ def _names(path: Path) -> str:
 
 
 def _with_scale(path: Path, group: Path) -> Raster:
-    """An array with the scale that its group states, if it does."""
+    """An array with the scale in the OME metadata of its group, if there is one."""
     with reading(path, "Zarr array"):
         image = _multiscales(group) if is_zarr(group) and _is_group(group) else None
         name = path.relative_to(group).as_posix()
@@ -150,24 +150,24 @@ def _with_scale(path: Path, group: Path) -> Raster:
             space = axis.get("type", "space" if axis["name"] in ("z", "y", "x") else "other") == "space"
             if not space and array.shape[number] != 1:
                 raise UserError(f"{path} has {array.shape[number]} {axis['name']}; save one of them")
-            # one layer is an image
+            # a volume of one layer is an image
             if space and (array.shape[number] > 1 or axis["name"] in ("y", "x")):
                 kept.append(number)
         shape = tuple(array.shape[number] for number in kept)
         units = [axes[number].get("unit") for number in kept]
         spacing: tuple[float, ...] | None = tuple(float(scale[number]) for number in kept)
-        said: tuple[str, ...] = ()
+        remarks: tuple[str, ...] = ()
         unit = None
         if min(spacing) <= 0:
             raise ValueError(f"scale {spacing}")
         try:
             spacing, unit = in_one_unit(spacing, units)
         except UserError as error:
-            spacing, said = None, (str(error),)
+            spacing, remarks = None, (str(error),)
         unit = unit or ours.unit
         if spacing is not None and set(spacing) == {1.0} and unit is None and ours.spacing is None:
-            spacing = None  # the default of writers that know none
+            spacing = None  # the default of programs that know no scale
         elif spacing is not None and unit is None and ours.spacing is None:
-            said = ("the file states a scale but no unit of length; give it with --unit",)
+            remarks = ("the file states a scale but no unit of length; give it with --unit",)
         periodic = ours.periodic
-        return Raster(array.reshape(shape), spacing, unit, ours.values, path.name, periodic, size_remarks=said)
+        return Raster(array.reshape(shape), spacing, unit, ours.values, path.name, periodic, size_remarks=remarks)

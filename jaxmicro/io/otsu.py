@@ -1,4 +1,4 @@
-"""Otsu's thresholds of a histogram, for any number of classes: exact, by dynamic programming."""
+"""Exact thresholds of Otsu for a histogram and any number of classes, by dynamic programming."""
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -19,17 +19,19 @@ def multi_otsu(
         counts: how often each occurs, at least once.
         classes: number of classes K, at most L.
     Returns:
-        K - 1 thresholds, each in the middle between two neighbouring levels; of several optima one is given.
+        K - 1 thresholds, each midway between two neighbouring levels; one of the optima if there are several.
     Source: Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979); the recursion is Fisher's, J. Am. Stat. Assoc. 53, 789
         (1958).
 
     >>> multi_otsu(np.array([1.0, 2.0, 8.0, 9.0]), np.array([5, 1, 2, 2]), 2)
     array([5.])
     """
-    centred = levels - np.average(levels, weights=counts)  # the criterion is a difference of large sums otherwise
+    centred = levels - np.average(
+        levels, weights=counts
+    )  # avoids cancellation: otherwise the criterion is a difference of large sums
     number = np.concatenate([[0], np.cumsum(counts, dtype=np.float64)])
     total = np.concatenate([[0], np.cumsum(counts * centred, dtype=np.float64)])
-    with np.errstate(divide="ignore", invalid="ignore"):  # [i, j]: of the class of the levels i to j - 1
+    with np.errstate(divide="ignore", invalid="ignore"):  # [i, j]: term of a class of the levels i to j - 1
         between = (total[None] - total[:, None]) ** 2 / (number[None] - number[:, None])
     between[np.tri(len(number), dtype=bool)] = -np.inf  # i >= j: no class is empty
     best, starts = between[0], []
