@@ -1,9 +1,8 @@
-"""Batches of square crops of label images: seeded, resumable to the bit, sharded by process.
+"""Batches of square crops of label images: seeded, bit-exact on resumption, sharded by process.
 
 Crop number i of a stream is a pure function of (seed, i): its random numbers are block i of a counter-based generator.
-Batch k is the crops k * batch ... (k + 1) * batch - 1, whatever the number of processes and wherever a run stopped.
-A batch, orientation included, is read by one gather: a crop turned or mirrored is the same memory walked with other
-strides.
+Batch k is the crops k * batch ... (k + 1) * batch - 1, for any number of processes, also after a restart. A batch is
+read by one gather, including rotations and reflections, which are other strides over the same memory.
 """
 
 import sys
@@ -24,12 +23,12 @@ _ORIENTATIONS = {"isotropic": 8, "flips": 4, "none": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class CropConfig:
-    """What a batch of crops is."""
+    """Size, number, seed and orientations of the crops of a batch."""
 
     patch: int = 64  # edge of a crop, pixels
     batch: int = 32  # crops in a batch, over all processes together
     seed: int = 0  # of positions and orientations, >= 0
-    augment: Literal["isotropic", "flips", "none"] = "isotropic"  # 8 orientations; 4 (rows stay rows); as in the image
+    augment: Literal["isotropic", "flips", "none"] = "isotropic"  # 8, 4 (reflections) or 1 orientations
 
     def __post_init__(self) -> None:
         if self.patch < 1 or self.batch < 1:
@@ -46,25 +45,24 @@ class Sources(NamedTuple):
     train: list[np.ndarray]  # each "h w", or "n h w" for a stack of planes
     validation: list[np.ndarray]
     disjoint: bool  # no voxel is in both
-    whole: list[np.ndarray]  # what both were cut from
+    whole: list[np.ndarray]  # the uncut arrays
     weights: list[float] | None = None  # relative frequency of each in the crops; None: its number of crop positions
 
 
 def training_sources(labels: np.ndarray | Sequence[np.ndarray], *, patch: int = 64, validation: float = 0.2) -> Sources:
-    """Training and validation arrays of images "h w" or volumes "z y x", which share no pixel.
+    """Disjoint training and validation arrays from images "h w" or volumes "z y x".
 
-    The validation part is a strip (a slab) at the end of the longest edge, at least one patch wide. What has no room
-    for a patch on either side of the cut is used whole for both, and `disjoint` is False: its validation loss cannot
-    show overfitting. A volume gives the stacks of its planes along every axis whose planes hold a patch. Of several
-    images, each is cut so; those without room are for training only, and if none has room the last of them are held out
-    whole.
+    The validation part is a strip (slab) at the end of the longest edge, at least one patch wide. An image too small
+    for a patch on both sides of the cut is used whole for both parts, and `disjoint` is False: its loss cannot show
+    overfitting. A volume yields the stacks of its planes along every axis whose planes hold a patch. Each of
+    several images is cut; those that are too small are for training only, and if all are, the last ones are held out.
 
     Args:
         labels: the image or volume, or several.
         patch: edge of the crops, pixels.
         validation: share of the longest edge to hold out, 0 < validation < 1.
     Raises:
-        UserError: no plane holds a patch, or the share is out of range.
+        UserError: no plane is as large as a patch, or the share is out of range.
     """
     if not isinstance(labels, np.ndarray):
         return _of_several([training_sources(one, patch=patch, validation=validation) for one in labels], validation)
@@ -84,7 +82,7 @@ def _of_several(parts: Sequence[Sources], validation: float) -> Sources:
         return parts[0]
     cut = [part for part in parts if part.disjoint]
     held_out, first = cut, parts
-    if not cut:  # none has room for a patch on either side: whole images are held out
+    if not cut:  # all are too small to be cut: whole images are held out
         count = min(max(round(validation * len(parts)), 1), len(parts) - 1)
         first, held_out = parts[:-count], parts[-count:]
     return Sources(
@@ -110,19 +108,18 @@ def crop_batches(
 ) -> grain.DatasetIterator:
     """Endless iterator over this process's share of the batches, each UInt8 "n h w" of labels.
 
-    Every crop position is equally likely, over all planes of all sources together, unless `weights` say how often each
-    source is used. `get_state()` and `set_state(state)` save and restore the position
-    exactly; the state is one number.
+    All crop positions in all planes of all sources are equally likely, unless `weights` are given. `get_state()` and
+    `set_state(state)` save and restore the exact position; the state is one number.
 
     Args:
         sources: one label array or several, of any sizes: images "h w" or stacks "n h w" (see `volume_planes`).
         weights: relative frequency of each source, >= 0. Default: its number of crop positions.
-        process_index, process_count: this process gives rows [index, index + 1) * batch / count of each batch.
+        process_index, process_count: this process yields rows [index, index + 1) * batch / count of each batch.
     Raises:
-        UserError: a source is smaller than a patch; the batch cannot be shared out evenly.
+        UserError: a source is smaller than a patch, or the batch is no multiple of the number of processes.
     """
     batches = crop_dataset(sources, config, weights=weights, process_index=process_index, process_count=process_count)
-    # No threads: making a batch costs less than handing it over.
+    # no threads: computing a batch takes less time than passing it between threads
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
 
 
@@ -134,7 +131,7 @@ def crop_dataset(
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.MapDataset:
-    """The same batches by random access: `crop_dataset(...)[k]` is batch k. Arguments as `crop_batches`.
+    """The batches of `crop_batches` with random access: `crop_dataset(...)[k]` is batch k. Same arguments.
 
     Raises:
         UserError: the batch is no multiple of the number of processes, or sources or weights do not fit the config.
@@ -172,7 +169,7 @@ def crop_function(
         region = np.searchsorted(regions.cumulative, uniform[:, 0] * regions.cumulative[-1], side="right")
         position = (uniform[:, 1] * regions.positions[region]).astype(np.int64)
         orientation = (uniform[:, 2] * _ORIENTATIONS[config.augment]).astype(np.int64)
-        corner, down, right = _walk(regions, region, position, orientation, config.patch)
+        corner, down, right = _strides(regions, region, position, orientation, config.patch)
         rows = corner[:, None] + down[:, None] * steps
         return memory[rows[:, :, None] + (right[:, None] * steps)[:, None, :]]
 
@@ -180,15 +177,15 @@ def crop_function(
 
 
 class _Regions(NamedTuple):
-    """Sources as pieces of one flat memory; every array has one entry per source, in pixels and memory steps."""
+    """Positions of the sources in one flat array; every field has one entry per source, in pixels."""
 
-    cumulative: np.ndarray  # of the probability weights of the sources
+    cumulative: np.ndarray  # sum of the probability weights of the sources
     positions: np.ndarray  # number of crop positions: planes * rows * columns
     rows: np.ndarray  # possible top rows of a crop
     columns: np.ndarray  # possible left columns of a crop
-    start: np.ndarray  # memory index of the first pixel
-    plane_step: np.ndarray
-    row_step: np.ndarray
+    start: np.ndarray  # index of the first pixel in the flat array
+    plane_step: np.ndarray  # stride from plane to plane
+    row_step: np.ndarray  # stride from row to row
 
 
 def _regions(arrays: Sequence[np.ndarray], patch: int, weights: Sequence[float] | None) -> _Regions:
@@ -204,17 +201,17 @@ def _regions(arrays: Sequence[np.ndarray], patch: int, weights: Sequence[float] 
         table.append((planes * rows * columns, rows, columns, offset, height * width, width))
         offset += array.size
     columns_of_table = [np.array(column, dtype=np.int64) for column in zip(*table, strict=True)]
-    chances = columns_of_table[0] if weights is None else np.array(weights, float)
-    return _Regions(np.cumsum(chances), *columns_of_table)
+    weight_of_source = columns_of_table[0] if weights is None else np.array(weights, float)
+    return _Regions(np.cumsum(weight_of_source), *columns_of_table)
 
 
-def _walk(
+def _strides(
     regions: _Regions, region: np.ndarray, position: np.ndarray, orientation: np.ndarray, patch: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Memory index of each crop's first pixel, and the steps to the pixel below and to the right of it.
+    """Flat index of the first pixel of each crop, and the strides to the pixels below and to the right of it.
 
-    Orientation is three bits: mirror the rows, mirror the columns, exchange rows and columns. The eight of them are the
-    symmetry group of the square; those below four keep rows as rows.
+    The bits of the orientation are: reverse the rows, reverse the columns, exchange rows and columns. The eight values
+    are the symmetry group of the square; those below four do not exchange rows and columns.
     """
     plane, within = np.divmod(position, regions.rows[region] * regions.columns[region])
     top, left = np.divmod(within, regions.columns[region])
@@ -227,7 +224,7 @@ def _walk(
 
 
 def _cut(shape: Sequence[int], patch: int, validation: float) -> tuple[int, int] | None:
-    """Axis and index of the cut: across the longest edge, at least a patch on both sides; None without room."""
+    """Axis (of the longest edge) and index of the cut, with at least a patch on both sides; None if it is too short."""
     if not 0 < validation < 1:
         raise UserError(f"the share to validate on is {validation}; it must lie between 0 and 1")
     if len(shape) not in (2, 3) or sorted(shape)[-2] < patch or (len(shape) == 2 and min(shape) < patch):
@@ -244,7 +241,7 @@ def _cut(shape: Sequence[int], patch: int, validation: float) -> tuple[int, int]
 
 
 def _stacks(labels: np.ndarray, patch: int) -> list[np.ndarray]:
-    """The image itself, or the stacks of planes of the volume that hold a patch."""
+    """The image itself, or the stacks of planes of a volume that are as large as a patch."""
     if labels.ndim == 2:
         return [labels]
     return [stack for stack in volume_planes(labels) if min(stack.shape[1:]) >= patch]

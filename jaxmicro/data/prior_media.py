@@ -1,9 +1,9 @@
-"""Varied synthetic images to train a general prior on, before any micrograph of the material is seen.
+"""Synthetic images of many kinds, on which a general prior is trained, without any micrograph.
 
-A two-phase image comes from one of the families below with random lengths and fractions. More phases come from the
-level sets of one field, or by dividing a phase again: by a shell along its boundary (core-shell particles, films), or
-by an independent medium seen only inside it. Phases are then renamed at random: a prior must not know which is the
-matrix.
+A two-phase image is from one of the families below, with random lengths and fractions. Images of more phases are level
+sets of one field, or one of their phases is divided again: by a shell along its boundary (core-shell particles, films),
+or by an independent medium inside it. Labels are then permuted at random, so that a prior cannot learn which phase is
+the matrix.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Generator = np.random.Generator
 
 
 class _Limits(NamedTuple):
-    """Ranges from which an image's parameters are drawn; lengths in pixels are drawn uniformly in their logarithm."""
+    """Ranges of the random parameters of an image; lengths in pixels, whose logarithm is distributed uniformly."""
 
     correlation_length: tuple[float, float] = (1.5, 10.0)
     wavelength: tuple[float, float] = (5.0, 28.0)
@@ -34,11 +34,11 @@ class _Limits(NamedTuple):
 
 
 _LIMITS = _Limits()
-_TRIALS = 20  # of parameters, until every phase has its least fraction
+_TRIALS = 20  # parameter sets that are tried until every phase has at least `least_fraction`
 
 
 def prior_media(phases: int, count: int, size: int, seed: int) -> UInt8[np.ndarray, "n h w"]:
-    """Independent synthetic images of size x size pixels in which all the phases occur.
+    """Independent synthetic images of size x size pixels, each with all phases.
 
     Image i depends only on (phases, size, seed, i).
 
@@ -46,7 +46,7 @@ def prior_media(phases: int, count: int, size: int, seed: int) -> UInt8[np.ndarr
         phases: number of phases, 2 or more.
         size: edge, pixels; a few times the longest feature (about 30 pixels) or more.
     Raises:
-        UserError: fewer than two phases, or more than the least fraction allows.
+        UserError: fewer than two phases, or more than `least_fraction` allows.
     """
     most = int(0.25 / _LIMITS.least_fraction)
     if not 2 <= phases <= most:
@@ -85,7 +85,7 @@ def _two_phases(size: int, rng: Generator) -> Image:
 
 
 def _field(size: int, rng: Generator) -> Image:
-    """Level set of a Gaussian field, one in three stretched along an axis up to six times (laminar)."""
+    """Level set of a Gaussian field; one in three is stretched along an axis by a factor up to six (laminar)."""
     lengths = [_log_uniform(rng, _LIMITS.correlation_length)] * 2
     if rng.random() < 1 / 3:
         lengths[rng.integers(2)] *= rng.uniform(1.5, 6)
@@ -96,7 +96,7 @@ def _field(size: int, rng: Generator) -> Image:
 
 
 def _film(size: int, rng: Generator) -> Image:
-    """The middle one of three level sets: curved films and necks."""
+    """The middle of three level sets of a Gaussian field: curved films and necks."""
     film = rng.uniform(0.1, 0.5)
     below = rng.uniform(0.2, 0.8) * (1 - film)
     labels = synthetic.gaussian_field(
@@ -132,20 +132,20 @@ def _labyrinth(size: int, rng: Generator) -> Image:
 
 
 def _overlapping(size: int, rng: Generator) -> Image:
-    """Plane through overlapping spheres of scattered radii: planar Poisson discs of radius sqrt(R^2 - h^2)."""
+    """Plane through overlapping spheres of random radii: Poisson discs of radius sqrt(R^2 - h^2)."""
     radius, spread = _log_uniform(rng, _LIMITS.radius), rng.uniform(0, 0.4)
     density = -np.log(rng.uniform(*_LIMITS.fraction)) / (np.pi * radius**2 * 2 / 3)  # mean section: 2/3 of the largest
     count = rng.poisson(density * size**2)
-    # A plane meets a sphere with a probability proportional to its radius; so weighted, a lognormal stays a lognormal.
+    # a plane intersects a sphere with a probability proportional to its radius; a lognormal so weighted is lognormal
     spheres = radius * np.exp(spread * rng.standard_normal(count))
     return synthetic.discs((size, size), rng.uniform(0, size, (count, 2)), _sections(spheres, rng))
 
 
 def _packed(size: int, rng: Generator) -> Image:
-    """Plane through spheres that do not overlap, packed in a slab one largest diameter thick."""
+    """Plane through spheres that do not overlap, packed in a slab as thick as the largest diameter."""
     radius, spread = _log_uniform(rng, (4.0, _LIMITS.radius[1])), rng.uniform(0, 0.3)
-    thickness, wanted = 2 * radius * (1 + spread), rng.uniform(0.1, 0.4)
-    count = max(round(wanted * size**2 * thickness / (4 / 3 * np.pi * radius**3)), 1)
+    thickness, fraction = 2 * radius * (1 + spread), rng.uniform(0.1, 0.4)
+    count = max(round(fraction * size**2 * thickness / (4 / 3 * np.pi * radius**3)), 1)
     radii = np.minimum(radius * np.exp(spread * rng.standard_normal(count)), thickness / 2)
     packing = synthetic.pack_spheres((thickness, float(size), float(size)), radii, seed=_seed(rng), attempts=300)
     height = np.abs(packing.centres[:, 0] - thickness / 2)
@@ -160,13 +160,13 @@ def _boundaries(size: int, rng: Generator) -> Image:
 
 
 def _mosaic(size: int, rng: Generator) -> Image:
-    """Grains each of a random phase."""
+    """Grains, each of a random phase."""
     cell = _grains(size, _log_uniform(rng, _LIMITS.grain), rng).cell
     return (rng.random(cell.max() + 1) < rng.uniform(0.15, 0.85)).astype(np.uint8)[cell]
 
 
 def _levels(phases: int, size: int, rng: Generator) -> Image:
-    """All phases from one field, in layers from its lowest to its highest values."""
+    """Level sets of one Gaussian field, one for each phase, from its lowest to its highest values."""
     return synthetic.gaussian_field(
         (size, size),
         correlation_length=_log_uniform(rng, _LIMITS.correlation_length),
@@ -176,7 +176,7 @@ def _levels(phases: int, size: int, rng: Generator) -> Image:
 
 
 def _shell(inside: np.ndarray, rng: Generator) -> np.ndarray:
-    """The part of a region within a random distance of its boundary."""
+    """Flags of the part of a region within a random distance of its boundary."""
     if inside.all():
         return inside
     return np.asarray(distance_transform_edt(inside)) < _log_uniform(rng, _LIMITS.shell)
@@ -184,14 +184,14 @@ def _shell(inside: np.ndarray, rng: Generator) -> np.ndarray:
 
 def _grains(size: int, spacing: float, rng: Generator) -> synthetic.Tessellation:
     """Plane through three-dimensional Voronoi grains."""
-    thickness = 4 * spacing  # cells reaching the plane have their points and neighbours within this slab
+    thickness = 4 * spacing  # cells that the plane intersects, and their neighbours, have their points in this slab
     count = max(round(size**2 * thickness / spacing**3), 2)
     points = rng.uniform(size=(count, 3)) * np.array([thickness, size, size])
     return synthetic.tessellation((size, size), points, plane=thickness / 2)
 
 
 def _sections(radii: Float[np.ndarray, " n"], rng: Generator) -> Float[np.ndarray, " n"]:
-    """Radii of the discs in which a plane at random height cuts the spheres."""
+    """Radii of the sections of the spheres with a plane at a random height."""
     return radii * np.sqrt(1 - rng.uniform(-1, 1, len(radii)) ** 2)
 
 

@@ -4,7 +4,7 @@ All lengths are in voxels. Voxel i covers i ... i + 1 along an axis and is sampl
 statistics named here (fractions, two-point correlation) hold on the grid without discretisation error. A shape is "h w"
 or "z y x". The same seed gives the same medium.
 
-One file: the media share grids, seeds, periodic images and painting.
+One file: the media share grids, seeds, periodic images and rasterisation.
 """
 
 import math
@@ -32,14 +32,14 @@ def overlapping_spheres(shape: Sequence[int], *, radius: Real, density: Real, se
 
     Args:
         density: mean number of centres per voxel volume; see `sphere_density`.
-        periodic: wrap at the faces; otherwise spheres reach in from outside. The statistics above hold in both cases.
+        periodic: wrap at the faces; otherwise spheres outside reach in. The statistics above hold in both cases.
     """
     rng = np.random.default_rng(seed)
     margin = 0.0 if periodic else radius
     extent = np.asarray(shape, dtype=float) + 2 * margin
     count = rng.poisson(density * extent.prod())
     centres = rng.uniform(size=(count, len(shape))) * extent - margin
-    return _paint(shape, centres, np.full(count, float(radius)), periodic=periodic).astype(np.uint8)
+    return _rasterised(shape, centres, np.full(count, float(radius)), periodic=periodic).astype(np.uint8)
 
 
 def sphere_density(fraction: Real, *, radius: Real, dimensions: int) -> float:
@@ -54,8 +54,8 @@ def discs(
     *,
     periodic: bool = True,
 ) -> Grid:
-    """The given discs or spheres, phase 1, in a matrix of phase 0; a voxel is phase 1 when its centre is inside."""
-    return _paint(shape, centres, radii, periodic=periodic).astype(np.uint8)
+    """The given discs or spheres as phase 1 in a matrix of phase 0; a voxel is phase 1 if its centre is inside."""
+    return _rasterised(shape, centres, radii, periodic=periodic).astype(np.uint8)
 
 
 def gaussian_field(
@@ -75,12 +75,12 @@ def gaussian_field(
         correlation_length: l, or one per axis.
         fractions: expected volume fraction of each phase; they are scaled to sum to 1.
         periodic: wrap at the faces (the covariance then is the periodic sum); otherwise cut from a larger field.
-        exact_fractions: take the thresholds from this field's quantiles, so that this very medium has the fractions.
+        exact_fractions: use quantiles of this field as thresholds, so that this medium has exactly these fractions.
     """
     lengths = np.broadcast_to(np.asarray(correlation_length, dtype=float), (len(shape),))
-    grown = _grown(shape, np.ceil(6 * lengths), periodic)
+    edges = _enlarged(shape, np.ceil(6 * lengths), periodic)
     spectrum = np.ones((1,) * len(shape))
-    for axis, (edge, length) in enumerate(zip(grown, lengths, strict=True)):
+    for axis, (edge, length) in enumerate(zip(edges, lengths, strict=True)):
         lag = np.arange(edge)[:, None] + edge * np.arange(-8, 9)
         covariance = np.exp(-0.5 * (lag / length) ** 2).sum(axis=1)
         power = np.maximum(np.fft.fft(covariance / covariance[0]).real, 0.0)
@@ -98,17 +98,17 @@ def labyrinth(
     periodic: bool = True,
     exact_fractions: bool = False,
 ) -> Grid:
-    """Level sets of isotropic band-passed Gaussian noise: winding lamellae as of a block copolymer (Cahn 1965).
+    """Level sets of isotropic band-passed Gaussian noise: winding lamellae as in a block copolymer (Cahn 1965).
 
     Args:
         wavelength: mean period of the lamellae.
         bandwidth: standard deviation of the wave number over its mean; small values give long straight lamellae.
         fractions, periodic, exact_fractions: as in `gaussian_field`.
     Raises:
-        UserError: no wave of that length fits a periodic grid of that shape.
+        UserError: no wave of this length fits a periodic grid of this shape.
     """
-    grown = _grown(shape, np.full(len(shape), math.ceil(3 * wavelength / bandwidth)), periodic)
-    axes = np.meshgrid(*(np.fft.fftfreq(edge) for edge in grown), indexing="ij", sparse=True)
+    edges = _enlarged(shape, np.full(len(shape), math.ceil(3 * wavelength / bandwidth)), periodic)
+    axes = np.meshgrid(*(np.fft.fftfreq(edge) for edge in edges), indexing="ij", sparse=True)
     wave_number = np.sqrt(sum(k**2 for k in axes))
     power = np.exp(-0.5 * ((wave_number * wavelength - 1) / bandwidth) ** 2)
     power.flat[0] = 0.0
@@ -116,14 +116,14 @@ def labyrinth(
         raise UserError(
             f"no wave of length {wavelength} fits a periodic grid of {tuple(shape)}; use a shorter wavelength"
         )
-    # A covariance has the mean of its spectrum at lag zero: scale that to unit variance.
+    # the covariance at lag zero is the mean of the spectrum: scaled to unit variance
     return _level_sets(_coloured_noise(shape, power / power.mean(), seed), fractions, exact_fractions)
 
 
 class Tessellation(NamedTuple):
     """Cells of weighted points on a grid."""
 
-    cell: Int[np.ndarray, "*grid"]  # index of the point whose cell holds the voxel centre
+    cell: Int[np.ndarray, "*grid"]  # index of the point whose cell contains the voxel centre
     wall_distance: Float[np.ndarray, "*grid"]  # from the voxel centre to the nearest wall of its cell, voxels
 
 
@@ -135,13 +135,13 @@ def tessellation(
     periodic: bool = True,
     plane: Real | None = None,
 ) -> Tessellation:
-    """Laguerre (power) cells: the point with the least |x - p|^2 - weight owns x. Equal weights give Voronoi cells.
+    """Laguerre (power) cells: x is in the cell of the point of least |x - p|^2 - weight. Equal weights: Voronoi cells.
 
     Args:
-        points: positions, voxels. With `plane` they have one coordinate more, the first.
-        weights: squared radii, voxels^2; a heavy neighbour may leave a point without a cell.
+        points: positions, voxels. With `plane` they have an additional first coordinate.
+        weights: squared radii, voxels^2; a point beside one of large weight may have no cell.
         periodic: wrap at the faces.
-        plane: cut the cells of a (d + 1)-dimensional tessellation at this first coordinate (not wrapped there).
+        plane: first coordinate of a section of a (d + 1)-dimensional tessellation (not periodic along it).
     """
     centres = np.stack(np.meshgrid(*(np.arange(edge) + 0.5 for edge in shape), indexing="ij"), -1).reshape(
         -1, len(shape)
@@ -150,7 +150,7 @@ def tessellation(
         centres = np.concatenate([np.full((len(centres), 1), plane), centres], axis=1)
     owners, images = _periodic_images(points, shape if periodic else ())
     lift = np.zeros(len(points)) if weights is None else weights.max() - weights
-    # |x - p|^2 + lift is a squared distance with one coordinate more, which a search tree understands.
+    # |x - p|^2 + lift is a squared distance in one dimension more, so that a search tree finds the nearest
     lifted = np.concatenate([images, np.sqrt(lift[owners])[:, None]], axis=1)
     neighbours = min(6, len(lifted))
     power, index = KDTree(lifted).query(np.pad(centres, ((0, 0), (0, 1))), k=neighbours)
@@ -166,14 +166,14 @@ class Packing(NamedTuple):
 
     centres: Float[np.ndarray, "n d"]  # voxels
     radii: Float[np.ndarray, " n"]  # voxels, largest first
-    overlap: float  # largest penetration of two spheres, voxels; 0 when none touch
+    overlap: float  # largest penetration of two spheres, voxels; 0 if none overlap
 
 
 def pack_spheres(shape: Sequence[Real], radii: Float[np.ndarray, " n"], *, seed: int, attempts: int = 2000) -> Packing:
     """Random sequential addition in a periodic box, largest sphere first.
 
-    A sphere for which none of `attempts` random positions is free takes the one with the least penetration, so the
-    packing always ends; `Packing.overlap` tells how far this was from non-overlapping.
+    If none of `attempts` random positions of a sphere is free, the one with the least penetration is taken, so that the
+    packing always ends; `Packing.overlap` is the largest penetration.
     """
     rng, box = np.random.default_rng(seed), np.asarray(shape, dtype=float)
     radii = np.sort(radii)[::-1]
@@ -202,20 +202,20 @@ def polydisperse_spheres(
     fraction: Real = 0.3,
     seed: int,
 ) -> Grid:
-    """Spheres of diameters N(mean, std) that do not overlap as far as feasible: phase 1 in phase 0, periodic.
+    """Packed spheres of diameters N(mean, std), without overlap where possible: phase 1 in phase 0, periodic.
 
     The defaults are case I of Micro3Diff (Lee and Yun 2024): 300 planes of 64 x 64 normal to z. The paper does not give
-    the volume fraction. Without overlaps the fraction is met up to one sphere and the voxel sampling.
+    the volume fraction. Without overlaps the fraction is exact up to one sphere and the discretisation.
     """
     rng = np.random.default_rng(seed)
-    wanted, diameters = fraction * float(np.prod(shape)), []
-    while wanted > 0:
+    volume_left, diameters = fraction * float(np.prod(shape)), []
+    while volume_left > 0:
         diameter = rng.normal(mean_diameter, std_diameter)
         if diameter >= 1.0:
             diameters.append(diameter)
-            wanted -= _ball_volume(diameter / 2, len(shape))
+            volume_left -= _ball_volume(diameter / 2, len(shape))
     packing = pack_spheres(shape, np.array(diameters) / 2, seed=int(rng.integers(2**32)))
-    return _paint(shape, packing.centres, packing.radii, periodic=True).astype(np.uint8)
+    return _rasterised(shape, packing.centres, packing.radii, periodic=True).astype(np.uint8)
 
 
 def laguerre_grain_images(
@@ -226,12 +226,12 @@ def laguerre_grain_images(
     boundary: Real = 1.0,
     seed: int,
 ) -> UInt8[np.ndarray, "n h w"]:
-    """Independent periodic images of Laguerre grains, each size taking an equal share of the area: 0 grain, 1 boundary.
+    """Independent periodic images of Laguerre grains (0) and their boundaries (1), with an equal area of each size.
 
     The defaults are case II of Micro3Diff (Lee and Yun 2024). The paper does not give the thickness of the boundaries.
 
     Args:
-        sizes: diameters of discs with the area of the grains, pixels.
+        sizes: equivalent diameters of the grains, pixels.
         boundary: thickness of the boundaries, pixels.
     """
     images = [laguerre_grains(shape, sizes=sizes, seed=s).wall_distance < boundary / 2 for s in _seeds(seed, count)]
@@ -239,18 +239,18 @@ def laguerre_grain_images(
 
 
 def laguerre_grains(shape: Sequence[int], *, sizes: Sequence[Real], seed: int) -> Tessellation:
-    """One image of `laguerre_grain_images` as cells; cells are numbered from the largest size to the smallest."""
+    """The cells of one image of `laguerre_grain_images`, numbered from the largest size to the smallest."""
     area = float(np.prod(shape)) / len(sizes)
     radii = np.concatenate([np.full(max(round(area / _ball_volume(d / 2, 2)), 1), d / 2) for d in sizes])
-    # Discs cannot fill the plane: they are packed at a part of their size, and their cells grow into the gaps.
+    # discs cannot fill the plane: reduced discs are packed, and their cells fill the gaps
     packing = pack_spheres(shape, _PACKED_SIZE * radii, seed=seed, attempts=500)
     return tessellation(shape, packing.centres, weights=(packing.radii / _PACKED_SIZE) ** 2)
 
 
-_PACKED_SIZE = 0.8  # linear; covers 0.64 of the area, a little more than random addition reaches
+_PACKED_SIZE = 0.8  # of the diameters; covers 0.64 of the area, slightly more than random addition reaches
 
 
-def _paint(
+def _rasterised(
     shape: Sequence[int], centres: Float[np.ndarray, "n d"], radii: Float[np.ndarray, " n"], *, periodic: bool
 ) -> Bool[np.ndarray, "*grid"]:
     """Voxels whose centre lies in one of the spheres."""
@@ -269,7 +269,7 @@ def _paint(
 
 
 def _coloured_noise(shape: Sequence[int], spectrum: np.ndarray, seed: int) -> Float[np.ndarray, "*grid"]:
-    """Gaussian field whose periodic covariance is the inverse Fourier transform of the spectrum, cut to the shape."""
+    """Gaussian field whose periodic covariance is the inverse Fourier transform of the spectrum, cropped to `shape`."""
     white = np.random.default_rng(seed).standard_normal(spectrum.shape)
     field = np.fft.ifftn(np.sqrt(spectrum) * np.fft.fftn(white)).real
     return field[tuple(slice(edge) for edge in shape)]
@@ -284,12 +284,12 @@ def _level_sets(field: Float[np.ndarray, "*grid"], fractions: Sequence[Real], ex
     return np.digitize(field, levels).astype(np.uint8)
 
 
-def _grown(shape: Sequence[int], margin: np.ndarray, periodic: bool) -> tuple[int, ...]:
+def _enlarged(shape: Sequence[int], margin: np.ndarray, periodic: bool) -> tuple[int, ...]:
     return tuple(int(edge) if periodic else int(edge + extra) for edge, extra in zip(shape, margin, strict=True))
 
 
 def _periodic_images(points: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The points and their copies one period away along the last axes; first the index of the point of each copy."""
+    """Periodic images: index of the point of each, and positions, shifted by -1, 0, 1 periods along the last axes."""
     shifts = np.zeros((1, points.shape[1]))
     for axis, edge in enumerate(shape, start=points.shape[1] - len(shape)):
         step = np.zeros(points.shape[1])

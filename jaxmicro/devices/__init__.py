@@ -1,4 +1,4 @@
-"""What depends on the device: the mesh that batches are split over, and compiler options."""
+"""Device-dependent code: the mesh over which batches are split, and compiler options."""
 
 from jaxmicro.devices.compiling import jit_network
 from jaxmicro.devices.mesh import (

@@ -1,4 +1,4 @@
-"""Compile programs that have a network in them, so that all cores of a CPU work."""
+"""Compilation of programs with a network, so that they use all cores of a CPU."""
 
 import functools
 from collections.abc import Callable
@@ -10,13 +10,13 @@ _WITHOUT_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION
 
 
 def jit_network(function: Callable[..., Any], **settings) -> Any:
-    """`jax.jit` without YNNPACK's convolutions where the default device is a CPU; with its `lower`.
+    """`jax.jit` without YNNPACK's convolutions if the default device is a CPU; the result has `lower`, too.
 
-    XLA (jaxlib 0.10) gives the convolutions of a CPU to YNNPACK, which runs those with up to 64 channels on one core.
-    XLA's own use all cores; the gradient of our default network then takes half the time. The device is asked for at
-    the first call, not before, so that a program may be declared before processes have found each other.
+    On CPUs XLA (jaxlib 0.10) uses the convolutions of YNNPACK, which run on one core with up to 64 channels. XLA's own
+    use all cores, which halves the time of the gradient of our default network. The device is determined at the first
+    call, so that a function may be wrapped before `jax.distributed.initialize`.
 
-    JAX takes such options for outermost programs only: not to be called from another one that is being traced.
+    JAX accepts compiler options for outermost programs only: do not call the result inside another traced function.
     """
     program = functools.cache(lambda: jax.jit(function, compiler_options=_options(), **settings))
 
@@ -30,7 +30,7 @@ def jit_network(function: Callable[..., Any], **settings) -> Any:
 
 @functools.cache
 def _options() -> dict[str, str]:
-    """Empty for other devices, and for an XLA that knows no such option."""
+    """Compiler options; empty for other devices, and for a version of XLA without this option."""
     if jax.default_backend() != "cpu":
         return {}
     try:

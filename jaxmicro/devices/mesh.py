@@ -1,4 +1,4 @@
-"""The device mesh: the only module that names one.
+"""The device mesh; no other module creates one.
 
 Data parallel: parameters are replicated, the batch is split along its first axis over all devices of all processes.
 With several hosts call `jax.distributed.initialize()` first; each process then passes its own share of the batch.
@@ -15,22 +15,22 @@ DATA_AXIS = "data"
 
 
 def make_mesh() -> Mesh:
-    """A mesh of all devices along one axis, "data"; one device is a mesh of one."""
+    """A mesh of all devices along one axis, "data"; also for a single device."""
     return jax.make_mesh((jax.device_count(),), (DATA_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The whole array on every device."""
+    """Sharding with the whole array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharded(mesh: Mesh) -> NamedSharding:
-    """The first axis split over the devices."""
+    """Sharding with the first axis split over the devices."""
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Place every array of `tree` whole on every device; all processes must hold equal values."""
+    """The tree with every array on every device; all processes must pass equal values."""
     return jax.device_put(tree, replicated(mesh))
 
 
@@ -40,7 +40,7 @@ def shard_batch(batch: Any, mesh: Mesh) -> Any:
     Args:
         batch: a tree of host arrays "n ...", n = global batch / processes.
     Raises:
-        UserError: the devices of this process cannot share n evenly.
+        UserError: n is no multiple of the number of devices of this process.
     """
     sharding = batch_sharded(mesh)
     devices = len(mesh.local_devices)

@@ -1,4 +1,4 @@
-"""Gaussian diffusion: the noising process, noise schedules, reverse steps, and the roles of a 2D prior in them."""
+"""Gaussian diffusion: noising process, noise schedules, reverse steps, and the interfaces of a 2D prior."""
 
 from jaxmicro.diffusion.noise import (
     alpha,

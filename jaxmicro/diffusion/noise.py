@@ -1,6 +1,6 @@
 """The Gaussian noising x_t = alpha x_0 + sigma eps, alpha^2 + sigma^2 = 1, written in log_snr = log(alpha^2 / sigma^2).
 
-Layer 0: networks, which predict one of its terms, and the diffusion process both speak of it.
+Used by the networks, which predict one of its terms, and by the diffusion process.
 """
 
 import jax
@@ -48,7 +48,7 @@ def eps_from_x0(x_t: Float[Array, "*grid"], log_snr: Float[Array, "..."], x_0: F
 def linear_beta(steps: int = 1000, *, beta_min: float = 1e-4, beta_max: float = 2e-2) -> Float[Array, " t"]:
     """log SNR of the DDPM process with evenly spaced betas, t = 1..steps (Ho et al. 2020; P-MicroLad Table A.3).
 
-    P-Micro3Diff uses beta_max = 1e-2, which leaves a visible trace of the image at the last time.
+    P-Micro3Diff uses beta_max = 1e-2, with which the image is still visible at the last time.
     """
     alpha_bar = jnp.cumprod(1 - jnp.linspace(beta_min, beta_max, steps))  # P-Micro3Diff eq. 19
     return jnp.log(alpha_bar) - jnp.log1p(-alpha_bar)

@@ -1,4 +1,4 @@
-"""The Gaussian diffusion process and one step of its reversal. Knows no network."""
+"""The Gaussian diffusion process and one step of its reversal, independent of the network."""
 
 from typing import NamedTuple
 
@@ -9,17 +9,17 @@ from jaxmicro.diffusion.noise import Scalar, alpha, eps_from_x0, sigma
 
 
 def renoise(x_s: Float[Array, "*grid"], s: Scalar, t: Scalar, noise: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
-    """Forward step q(x_t | x_s) from log SNR s back to the noisier t (P-Micro3Diff eq. 21)."""
+    """Forward step q(x_t | x_s) from log SNR s back to the smaller t (P-Micro3Diff eq. 21)."""
     ratio = alpha(t) / alpha(s)
     return ratio * x_s + jnp.sqrt(jnp.maximum(sigma(t) ** 2 - (ratio * sigma(s)) ** 2, 0.0)) * noise
 
 
 class StepInput(NamedTuple):
-    """What one reverse step from log SNR `t` to the cleaner `s` may use."""
+    """Arguments of one reverse step, from log SNR `t` to the larger `s`."""
 
     x_t: Array
     x0_hat: Array
-    x0_before: Array  # prediction of the step before, at log SNR `before`; equal to x0_hat at the first step
+    x0_before: Array  # prediction of the previous step, at log SNR `before`; equal to x0_hat at the first step
     noise: Array
     before: Scalar
     t: Scalar

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from jaxmicro.diffusion.noise import linear_beta
 
-CLEAN = 20.0  # log SNR of what is left without noise: sigma is 5e-5
+CLEAN = 20.0  # log SNR of data without noise: sigma is 5e-5
 
 
 def log_snr_times(steps: int, *, log_snr_min: float, log_snr_max: float) -> Float[Array, " t"]:
@@ -14,7 +14,7 @@ def log_snr_times(steps: int, *, log_snr_min: float, log_snr_max: float) -> Floa
 
 
 def ddpm_times(steps: int, *, train_steps: int = 1000, beta_max: float = 2e-2) -> Float[Array, " t"]:
-    """`steps` evenly spaced times of the linear-beta process from t = T to 1 as log SNR, and clean data at the end.
+    """log SNR at `steps` evenly spaced times of the linear-beta process from t = T to 1, and CLEAN at the end.
 
     With `steps` = `train_steps` every time of the process is visited once (P-MicroLad eqs. 24 to 26).
     """

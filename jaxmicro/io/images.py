@@ -194,8 +194,8 @@ def _through_palette(indices: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def _one_channel(path: Path, pixels: np.ndarray) -> _Pixels:
-    """Pixels without their samples axis (the last of three): the grey level if the channels are equal, else the colour as
-    one number 0xRRGGBB. The opacity must be constant."""
+    """Pixels without their samples axis (the last of three): the grey level if the channels are equal, else the colour
+    as one number 0xRRGGBB. The opacity must be constant."""
     if pixels.ndim < 3:
         return _Pixels(pixels)
     colours, opacity = (pixels[..., :-1], pixels[..., -1]) if pixels.shape[-1] in (2, 4) else (pixels, pixels[:0])
@@ -374,7 +374,7 @@ def _damage_is_an_error() -> Iterator[None]:
 
 
 def _check_all_bytes_present(path: Path, tiff: tifffile.TiffFile) -> None:
-    """Check pages and strips before decoding: missing ones that the header declares take hours, or are read as zeros."""
+    """Check pages and strips before decoding: declared but missing ones would take hours, or be read as zeros."""
     size, first = tiff.filehandle.size, tiff.pages.first
     stored = first.nbytes if tiff.is_imagej and first.compression == 1 else 1  # ImageJ writes one header for all pages
     if len(tiff.pages) * stored > size:

@@ -1,6 +1,6 @@
-"""The distinct values of segmented images: which are phases, and which are strays, float noise or resampled edges.
+"""The distinct values of segmented images: which are phases, stray values, float noise or edges of resampled masks.
 
-One file: all rules work on one count of the values, and the message of one names what the others found.
+One file: all rules use the same counts of the values, and messages combine the results of several rules.
 """
 
 import itertools
@@ -13,22 +13,22 @@ from scipy import ndimage
 
 from jaxmicro.errors import UserError
 
-TOLERANCE = 1e-4  # of their range: float values that agree to within it are one value
+TOLERANCE = 1e-4  # share of the range of float values within which they are equal
 RARE = 0.005  # share of the voxels below which a value is reported as rare
-THIN = 0.05  # 2 x 2 blocks of one value, per voxel of it, below which it is but lines between others
-_STRAY = 255  # code of a voxel whose phase is yet to be found
+THIN = 0.05  # 2 x 2 blocks of one value per voxel of it, below which it forms only lines between other values
+_STRAY = 255  # code of a voxel that has no phase yet
 _MOST_SHOWN = 10  # values listed in a message
 
-Name = Callable[[float], str]  # how a value is written
+Name = Callable[[float], str]  # text of a value in messages
 
 
 def plain(value: float) -> str:
-    """A grey level."""
+    """Text of a grey level."""
     return f"{value:g}"
 
 
 def colour(value: float) -> str:
-    """A colour 0xRRGGBB."""
+    """Text #rrggbb of a colour 0xRRGGBB."""
     return f"#{int(value):06x}"
 
 
@@ -36,10 +36,10 @@ class Levels(NamedTuple):
     """The distinct values of one or several arrays.
 
     Attributes:
-        values: increasing; values of a float type within TOLERANCE of each other are one.
-        counts: voxels of each.
-        bounds: values between neighbouring levels.
-        joined: distinct values that were made one with another.
+        values: increasing; float values within TOLERANCE of each other are joined.
+        counts: number of voxels of each value.
+        bounds: thresholds between neighbouring values.
+        joined: number of distinct values that were joined with another one.
     """
 
     values: np.ndarray
@@ -49,19 +49,19 @@ class Levels(NamedTuple):
 
     @property
     def shares(self) -> np.ndarray:
-        """Of all voxels; sums to 1."""
+        """Share of the voxels of each value; sums to 1."""
         return self.counts / self.counts.sum()
 
 
 def levels_of(arrays: Sequence[Shaped[np.ndarray, "..."]]) -> Levels:
-    """The distinct values of all arrays together, and how often each occurs.
+    """The distinct values of all arrays together, and their counts.
 
     >>> levels_of([np.array([0.0, 1.0, 1.0000001])]).values.tolist()
     [0.0, 1.0]
     """
-    found = [np.unique(array, return_counts=True) for array in arrays]
-    distinct, place = np.unique(np.concatenate([values for values, _ in found]), return_inverse=True)
-    counts = np.bincount(place, weights=np.concatenate([counts for _, counts in found])).astype(np.int64)
+    per_array = [np.unique(array, return_counts=True) for array in arrays]
+    distinct, index = np.unique(np.concatenate([values for values, _ in per_array]), return_inverse=True)
+    counts = np.bincount(index, weights=np.concatenate([counts for _, counts in per_array])).astype(np.int64)
     joined = _without_noise(distinct, counts)
     if joined is not None:
         return joined
@@ -70,7 +70,7 @@ def levels_of(arrays: Sequence[Shaped[np.ndarray, "..."]]) -> Levels:
 
 
 def _without_noise(distinct: np.ndarray, counts: np.ndarray) -> Levels | None:
-    """Levels of float values that lie in narrow groups far apart; None if they do not, or if all are whole numbers."""
+    """Levels of float values in narrow, well separated groups; None if they are not, or if all are integers."""
     if distinct.dtype.kind != "f" or distinct.size < 2 or (distinct == np.round(distinct)).all():
         return None
     exact = distinct.astype(np.float64)
@@ -88,10 +88,10 @@ def _without_noise(distinct: np.ndarray, counts: np.ndarray) -> Levels | None:
 
 
 class Labelled(NamedTuple):
-    """Labels of each array, the value of each label, and what the user should know of how they were found.
+    """Labels of each array, the value of each label, and remarks for the user.
 
     Attributes:
-        where: numbers of the arrays that hold the rare or merged values of the last remark; empty if it names none.
+        where: indices of the arrays that hold the rare or merged values of the last remark; empty if it names none.
     """
 
     labels: list[np.ndarray]
@@ -107,13 +107,13 @@ def label(
 
     Args:
         arrays: finite numbers, each "*grid".
-        max_phases: more distinct values than this are no phases.
-        merge_rare: voxels of values rarer than this share go to the phase that most of their neighbours have. Where
-            the value lies between those of the neighbours, as on a resampled edge, neighbours count the more the
-            nearer they are in value. Voxels without a neighbour go to the phase that is nearest in space.
+        max_phases: largest number of phases.
+        merge_rare: voxels of values rarer than this share get the phase of most of their neighbours. Where the value
+            lies between those of the neighbours, as on a resampled edge, neighbours of closer value weigh more
+            (`_closeness`). Voxels without a neighbour that has a phase get the nearest phase in space.
         colours: values are colours 0xRRGGBB, not grey levels.
     Raises:
-        UserError: too many distinct values, or fewer than two. It says what can be done.
+        UserError: there are more than `max_phases` distinct values, or fewer than two; the message names remedies.
     """
     if not 0 <= merge_rare < 0.5:
         raise UserError(f"the share below which values are rare is {merge_rare:g}; expected a number from 0 to 0.5")
@@ -140,24 +140,26 @@ def label(
     codes = np.full(levels.values.size, _STRAY, np.uint8)
     codes[kept] = np.arange(kept.sum())
     if kept.all():
-        suspicion, odd = _suspicions(arrays, levels, name)
+        warnings, odd = _suspicious(arrays, levels, name)
         labels = [codes[np.searchsorted(levels.bounds, array, side="right")] for array in arrays]
-        return Labelled(labels, _plain_values(levels.values), (*remarks, *suspicion), _holding(labels, odd))
+        return Labelled(labels, _plain_values(levels.values), (*remarks, *warnings), _holding(labels, odd))
     remarks.append(f"merged into neighbouring phases: {_shares(levels, name, ~kept)}")
-    places = [np.searchsorted(levels.bounds, array, side="right") for array in arrays]
-    labels = [_merged(place, codes, levels) for place in places]
-    return Labelled(labels, _plain_values(levels.values[kept]), tuple(remarks), _holding(places, ~kept))
+    indices = [np.searchsorted(levels.bounds, array, side="right") for array in arrays]
+    labels = [_merged(place, codes, levels) for place in indices]
+    return Labelled(labels, _plain_values(levels.values[kept]), tuple(remarks), _holding(indices, ~kept))
 
 
 def _holding(places: Sequence[np.ndarray], odd: Bool[np.ndarray, " p"]) -> tuple[int, ...]:
-    """Numbers of the arrays, given as places among the levels, that hold one of the odd levels."""
+    """Indices of the arrays, given as indices of levels, that hold one of the `odd` levels."""
     return tuple(number for number, place in enumerate(places) if odd.any() and odd[place].any())
 
 
 def _closeness(value: np.ndarray, phases: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Weight "n p" of the neighbours of n voxels: 1; with phases on both sides of its value (1 - distance / range)^2.
+    """Weight "n p" of neighbours of phase p of n voxels: 1, or (1 - distance / range)^2 if the value of the voxel lies
+    between those of its neighbours; distance is |value - phase|, and range that of the neighbours' values.
 
-    The square lets a quarter against three quarters outweigh eight neighbours against one, as a share of area does.
+    With the square one neighbour at a distance of 1/4 of the range outweighs eight at 3/4, because the value of a voxel
+    on a resampled edge gives its share of area in either phase.
     """
     low = np.where(present, phases, np.inf).min(axis=1)
     high = np.where(present, phases, -np.inf).max(axis=1)
@@ -172,7 +174,7 @@ def _plain_values(values: np.ndarray) -> tuple[float, ...]:
 
 
 def _merged(index: np.ndarray, codes: np.ndarray, levels: Levels) -> UInt8[np.ndarray, "*grid"]:
-    """Labels of one array, given the level of each voxel and the code of each level."""
+    """Labels of one array, from the level of each voxel and the code of each level, without stray values."""
     coded, phases = codes[index], int(codes[codes != _STRAY].max()) + 1
     strays = np.nonzero(coded == _STRAY)
     if strays[0].size == 0:
@@ -185,19 +187,19 @@ def _merged(index: np.ndarray, codes: np.ndarray, levels: Levels) -> UInt8[np.nd
         neighbour = around[tuple(axis + step for axis, step in zip(strays, offset, strict=True))]
         known = np.flatnonzero(neighbour != _STRAY)
         votes[known, neighbour[known]] += 1
-    alone = ~votes.any(axis=1)
+    unassigned = ~votes.any(axis=1)
     values = levels.values.astype(np.float64)
     coded[strays] = np.argmax(votes * _closeness(values[index[strays]], values[codes != _STRAY], votes > 0), axis=1)
-    if alone.any():
-        far = tuple(axis[alone] for axis in strays)
+    if unassigned.any():
+        isolated = tuple(axis[unassigned] for axis in strays)
         kept = np.where(codes[index] == _STRAY, 1, 0)
         nearest = ndimage.distance_transform_edt(kept, return_distances=False, return_indices=True)
-        coded[far] = codes[index[tuple(axis[far] for axis in np.asarray(nearest))]]
+        coded[isolated] = codes[index[tuple(axis[isolated] for axis in np.asarray(nearest))]]
     return coded
 
 
 def _too_many(arrays: Sequence[np.ndarray], levels: Levels, most: int, merge_rare: float, name: Name) -> str:
-    """What to say of an image with more distinct values than phases."""
+    """Error message for an image with more distinct values than phases: the likely cause and its remedy."""
     values, shares = levels.values, levels.shares
     count = int((shares >= merge_rare).sum())
     split = _split(shares, most)
@@ -213,13 +215,13 @@ def _too_many(arrays: Sequence[np.ndarray], levels: Levels, most: int, merge_rar
     if edges is not None:
         frequent = shares >= edges
         number = np.count_nonzero(frequent)
-        ways = [] if name is colour else [f"--segment {number} (the number of phases) parts them by grey level"]
-        if number == 2 or not ways:  # beside three, edges between two may have the value of the third
-            ways.append(f"--merge-rare {_percent(edges)} gives the others to the phases around them")
+        remedies = [] if name is colour else [f"--segment {number} (the number of phases) parts them by grey level"]
+        if number == 2 or not remedies:  # beside three, edges between two may have the value of the third
+            remedies.append(f"--merge-rare {_percent(edges)} gives the others to the phases around them")
         return (
             f"{count} distinct values: {number} have {_percent(float(shares[frequent].sum()))} of the image "
             f"({_shares(levels, name, frequent)}), and the others lie around them, as in a mask that was resampled or "
-            f"saved as JPEG: {', '.join(ways)}"
+            f"saved as JPEG: {', '.join(remedies)}"
         )
     if name is colour:
         return (
@@ -243,7 +245,7 @@ def _too_many(arrays: Sequence[np.ndarray], levels: Levels, most: int, merge_rar
 
 
 def _split(shares: np.ndarray, most: int) -> float | None:
-    """A share that parts at most `most` frequent values, which make up the image, from rare ones; None without one."""
+    """Threshold of the share between up to `most` frequent values, which make up the image, and rare ones; or None."""
     ordered = np.sort(shares)[::-1]
     if ordered.size < 3:
         return None
@@ -254,8 +256,9 @@ def _split(shares: np.ndarray, most: int) -> float | None:
 
 
 def _peaks(arrays: Sequence[np.ndarray], levels: Levels, most: int) -> float | None:
-    """A share that parts at most `most` values with areas of their own from those around them, as interpolation and
-    JPEG make of a mask with fine features; None of grey images, which have no such values or much away from them."""
+    """Threshold of the share between at most `most` values that fill areas, and values near them, as interpolation and
+    JPEG produce from a mask with fine features. None for grey images, in which no values fill areas, or many voxels are
+    far from those that do."""
     ordered = np.sort(levels.shares)[::-1]
     counts = np.arange(2, min(most, ordered.size - 1) + 1)
     if not counts.size:
@@ -268,27 +271,28 @@ def _peaks(arrays: Sequence[np.ndarray], levels: Levels, most: int) -> float | N
     frequent = np.asarray(levels.shares >= least)
     kept = [np.take(frequent, np.searchsorted(levels.bounds, array, side="right")) for array in arrays]
     rare = sum(np.count_nonzero(each == 0) for each in kept)
-    far = sum(np.count_nonzero(ndimage.maximum_filter(each, 5) == 0) for each in kept)  # more than two voxels away
+    far = sum(
+        np.count_nonzero(ndimage.maximum_filter(each, 5) == 0) for each in kept
+    )  # rare, and more than two voxels from a frequent value
     areas = _filled(arrays, levels)[frequent].sum() / levels.counts[frequent].sum()
     return _between(float(ordered[parted[-1]]), least) if far <= 0.1 * rare and areas >= 0.2 else None
 
 
 def _fills_a_face(arrays: Sequence[np.ndarray], levels: Levels, place: int) -> bool:
-    """Whether nearly all of a side of an image has one value, as surroundings of a sample do, and phases do not."""
+    """Whether one value covers more than 80 % of a face: the surroundings of a sample do, phases do not."""
     faces = (array.take(end, axis) for array in arrays for axis in range(array.ndim) for end in (0, -1))
     return any(np.mean(np.searchsorted(levels.bounds, face, side="right") == place) > 0.8 for face in faces)
 
 
 def _between(low: float, high: float) -> float:
-    """A short number above `low`, and not above `high`, near their geometric mean."""
+    """A number of few digits in (low, high], near their geometric mean."""
     middle = float(np.sqrt(low * high))
     short = [float(f"{middle:.{digits}g}") for digits in range(1, 6)]
     return next((number for number in short if low < number <= high), middle)
 
 
-def _suspicions(arrays: Sequence[np.ndarray], levels: Levels, name: Name) -> tuple[list[str], Bool[np.ndarray, " p"]]:
-    """What looks like strays or like edges of a resampled mask among values that are read as phases, and which they
-    are."""
+def _suspicious(arrays: Sequence[np.ndarray], levels: Levels, name: Name) -> tuple[list[str], Bool[np.ndarray, " p"]]:
+    """Remarks on phases that may be stray values or edges of a resampled mask, and a flag for each such value."""
     if levels.values.size < 3:
         return [], np.zeros(levels.values.size, bool)
     rare = levels.shares < RARE
@@ -296,19 +300,19 @@ def _suspicions(arrays: Sequence[np.ndarray], levels: Levels, name: Name) -> tup
     if not (rare | thin).any():
         return [], rare
     largest, rest = float(levels.shares[rare | thin].max()), levels.shares[~(rare | thin)]
-    how = ""
+    hint = ""
     if rest.size >= 2 and rest.min() > largest:
-        how = f": --merge-rare {_percent(_between(largest, rest.min()))} gives them to the neighbouring phases"
+        hint = f": --merge-rare {_percent(_between(largest, rest.min()))} gives them to the neighbouring phases"
     parts = []
     if rare.any():
         parts.append(f"{_shares(levels, name, rare)} rare")
     if thin.any():
         parts.append(f"{_shares(levels, name, thin)} in thin lines between others only, as edges of a resampled mask")
-    return [f"{levels.values.size} values are read as phases, of them {' and '.join(parts)}{how}"], rare | thin
+    return [f"{levels.values.size} values are read as phases, of them {' and '.join(parts)}{hint}"], rare | thin
 
 
 def _thin(arrays: Sequence[np.ndarray], levels: Levels) -> Bool[np.ndarray, " p"]:
-    """Values between two others that fill hardly any 2 x 2 (x 2) block, while the others do."""
+    """Flags of values between others that fill hardly any 2 x 2 (x 2) block, while all others do."""
     filled = _filled(arrays, levels) / levels.counts
     thin = filled < THIN
     thin[[0, -1]] = False
@@ -316,7 +320,7 @@ def _thin(arrays: Sequence[np.ndarray], levels: Levels) -> Bool[np.ndarray, " p"
 
 
 def _filled(arrays: Sequence[np.ndarray], levels: Levels) -> np.ndarray:
-    """Number of 2 x 2 (x 2) blocks of each value alone."""
+    """Number of 2 x 2 (x 2) blocks that one value fills, for each value."""
     filled = np.zeros(levels.values.size)
     for array in arrays:
         if min(array.shape) < 2:
@@ -331,13 +335,13 @@ def _filled(arrays: Sequence[np.ndarray], levels: Levels) -> np.ndarray:
 
 
 def _flat(arrays: Sequence[np.ndarray], background: float) -> bool:
-    """Whether most voxels off the background have the value of the next one: labels do, grey levels do not."""
+    """Whether most voxels outside the background equal their neighbour, as in labels but not in grey images."""
     same = [(array[..., 1:] == array[..., :-1])[array[..., 1:] != background] for array in arrays]
     return bool(sum(map(np.count_nonzero, same)) > 0.5 * sum(map(len, same)))
 
 
 def _shares(levels: Levels, name: Name, which: np.ndarray | None = None) -> str:
-    """Values with their shares, the most frequent first."""
+    """Text of values with their shares, the most frequent first."""
     places = np.arange(levels.values.size) if which is None else np.flatnonzero(which)
     order = places[np.argsort(-levels.counts[places], kind="stable")]
     shares = levels.shares

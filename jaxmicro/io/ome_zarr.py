@@ -1,7 +1,7 @@
 """OME-Zarr: groups with several resolutions, read in metadata versions 0.4 (Zarr 2) and 0.5 (Zarr 3), written in 0.5.
 
-The volumes are labels, so that the voxels of coarser levels are chosen from those of the finer level and never averaged;
-resolution is halved along all axes.
+Volumes are labels: each voxel of a coarser level is one of the finer voxels in it, never their mean. The resolution is
+halved along all axes.
 """
 
 import json
@@ -52,8 +52,8 @@ def read_zarr_folder(path: Path, dataset: str | None = None) -> Raster:
 
 
 def write_ome_zarr(path: str | Path, microstructure: Microstructure) -> None:
-    """Write labels as an OME-Zarr group (0.5, Zarr 3) with coarser levels down to 64 voxels, for napari, Fiji (MoBIE) and
-    neuroglancer. Voxel size and unit are its scale, phase values and periodicity attributes of level 0."""
+    """Write labels as an OME-Zarr group (0.5, Zarr 3) with coarser levels down to 64 voxels, for napari, Fiji (MoBIE)
+    and neuroglancer. Voxel size and unit are its scale, phase values and periodicity attributes of level 0."""
     ndim, unit = microstructure.labels.ndim, plain_unit(microstructure.unit)
     edge = microstructure.voxel_size or 1.0
     axes: list[dict[str, str]] = [{"name": name, "type": "space"} for name in "zyx"[-ndim:]]

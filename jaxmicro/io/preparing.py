@@ -1,4 +1,4 @@
-"""What is done to the numbers of a file before they are phases: parts cut out, masks, data bars, stacks of images."""
+"""Preparation of grey levels before they become phases: crops, masks, data bars, stacks of separate images."""
 
 import itertools
 import re
@@ -13,17 +13,17 @@ from jaxmicro.errors import UserError
 from jaxmicro.io.raster import Raster
 
 _RANGE = re.compile(r"\s*(?:(?P<only>-?\d+)|(?P<start>-?\d+)?\s*:\s*(?P<stop>-?\d+)?)\s*")
-_LEAST_BOX = 0.1  # share of the sample that a box without its surroundings must hold
-_RELATED = 0.2  # correlation of neighbouring planes over that of neighbouring pixels, below which they are images
-_SMOOTH = 0.3  # correlation of neighbouring pixels, below which no conclusion is drawn
-_PLANES = 32  # at most, that are compared
+_LEAST_BOX = 0.1  # smallest share of the sample in the box that is read
+_RELATED = 0.2  # correlation of neighbouring planes over that of neighbouring pixels: below, they are separate images
+_SMOOTH = 0.3  # correlation of neighbouring pixels, below which planes cannot be judged
+_PLANES = 32  # planes that are compared, at most
 
 
 def cropped(raster: Raster, ranges: str) -> Raster:
     """The part of a raster in ranges "START:STOP" separated by commas, one for each axis in the order of the array.
 
-    As in NumPy: 0 is the first, STOP is left out, negative numbers count from the end, ":" is all of an axis, and a
-    number alone is one plane. One plane of a volume, also of a range of one voxel, is an image.
+    As in NumPy: START counts from 0, STOP is excluded, negative numbers count from the end, ":" is the whole axis, and
+    a single number is one plane. A plane of a volume, also as a range of one voxel, is an image.
 
     Raises:
         UserError: the ranges cannot be read, are not one for each axis, lie outside, or leave less than a plane.
@@ -35,14 +35,14 @@ def cropped(raster: Raster, ranges: str) -> Raster:
     """
     shape, axes = raster.array.shape, "zyx"[-raster.array.ndim :]
     parts = ranges.split(",")
-    found = [_RANGE.fullmatch(part) for part in parts]
-    if None in found or len(parts) != len(shape):
+    matches = [_RANGE.fullmatch(part) for part in parts]
+    if None in matches or len(parts) != len(shape):
         raise UserError(
             f"--crop {ranges}: expected {len(shape)} ranges START:STOP separated by commas, in the order "
             f"{', '.join(axes)}, such as {','.join(f'0:{edge}' for edge in shape)}; ':' is all of an axis"
         )
     slices = []
-    for match, edge, axis in zip(found, shape, axes, strict=True):
+    for match, edge, axis in zip(matches, shape, axes, strict=True):
         assert match is not None
         start, stop = (None if match[name] is None else int(match[name]) for name in ("start", "stop"))
         if match["only"] is not None:
@@ -60,23 +60,22 @@ def cropped(raster: Raster, ranges: str) -> Raster:
 
 
 def without(raster: Raster, values: Sequence[float | int]) -> Raster:
-    """A box of the sample in which no voxel has one of the values that mark what is outside of it.
+    """A box of the sample (`box_within`) in which no voxel has one of the values that mark its surroundings.
 
-    Correlations, chords and diffusivities of a region of any shape are not supported; those of a box are exact. Which
-    box: see `box_within`.
+    Correlations, chords and diffusivities are supported for a box only, not for a region of any shape.
 
     Args:
-        values: grey levels, or NaN; of float types those within 1e-4 of their range.
+        values: grey levels, or NaN; float values within 1e-4 of their range match.
     Raises:
-        UserError: no voxel has one of the values, or no box holds a tenth of the sample.
+        UserError: no voxel has one of the values, or the box holds less than a tenth of the sample.
     """
     array = raster.array
     outside = np.zeros(array.shape, bool)
     for value in map(float, values):
-        here = np.isnan(array) if np.isnan(value) and array.dtype.kind == "f" else _equal(array, value)
-        if not here.any():
+        matches = np.isnan(array) if np.isnan(value) and array.dtype.kind == "f" else _equal(array, value)
+        if not matches.any():
             raise UserError(f"--ignore {value:g}: no voxel has this value; leave it out")
-        outside |= here
+        outside |= matches
     if outside.all():
         raise UserError(f"--ignore {_listed(values)}: all voxels have such a value; nothing is left")
     box = box_within(~outside)
@@ -96,10 +95,11 @@ def without(raster: Raster, values: Sequence[float | int]) -> Raster:
 
 
 def box_within(valid: Bool[np.ndarray, "*grid"]) -> tuple[slice, ...]:
-    """A large box of valid voxels only, which cannot grow.
+    """A large box of valid voxels that cannot be extended along any axis, as slices.
 
-    The largest that grows from the largest cube, and from the largest square of every two axes (in an image, from the
-    largest square, row and column), along the axes in any order. Of discs and cylinders it is the inscribed one.
+    Boxes are grown along the axes, in every order, from the largest cube and from the largest square in every two axes
+    (in an image from the largest square, row and column); the largest is returned. For discs and cylinders it is the
+    inscribed box.
 
     >>> box_within(np.array([[0, 1, 1, 1], [1, 1, 1, 1], [0, 1, 1, 1]], bool))
     (slice(0, 3, None), slice(1, 4, None))
@@ -113,7 +113,7 @@ def box_within(valid: Bool[np.ndarray, "*grid"]) -> tuple[slice, ...]:
 
 
 def _largest(valid: np.ndarray, axes: Sequence[int]) -> tuple[slice, ...]:
-    """The largest cube (square, line) along some of the axes, by bisection; along the others it is one voxel thick."""
+    """The largest valid cube (square, line) along `axes`, by bisection; one voxel thick along the others."""
 
     def first(edge: int) -> tuple[slice, ...] | None:
         size = [edge if axis in axes else 1 for axis in range(valid.ndim)]
@@ -129,7 +129,7 @@ def _largest(valid: np.ndarray, axes: Sequence[int]) -> tuple[slice, ...]:
         middle = (fits + too_large) // 2
         fits, too_large = (fits, middle) if first(middle) is None else (middle, too_large)
     found = first(fits)
-    assert found is not None  # the caller has seen that some voxels are valid
+    assert found is not None  # the caller has checked that some voxels are valid
     return found
 
 
@@ -145,9 +145,9 @@ def _grown(valid: np.ndarray, box: tuple[slice, ...], order: Sequence[int]) -> t
 
 
 def data_bar(image: Shaped[np.ndarray, "h w"]) -> str | None:
-    """What to say of an image whose last rows look like the data bar of a microscope; None if they do not.
+    """Remark on an image whose last rows look like the data bar of a microscope; None if they do not.
 
-    A bar has rows of one value over the whole width, and the picture above it has none.
+    A bar has rows of a single value over the whole width, and the image above it has none.
     """
     height, width = image.shape
     flat = np.flatnonzero((image == image[:, :1]).all(axis=1))
@@ -159,7 +159,7 @@ def data_bar(image: Shaped[np.ndarray, "h w"]) -> str | None:
 
 
 def unrelated(stack: Shaped[np.ndarray, "z y x"]) -> bool:
-    """Whether neighbouring planes have nothing to do with each other, while neighbouring pixels have."""
+    """Whether neighbouring planes are uncorrelated, although neighbouring pixels are correlated."""
     if len(stack) < 2 or min(stack.shape[1:]) < 16:
         return False
     return resemblance(stack) < _RELATED
@@ -174,7 +174,7 @@ def resemblance(stack: Shaped[np.ndarray, "z y x"]) -> float:
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Pearson's coefficient of each plane of one with that of the other; of planes of one value 0."""
+    """Pearson's correlation coefficient of each plane of `one` with that of `other`; 0 for a constant plane."""
     one, other = (planes - planes.mean(axis=(1, 2), keepdims=True) for planes in (one, other))
     spread = np.sqrt((one**2).mean(axis=(1, 2)) * (other**2).mean(axis=(1, 2)))
     return (one * other).mean(axis=(1, 2)) / np.where(spread > 0, spread, 1.0)

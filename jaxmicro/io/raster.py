@@ -1,4 +1,4 @@
-"""What every file format needs: an array with its calibration, errors of one line, files that are whole or absent."""
+"""Shared by all file formats: an array with its calibration, errors of one line, atomic writing."""
 
 import errno
 import importlib
@@ -15,18 +15,18 @@ from jaxmicro.errors import UserError
 from jaxmicro.io.files import whole
 from jaxmicro.units import cubic
 
-_MOST_BYTES = 2**30  # of an image as it is decoded; its phases and their counts take as much again
+_MOST_BYTES = 2**30  # of a decoded image; its phases and their counts take as much again
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class FileLayout:
-    """What a file does not say by itself.
+    """Properties of a file that it does not state itself.
 
     Attributes:
         dataset: name of the array to read in a file that holds several.
-        shape: edges z y x (or y x) of numbers without a header; empty when unknown.
-        dtype: NumPy's name of their type, with ">" before it if they are big-endian.
+        shape: edges z y x (or y x) of raw numbers without a header; empty when unknown.
+        dtype: NumPy's name of their data type, with ">" before it if they are big-endian.
     """
 
     dataset: str | None = None
@@ -36,21 +36,21 @@ class FileLayout:
 
 @dataclass(frozen=True)
 class Raster:
-    """Numbers on a grid as a file holds them, before they are phases.
+    """Numbers on a grid as stored in a file, before they become phases.
 
     Attributes:
         array: "h w" or "z y x", any real type.
-        spacing: edges of a voxel in array order, NaN where the file does not say; None when it has no calibration.
+        spacing: edges of a voxel in array order, NaN where unknown; None when the file has no calibration.
         unit: unit of the spacing, ASCII; None when unknown.
-        values: values that the labels 0..P-1 stand for, if the array is labels written by this package.
+        values: of the labels 0..P-1, if the array is labels written by this package.
         source: name of the file.
-        periodic: the file says that its opposite faces continue each other.
-        remarks: what the user should know of how the file was read, a line each.
-        size_remarks: the same of its voxel size; void where another one is given.
+        periodic: the file states that its opposite faces continue each other.
+        remarks: on how the file was read, one line each.
+        size_remarks: on its voxel size; dropped if the user gives another one.
         colours: the numbers are colours 0xRRGGBB, not grey levels.
         indexed: the numbers are indices into a palette of colours.
-        indices: the same of an image that shows greys only, although its palette has colours, too: what they are beside
-            an image that shows these.
+        indices: palette indices of an image that uses only greys of a palette with colours; they replace the greys if
+            other slices use the colours.
     """
 
     array: np.ndarray
@@ -88,10 +88,10 @@ class Raster:
 
 
 def check_size(path: Path, shape: Sequence[int], bytes_per_pixel: int) -> None:
-    """Refuses, before any memory is taken, a file that says it holds more than we read.
+    """Check the declared size of an array, before memory is allocated.
 
     Raises:
-        UserError: it is larger than 1 GiB when decoded.
+        UserError: the array is larger than 1 GiB when decoded.
     """
     need = math.prod(shape) * bytes_per_pixel
     if need > _MOST_BYTES:
@@ -102,17 +102,17 @@ def check_size(path: Path, shape: Sequence[int], bytes_per_pixel: int) -> None:
 
 
 def drop_unit_axes(array: np.ndarray, axes: int = 2) -> np.ndarray:
-    """The array without leading axes of length 1, of which at least the last `axes` stay."""
+    """The array without leading axes of length 1; at least `axes` axes are kept."""
     while array.ndim > axes and array.shape[0] == 1:
         array = array[0]
     return array
 
 
 def needs(module: str, what: str) -> Any:
-    """A package that a format needs and that an installation may lack.
+    """Import an optional package that a format needs.
 
     Raises:
-        UserError: it is not installed; names the command that installs it.
+        UserError: it is not installed; the message names the command that installs it.
     """
     try:
         return importlib.import_module(module)
@@ -125,10 +125,10 @@ def needs(module: str, what: str) -> Any:
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turns whatever a decoder raises on a damaged file into one line. Catches all: decoders raise anything.
+    """Context that converts any exception of a decoder, which may have any type, to a UserError of one line.
 
     Raises:
-        UserError: names the file, its kind and the reason.
+        UserError: decoding failed; the message names the file, its kind and the reason.
     """
     try:
         yield
@@ -145,10 +145,10 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path, *, ours: Callable[[Path], bool] | None = None) -> Iterator[Path]:
-    """As `files.whole`, with what goes wrong in one line.
+    """Atomic writing as `files.whole`, with errors of one line.
 
     Raises:
-        UserError: the disk is full, or the place cannot be written to; what `path` held before is still there.
+        UserError: the disk is full, or `path` cannot be written; its old content is unchanged.
     """
     try:
         if not path.parent.is_dir():
@@ -173,5 +173,5 @@ def _write_failure(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """What a library said, without the context in brackets that TensorStore adds."""
+    """First line of the message of a library, without the context in brackets that TensorStore appends."""
     return (str(error).splitlines() or [type(error).__name__])[0].split(" [")[0][:200]

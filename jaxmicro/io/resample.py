@@ -1,31 +1,31 @@
-"""Labels on another grid: cubic voxels from others, and coarser levels of a pyramid."""
+"""Resampling of labels: to voxels of another size, and to coarser levels of a pyramid."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-_EQUAL = 1e-6  # shares of a voxel that differ by less are equal but for rounding
+_EQUAL = 1e-6  # shares of a voxel that differ by less are equal up to rounding
 
 
 def resampled(labels: np.ndarray, phases: int, factors: Sequence[float | int]) -> np.ndarray:
-    """Labels of a grid whose voxels are `factors` times as long along each axis.
+    """Labels on a grid whose voxels are `factors` times as long along each axis.
 
-    Each phase is interpolated as a field of 0 and 1, linearly between the centres of voxels, and the largest decides;
-    along axes with coarser voxels the field is first averaged over the new voxel. No value between two phases arises.
-    Where two phases share a new voxel equally, as often with even factors, every other such voxel goes to either.
-    Volume fractions change by what moves at interfaces: for features of four new voxels or more by less than 0.01
-    (stated by the tests); finer ones are lost to the commoner phase.
+    The indicator of each phase is interpolated linearly between voxel centres, or averaged over the new voxel along
+    axes with coarser voxels; the phase with the largest value is taken, so that no new values arise. Where two phases
+    share a new voxel equally, which is frequent with even factors, voxels go to the two phases alternately. Volume
+    fractions change by the displacement of interfaces: for features of four new voxels or more by less than 0.01
+    (asserted by the tests); finer features are lost to the more frequent phase.
 
     Args:
         labels: "h w" or "z y x", 0..P-1.
         factors: new edge of a voxel over the old one, along each axis.
     Returns:
-        uint8 labels; the grid covers the same body, up to half a new voxel at its end.
+        uint8 labels; the grid covers the same region, up to half a new voxel at its end.
     """
     shape = tuple(max(round(edge / factor), 1) for edge, factor in zip(labels.shape, factors, strict=True))
     best, winner = np.full(shape, -1.0, np.float32), np.zeros(shape, np.uint8)
     second = sum(np.indices(shape, sparse=True)) % 2 == 1
-    for phase in range(phases):  # one at a time: fields of all phases would take P times the memory
+    for phase in range(phases):  # one at a time: fields of all phases take P times the memory
         share = (labels == phase).astype(np.float32)
         for axis, (edge, factor) in enumerate(zip(shape, factors, strict=True)):
             if factor != 1:
@@ -37,7 +37,7 @@ def resampled(labels: np.ndarray, phases: int, factors: Sequence[float | int]) -
 
 
 def _along(field: np.ndarray, axis: int, edge: int, factor: float | int) -> np.ndarray:
-    """Means of a field, linear between voxel centres, over `edge` voxels of `factor` old ones along an axis."""
+    """The field on `edge` voxels of `factor` old ones along an axis: their means, or interpolated for factor < 1."""
     if factor > 1:  # differences of the integral of the piecewise constant field are exact means over new voxels
         size = field.shape[axis]
         integral = np.concatenate(
@@ -58,17 +58,17 @@ def _sample(field: np.ndarray, axis: int, at: np.ndarray) -> np.ndarray:
 
 
 def halved(labels: np.ndarray) -> np.ndarray:
-    """Labels at half the resolution along all axes, by one of the eight (four) voxels in each new one.
+    """Labels at half the resolution along all axes: one of the eight (four) voxels in each new one.
 
-    Which one alternates from voxel to voxel, so that fractions are kept on average whatever the structure; a mean
-    would smooth fine phases away, the commonest would favour the abundant phase. Edges of one voxel stay.
+    Its position alternates from voxel to voxel, so that fractions are kept on average for any structure; a mean would
+    remove fine phases, and the most frequent label would favour the abundant phase. Edges of one voxel are kept.
     """
     shape = tuple(max(edge // 2, 1) for edge in labels.shape)
     index = np.indices(shape, sparse=True)
     offsets = sum(i for i in index)
     picked = []
     for axis, (edge, place) in enumerate(zip(labels.shape, index, strict=True)):
-        # shifts that differ along the axes: sums of the other indices, so that no plane is sampled alike
+        # shifts that differ between the axes, so that no plane is sampled with a single shift
         shift = (offsets + place * axis) % 2
         picked.append(np.minimum(2 * place + shift, edge - 1))
     return labels[tuple(picked)]

@@ -1,4 +1,4 @@
-"""Grey levels as phases: multi-Otsu thresholds, mean grey levels, and which values an image may have."""
+"""Segmentation of grey images: multi-Otsu thresholds, mean grey levels of phases, checks of the values."""
 
 import numpy as np
 from jaxtyping import Integer, Shaped, UInt8
@@ -6,11 +6,11 @@ from jaxtyping import Integer, Shaped, UInt8
 from jaxmicro.errors import UserError
 from jaxmicro.io.otsu import multi_otsu
 
-MAX_PHASES = 8  # more distinct values than this are read as grey levels, not as phases
-MAX_SEGMENTS = 5  # more thresholds than this no longer lie between peaks of a histogram
-_EXACT_LEVELS = 256  # with up to as many distinct values each has its own place in the histogram
-_GREY_BINS = 1024  # otherwise
-_OUTLIERS = 0.1  # percent of the darkest and of the brightest pixels that do not stretch the histogram
+MAX_PHASES = 8  # more distinct values are grey levels, not phases
+MAX_SEGMENTS = 5  # thresholds of more phases do not lie between peaks of a histogram
+_EXACT_LEVELS = 256  # up to as many distinct values each have a bin of the histogram
+_GREY_BINS = 1024  # bins of the histogram for more values
+_OUTLIERS = 0.1  # percent of the darkest and of the brightest pixels outside the bins
 
 
 def multi_otsu_labels(
@@ -18,18 +18,18 @@ def multi_otsu_labels(
 ) -> tuple[UInt8[np.ndarray, "*grid"], tuple[float, ...]]:
     """Labels of a grey image by the multi-Otsu thresholds, darkest phase first.
 
-    Otsu's thresholds maximise the variance between the phases: exactly, for up to 256 distinct values of whatever type.
-    More are counted in 1024 bins of equal width between the 0.1 and 99.9 percentiles, so that a few hot pixels do not
-    matter, and each counts with the middle of its bin.
+    Otsu's thresholds maximise the variance between the phases: exactly for up to 256 distinct values. More values are
+    counted in 1024 bins of equal width between the 0.1 and 99.9 percentiles, so that a few hot pixels have no effect,
+    and are replaced by the centre of their bin.
 
     Args:
         grey: grey levels, any real type.
         phases: number of phases P, 2 to 5.
     Returns:
         the labels, and the P - 1 increasing thresholds in grey levels; label k lies between thresholds k - 1 and k.
-        A threshold between two phases that do not overlap lies in the middle of the gap.
+        A threshold between two phases whose grey levels do not overlap is the middle of the gap.
     Raises:
-        UserError: NaN or infinite, too few grey levels, or P out of range.
+        UserError: a value is NaN or infinite, there are too few grey levels, or P is out of range.
     Source: Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979).
 
     >>> multi_otsu_labels(np.array([[10, 11, 12, 200], [11, 10, 201, 202]], np.uint8), 2)[0].tolist()
@@ -43,7 +43,7 @@ def multi_otsu_labels(
     if distinct.size < phases:
         raise UserError(f"only {distinct.size} distinct values, too few for {phases} phases; ask for fewer phases")
     levels, counts = _histogram(grey, distinct)
-    if levels.size < phases:  # a few levels far from the rest: fewer bins hold them than there are phases
+    if levels.size < phases:  # a few levels far from the rest, so that fewer bins than phases are occupied
         raise UserError(f"only {levels.size} separate grey levels, too few for {phases} phases; ask for fewer phases")
     thresholds = multi_otsu(levels, counts, phases)
     return np.digitize(grey, thresholds).astype(np.uint8), tuple(float(level) for level in thresholds)
@@ -60,7 +60,7 @@ def mean_levels(
 
 
 def _histogram(grey: np.ndarray, distinct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The levels that occur, and how often."""
+    """Occupied levels of the histogram, and their counts."""
     if distinct.size <= _EXACT_LEVELS:
         counts = np.bincount(np.searchsorted(distinct, grey.ravel()), minlength=distinct.size)
         return distinct.astype(np.float64), counts
@@ -73,10 +73,10 @@ def _histogram(grey: np.ndarray, distinct: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def check_numbers(values: Shaped[np.ndarray, "*grid"]) -> None:
-    """Refuses what are no finite real numbers.
+    """Check that an image consists of finite real numbers.
 
     Raises:
-        UserError: there are none, or they are NaN, infinite or not real.
+        UserError: it is empty, or holds NaN, infinite or other values.
     """
     if values.size == 0:
         raise UserError(f"the image is empty (shape {values.shape}); expected at least one pixel along each axis")

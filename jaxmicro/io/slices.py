@@ -1,4 +1,4 @@
-"""A volume as the images of its slices: a folder, or a pattern such as slices/*.png, in natural order."""
+"""Volumes stored as images of their slices: a folder, or a pattern such as slices/*.png, in natural order."""
 
 import glob
 import itertools
@@ -13,36 +13,36 @@ _IMAGES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
 
 
 def slice_files(path: Path) -> list[Path]:
-    """The images in a folder or of a pattern, 2 before 10; empty for what is a file or a Zarr folder by itself.
+    """The images in a folder or of a pattern in natural order (2 before 10); empty for a file or a Zarr folder.
 
     Raises:
-        UserError: no images, images of several formats, or a run folder, whose pictures are no slices.
+        UserError: there are no images, or images of several formats, or the folder is a run folder.
     """
     if path.is_file() or is_zarr(path):
         return []
     if path.is_dir():
         if (path / "config.json").is_file():
             raise UserError(f"{path} is a run folder; name the volume in it, such as {path / 'volume_000.tif'}")
-        found = [
+        files = [
             child for child in path.iterdir() if child.suffix.lower() in _IMAGES and not child.name.startswith(".")
         ]
-        if not found:
+        if not files:
             raise UserError(f"{path} is a folder without images; give a file, a Zarr array, or a folder of slices")
     elif glob.has_magic(str(path)):
-        found = [Path(name) for name in glob.glob(str(path))]
-        if not found:
+        files = [Path(name) for name in glob.glob(str(path))]
+        if not files:
             raise UserError(f"{path} matches no file; check the pattern")
     else:
         return []
-    endings = sorted({file.suffix.lower() for file in found})
+    endings = sorted({file.suffix.lower() for file in files})
     if len(endings) > 1:
         raise UserError(f"{path} holds files {', '.join(endings)}; give one kind as a pattern, such as '*{endings[0]}'")
-    return sorted(found, key=_natural)
+    return sorted(files, key=_natural)
 
 
 def in_order(files: Sequence[str | Path]) -> list[int]:
-    """The places of files in the order of the numbers in their names, if they are in that of the alphabet, in which a
-    shell puts them; else as they are.
+    """Indices that sort files by the numbers in their names if they are in alphabetical order, as a shell lists them;
+    files in any other order stay as given.
 
     >>> in_order(["s_1.png", "s_10.png", "s_2.png"])
     [0, 2, 1]
@@ -55,8 +55,8 @@ def in_order(files: Sequence[str | Path]) -> list[int]:
 
 
 def uneven(files: Sequence[str | Path]) -> str | None:
-    """What to say of slices whose numbers are not evenly spaced, as when a file is missing; None if they are, or if
-    not exactly one number tells the names apart.
+    """Remark on slices whose numbers are not evenly spaced, as when a file is missing; None if they are, or if their
+    names do not differ in exactly one number.
 
     >>> uneven(["s_0.png", "s_1.png", "s_3.png"]).split(":")[0]
     'the numbers of the slices go from s_1.png to s_3.png where others differ by 1'
@@ -64,22 +64,22 @@ def uneven(files: Sequence[str | Path]) -> str | None:
     >>> uneven(["s_1.png", "s_3.png", "s_2.png"]).split(",")[0]
     'the slices are not in the order of their numbers'
     """
-    names = [re.split(r"(\d+)", Path(file).name) for file in files]  # texts and numbers by turns
+    names = [re.split(r"(\d+)", Path(file).name) for file in files]  # texts and numbers alternately
     if len({len(name) for name in names}) > 1:
         return None
-    vary = [place for place, words in enumerate(zip(*names, strict=True)) if len(set(words)) > 1]
-    if len(vary) != 1 or vary[0] % 2 == 0:
+    differing = [place for place, words in enumerate(zip(*names, strict=True)) if len(set(words)) > 1]
+    if len(differing) != 1 or differing[0] % 2 == 0:
         return None
-    steps = [int(after[vary[0]]) - int(before[vary[0]]) for before, after in itertools.pairwise(names)]
+    steps = [int(after[differing[0]]) - int(before[differing[0]]) for before, after in itertools.pairwise(names)]
     if min(steps) < 0 < max(steps):
         return "the slices are not in the order of their numbers, and are read as they were given"
     usual = max(sorted(set(steps)), key=steps.count)
-    other = [f"{Path(files[i]).name} to {Path(files[i + 1]).name}" for i, step in enumerate(steps) if step != usual]
-    if not other:
+    irregular = [f"{Path(files[i]).name} to {Path(files[i + 1]).name}" for i, step in enumerate(steps) if step != usual]
+    if not irregular:
         return None
-    shown = ", ".join(other[:3] + ["..."] * (len(other) > 3))
+    gaps = ", ".join(irregular[:3] + ["..."] * (len(irregular) > 3))
     return (
-        f"the numbers of the slices go from {shown} where others differ by {usual}: slices may be missing, and are "
+        f"the numbers of the slices go from {gaps} where others differ by {usual}: slices may be missing, and are "
         "read as if they were not"
     )
 

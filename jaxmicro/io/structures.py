@@ -1,6 +1,6 @@
-"""From files to microstructures: one image or volume, or several micrographs with one set of phases.
+"""Reading microstructures: one image or volume, or several micrographs with one set of phases.
 
-One file: `read` is `read_images` of one, and the steps between (phases, calibration, resampling) serve both.
+One file: `read` is `read_images` of one file, and its steps (phases, calibration, resampling) share their arguments.
 """
 
 from collections.abc import Sequence
@@ -43,28 +43,29 @@ def read(
     """The microstructure in an image or volume file.
 
     The distinct values of a segmented file become the labels 0..P-1 in increasing order, whatever its type; the colours
-    of a picture with few of them from the darkest. Float values that agree to within 1e-4 of their range are one. A
-    stack of pages or slices is a volume "z y x", unless its planes have nothing to do with each other. The file's own
-    calibration (ImageJ, OME, or one of our formats) is kept.
+    of a segmented colour image in order of brightness. Float values that agree to within 1e-4 of their range are equal.
+    A stack of pages or slices is a volume "z y x"; a stack of uncorrelated planes is an error unless `stack` is given.
+    The calibration in the file (ImageJ, OME, or one of our formats) is kept.
 
     Args:
         path: an image or a volume: a file of a format in docs/formats.md, a Zarr folder, a folder or pattern of slices.
         segment: number of phases P to separate in a grey image by multi-Otsu thresholds; None for a segmented file.
         voxel_size: edge of a voxel in `unit`, if the file has none or a wrong one.
-        unit: unit of `voxel_size`; None for the file's own.
-        merge_rare: voxels of values rarer than this share go to neighbouring phases; see `levels.label`.
-        ignore: values of voxels outside of the sample; a box without them is read, see `preparing.without`. Of a colour
-            image 0xRRGGBB.
+        unit: of `voxel_size`; None for that of the file.
+        merge_rare: voxels of values rarer than this share get the phase of their neighbours, see `levels.label`.
+        ignore: values of voxels outside the sample (0xRRGGBB in a colour image); a box without them is read, see
+            `preparing.without`.
         crop: part to read, such as "0:400,:" for the first 400 rows, see `preparing.cropped`.
-        stack: "volume" reads planes that look like separate images as a volume; `read_images` reads images.
-        max_phases: more distinct values than this are taken for a grey image.
-        layout: the array to read of a file that holds several; shape and type of numbers without a header.
-        resample: make voxels cubic with this edge, "0.1" in the unit of the file or "100nm"; see `resample.resampled`.
+        stack: "volume" reads uncorrelated planes as a volume; for separate images use `read_images`.
+        max_phases: more distinct values than this are an error: a grey image.
+        layout: name of the array in a file that holds several; shape and type of raw numbers.
+        resample: edge of the cubic voxels to resample to, "0.1" in the unit of the file or "100nm"; see
+            `resample.resampled`.
     Returns:
-        The microstructure; what should be known of how it was read is in its `remarks`.
+        The microstructure; its `remarks` describe how it was read.
     Raises:
         UserError: the file is missing, damaged, not an image, grey, coloured, of one phase only, not 2D or 3D, has NaN
-            values or voxels that are not cubic. One line that names the file and says what to do.
+            values or voxels that are not cubic. The message is one line that names the file and a remedy.
     """
     (found,) = read_images(
         [path], segment=segment, voxel_size=voxel_size, unit=unit, merge_rare=merge_rare, ignore=ignore, crop=crop,
@@ -87,39 +88,42 @@ def read_images(
     layout: FileLayout = NO_LAYOUT,
     resample: str | None = None,
 ) -> tuple[Microstructure, ...]:
-    """Several micrographs of one material: of the same phases, thresholds and voxel size.
+    """Several micrographs of one material, with the same phases, thresholds and voxel size.
 
     Args:
-        paths: files, each an image or a volume, or with `stack` a stack of images; images may differ in size.
-        stack: "images" takes every plane of a stack as an image of its own; "volume" joins files of one size to a
-            volume, in their order. None: each file by itself.
+        paths: files, each an image, a volume or a stack of images; they may differ in size.
+        stack: "images": every plane of a stack is a separate image; "volume": files of one size are the slices of a
+            volume, in their order; None: each file is an image or a volume.
         segment, voxel_size, unit, merge_rare, ignore, crop, max_phases, layout, resample: as in `read`; values are
             counted in all images together.
     Raises:
-        UserError: as `read`; or the files differ in voxel size or kind.
+        UserError: as for `read`, or the files differ in voxel size or kind.
     """
     rasters = read_rasters(paths, ignore=ignore, crop=crop, stack=stack, layout=layout)
-    where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    names = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     try:
         grids = [_factors(raster, voxel_size, unit, resample) for raster in rasters] if resample else None
         sizes = [grid[1:] for grid in grids] if grids else [_calibration(r, voxel_size, unit) for r in rasters]
         size, unit = _one_size([each[:2] for each in sizes])
         remarks = tuple(dict.fromkeys(line for *_, lines in sizes for line in lines))
-        labels, values, thresholds, said = _phases(rasters, segment, merge_rare, max_phases)
-        if len(rasters) > 1:  # values are shares of all pixels
-            said = [tuple(f"of all images together: {line}" for line in lines) for lines in said]
+        labels, values, thresholds, phase_remarks = _phases(rasters, segment, merge_rare, max_phases)
+        if len(rasters) > 1:  # shares in remarks are those of all pixels
+            phase_remarks = [tuple(f"of all images together: {line}" for line in lines) for lines in phase_remarks]
         if grids:
-            labels, moved = _resampled(labels, len(values), [grid[0] for grid in grids])
-            rasters, said[0] = [replace(raster, periodic=False) for raster in rasters], (*said[0], moved)
+            labels, change_remark = _resampled(labels, len(values), [grid[0] for grid in grids])
+            rasters, phase_remarks[0] = (
+                [replace(raster, periodic=False) for raster in rasters],
+                (*phase_remarks[0], change_remark),
+            )
         return tuple(
             Microstructure(
                 each, values, size, unit, raster.source, thresholds, raster.periodic,
-                (*raster.remarks, *(remarks if number == 0 else ()), *said[number]),
+                (*raster.remarks, *(remarks if number == 0 else ()), *phase_remarks[number]),
             )
             for number, (each, raster) in enumerate(zip(labels, rasters, strict=True))
         )  # fmt: skip
     except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+        raise UserError(f"{names}: {error}") from None
 
 
 def read_rasters(
@@ -130,10 +134,10 @@ def read_rasters(
     stack: Stack | None = None,
     layout: FileLayout = NO_LAYOUT,
 ) -> list[Raster]:
-    """The parts of files that are read, before they are phases; arguments as `read_images`.
+    """The cropped images or volumes before they become phases; arguments as for `read_images`.
 
     Raises:
-        UserError: there is no file, or one that cannot be read as asked for.
+        UserError: there is no file, or a file cannot be read with these arguments.
     """
     if not paths:
         raise UserError("no image given; name at least one file")
@@ -144,14 +148,14 @@ def read_rasters(
         rasters = [_joined(paths, rasters)]
     if stack == "images":
         rasters = [image for raster in rasters for image in _separate(raster)]
-    found = []
+    prepared = []
     for number, raster in enumerate(rasters):
         name = paths[number] if len(rasters) == len(paths) else raster.source
         try:
-            found.append(_prepared(raster, ignore, crop, stack))
+            prepared.append(_prepared(raster, ignore, crop, stack))
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
-    return found
+    return prepared
 
 
 def _prepared(raster: Raster, ignore: Sequence[float | int], crop: str | None, stack: Stack | None) -> Raster:
@@ -187,7 +191,7 @@ def _separate(raster: Raster) -> list[Raster]:
 
 
 def _read(path: Path, layout: FileLayout) -> Raster:
-    """A file, or the slices in a folder or of a pattern as one volume."""
+    """The image or volume in a file, or the volume of the slices in a folder or of a pattern."""
     files = slice_files(path)
     if not files:
         return read_raster(path, layout)
@@ -197,8 +201,8 @@ def _read(path: Path, layout: FileLayout) -> Raster:
         return first
     volume = _joined(files, [first, *(read_raster(file) for file in files[1:])])
     edge = "" if volume.spacing is None else f", {volume.spacing[0]:.6g} {volume.unit or ''}".rstrip()
-    said = f"read {len(files)} slices, {files[0].name} to {files[-1].name}, taken to be as far apart as pixels{edge}"
-    return replace(volume, remarks=(*volume.remarks, said))
+    remark = f"read {len(files)} slices, {files[0].name} to {files[-1].name}, taken to be as far apart as pixels{edge}"
+    return replace(volume, remarks=(*volume.remarks, remark))
 
 
 def _joined(paths: Sequence[str | Path], rasters: Sequence[Raster]) -> Raster:
@@ -212,7 +216,7 @@ def _joined(paths: Sequence[str | Path], rasters: Sequence[Raster]) -> Raster:
                 f"{path} ({_described(raster)}) differs in size or calibration from {paths[0]} ({_described(first)}); "
                 "the slices of a volume must not: leave it out, or read separate images with --stack images"
             )
-    # the distance of slices is not in the files: that of the pixels is what voxels must have
+    # the files do not state the distance of the slices: it is taken to be that of the pixels
     spacing = None if first.spacing is None else (max(first.spacing), *first.spacing)
     gap = uneven(paths)
     remarks = tuple(dict.fromkeys(line for raster in rasters for line in raster.remarks)) + ((gap,) if gap else ())
@@ -233,8 +237,8 @@ def _described(raster: Raster) -> str:
 
 
 def _of_one_kind(rasters: Sequence[Raster]) -> list[Raster]:
-    """Slices of a volume as grey levels, colours or indices into a palette alike: a slice may by chance show greys only
-    where others show colours."""
+    """Slices of a volume, all as grey levels, colours or palette indices: a slice may by chance use only the greys of a
+    palette of which others use the colours."""
     if any(raster.indexed for raster in rasters):
         rasters = [
             raster if raster.indices is None else replace(raster, array=raster.indices, indices=None, indexed=True)
@@ -253,7 +257,7 @@ def _of_two_kinds() -> UserError:
 
 
 def _as_values(rasters: Sequence[Raster]) -> list[Raster]:
-    """Rasters of labels with the same values as they are; else all of them as numbers."""
+    """The rasters unchanged if their labels have the same values; otherwise labels are replaced by their values."""
     if len({raster.values for raster in rasters}) == 1:
         return list(rasters)
     return [
@@ -263,50 +267,50 @@ def _as_values(rasters: Sequence[Raster]) -> list[Raster]:
 
 
 def _ours(raster: Raster) -> bool:
-    """Whether the array is labels, of which some may be absent."""
+    """Whether the array is labels written by this package; some of them may not occur."""
     return raster.values is not None and bool(np.isin(raster.array, np.arange(len(raster.values))).all())
 
 
 def _phases(
     rasters: Sequence[Raster], segment: int | None, merge_rare: float, max_phases: int
 ) -> tuple[list[np.ndarray], tuple[float, ...], tuple[float, ...], list[tuple[str, ...]]]:
-    """Labels of each raster, the value of each label, thresholds if segmented, and remarks on each raster."""
-    silent: list[tuple[str, ...]] = [()] * len(rasters)
+    """Labels of each raster, value of each label, thresholds (empty if not segmented), and remarks on each raster."""
+    no_remarks: list[tuple[str, ...]] = [()] * len(rasters)
     colours = {raster.colours for raster in rasters}
     greys_of_colours = any(raster.indices is not None for raster in rasters)
     if len(colours) > 1 or (greys_of_colours and any(raster.indexed for raster in rasters)):
         raise _of_two_kinds()
     if segment is not None:
-        return *_segmented(rasters, segment, merge_rare), silent
+        return *_segmented(rasters, segment, merge_rare), no_remarks
     if all(map(_ours, rasters)) and len({raster.values for raster in rasters}) == 1 and not merge_rare:
-        return [raster.array.astype(np.uint8) for raster in rasters], rasters[0].values or (), (), silent
+        return [raster.array.astype(np.uint8) for raster in rasters], rasters[0].values or (), (), no_remarks
     arrays = [raster.array for raster in _as_values(rasters)]
     try:
-        found = label(arrays, max_phases=max_phases, merge_rare=merge_rare, colours=True in colours)
+        labelled = label(arrays, max_phases=max_phases, merge_rare=merge_rare, colours=True in colours)
     except UserError as error:
         bars = [data_bar(array) for array in arrays if array.ndim == 2]
-        said = next((f" ({bar})" for bar in bars if bar), "")
-        raise UserError(f"{error}{said}") from None
+        hint = next((f" ({bar})" for bar in bars if bar), "")
+        raise UserError(f"{error}{hint}") from None
     if True in colours:
-        found = _by_brightness(found)
-    return found.labels, found.values, (), _by_raster(found)
+        labelled = _by_brightness(labelled)
+    return labelled.labels, labelled.values, (), _by_raster(labelled)
 
 
 def _by_raster(found: Labelled) -> list[tuple[str, ...]]:
-    """The remarks on labels, those on rare or merged values with the first raster that holds such values."""
-    said: list[tuple[str, ...]] = [()] * len(found.labels)
-    if len(said) == 1 or not found.where:
-        return [found.remarks, *said[1:]]
-    said[0] = found.remarks[:-1]
-    count = f"; {len(found.where)} of {len(said)} images {'has' if len(found.where) == 1 else 'have'} such values"
-    said[found.where[0]] += (found.remarks[-1] + count,)
-    return said
+    """Remarks for each raster: the one on rare or merged values goes to the first raster that holds such values."""
+    remarks: list[tuple[str, ...]] = [()] * len(found.labels)
+    if len(remarks) == 1 or not found.where:
+        return [found.remarks, *remarks[1:]]
+    remarks[0] = found.remarks[:-1]
+    count = f"; {len(found.where)} of {len(remarks)} images {'has' if len(found.where) == 1 else 'have'} such values"
+    remarks[found.where[0]] += (found.remarks[-1] + count,)
+    return remarks
 
 
 def _segmented(
     rasters: Sequence[Raster], segment: int, merge_rare: float
 ) -> tuple[list[np.ndarray], tuple[float, ...], tuple[float, ...]]:
-    """Labels, values and thresholds of grey images by common thresholds."""
+    """Labels, values and thresholds of grey images, segmented with common thresholds."""
     if merge_rare:
         raise UserError("--merge-rare is for images with one value a phase, --segment for grey ones; leave one out")
     if any(raster.colours for raster in rasters):
@@ -319,7 +323,7 @@ def _segmented(
 
 
 def _by_brightness(found: Labelled) -> Labelled:
-    """Labels of colours 0xRRGGBB from the darkest; their values are the brightness that a grey picture would show."""
+    """Labels of colours 0xRRGGBB in order of brightness; their values are the luma, the grey level of each colour."""
     packed = np.array(found.values, int)
     brightness = (packed[:, None] >> np.array([16, 8, 0]) & 255) @ _LUMINANCE / 1000
     order = np.argsort(brightness, kind="stable")
@@ -333,7 +337,7 @@ def _by_brightness(found: Labelled) -> Labelled:
 
 
 def _one_size(sizes: Sequence[tuple[float | None, str | None]]) -> tuple[float | None, str | None]:
-    """The voxel size of all images, compared as quantities: 0.05 um is 50 nm."""
+    """The common voxel size of all images and its unit; sizes are compared across units (0.05 um is 50 nm)."""
     first, unit = sizes[0]
     for size, own in sizes:
         if (size, own) != (first, unit) and not (size and first and same_length(size, own, first, unit)):
@@ -345,45 +349,46 @@ def _one_size(sizes: Sequence[tuple[float | None, str | None]]) -> tuple[float |
 def _factors(
     raster: Raster, voxel_size: float | None, unit: str | None, edge: str
 ) -> tuple[tuple[float, ...], float, str | None, tuple[str, ...]]:
-    """New edge over old edge along each axis; new voxel size, its unit, and what is to be said of them."""
+    """New edge over old edge along each axis; new voxel size, its unit, and remarks."""
     if voxel_size is not None:
-        size, own, said = _calibration(raster, voxel_size, unit)
+        size, own, remarks = _calibration(raster, voxel_size, unit)
         spacing: tuple[float, ...] = (size or 1.0,) * raster.array.ndim
     else:
-        own, said = plain_unit(unit) if raster.unit is None else raster.unit, raster.size_remarks
-        said = said if unit is None else ()
+        own, remarks = plain_unit(unit) if raster.unit is None else raster.unit, raster.size_remarks
+        remarks = remarks if unit is None else ()
         spacing = raster.spacing or ()
-    if not spacing or any(not 0 < one < np.inf for one in spacing):
+    if not spacing or any(not 0 < old < np.inf for old in spacing):
         raise UserError("the file does not state all edges of its voxels, so that it cannot be resampled to others")
     new, new_unit = quantity(edge)
     factor = 1.0 if new_unit is None else ratio(new_unit, own)
     if factor is None:
         raise UserError(f"--resample {edge}: the voxels are in {own or 'no unit'}; give the edge in a unit of length")
-    factors = tuple(new * factor / one for one in spacing)
-    shape = [edge / one for edge, one in zip(raster.array.shape, factors, strict=True)]
+    factors = tuple(new * factor / old for old in spacing)
+    shape = [edge / old for edge, old in zip(raster.array.shape, factors, strict=True)]
     if min(shape) < 1 or np.prod(shape) > _MOST_VOXELS:
-        edges = " x ".join(f"{max(one, 0):.0f}" for one in shape)
+        edges = " x ".join(f"{max(old, 0):.0f}" for old in shape)
         raise UserError(f"--resample {edge} would make {edges} voxels; expected 1 to {_MOST_VOXELS:.0e} of them")
-    return factors, new * factor, own, said
+    return factors, new * factor, own, remarks
 
 
 def _resampled(
     labels: Sequence[np.ndarray], phases: int, factors: Sequence[tuple[float, ...]]
 ) -> tuple[list[np.ndarray], str]:
-    """Labels on the new grids, and the changes of volume fractions."""
-    found = [resampled(each, phases, by) for each, by in zip(labels, factors, strict=True)]
+    """Labels on the new grids, and a remark on the change of volume fractions."""
+    new_labels = [resampled(each, phases, by) for each, by in zip(labels, factors, strict=True)]
     shares = [
-        [np.bincount(a.ravel(), minlength=phases) / a.size for a in pair] for pair in zip(labels, found, strict=True)
+        [np.bincount(a.ravel(), minlength=phases) / a.size for a in pair]
+        for pair in zip(labels, new_labels, strict=True)
     ]
-    moved = max(float(np.abs(before - after).max()) for before, after in shares)
-    shape = " x ".join(map(str, found[0].shape))
-    return found, f"resampled to {shape} voxels; volume fractions moved by at most {moved:.4f}"
+    largest_change = max(float(np.abs(before - after).max()) for before, after in shares)
+    shape = " x ".join(map(str, new_labels[0].shape))
+    return new_labels, f"resampled to {shape} voxels; volume fractions moved by at most {largest_change:.4f}"
 
 
 def _calibration(
     raster: Raster, voxel_size: float | None, unit: str | None
 ) -> tuple[float | None, str | None, tuple[str, ...]]:
-    """Voxel size, unit, and what is to be said of them."""
+    """Voxel size, its unit, and remarks."""
     if voxel_size is not None:
         unit = plain_unit(unit) or raster.unit
         if unit is None:

@@ -1,7 +1,7 @@
-"""Writing microstructures as TIFF, VTI, NPZ and Zarr, and reading the last three (and NPY) back.
+"""Writing microstructures as TIFF, NPZ and Zarr, and reading NPY, NPZ and Zarr.
 
-Each writer keeps labels, voxel size, unit, phase values and periodicity, so that reading the file gives an equal
-microstructure, and leaves either the whole file or none.
+Each writer stores labels, voxel size, unit, phase values and periodicity, so that reading the file gives an equal
+microstructure, and writes atomically: the complete file or none.
 """
 
 import json
@@ -26,10 +26,10 @@ _ZARR_CHUNK = 64  # voxels along each edge
 
 
 def write_tiff(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes a calibrated ImageJ TIFF: uint8 labels, Z as slices, contrast set to the labels.
+    """Write a calibrated ImageJ TIFF: uint8 labels, z as slices, display range set to the labels.
 
-    The exact voxel size is the `spacing` of the ImageJ description; the resolution tags hold it as a fraction.
-    The pixels are not compressed, so that ImageJ reads a stack of any length from its one header.
+    The `spacing` of the ImageJ description is the exact voxel size; the resolution tags hold it as a fraction. Pixels
+    are not compressed, so that ImageJ can read a stack of any length with a single header.
     """
     size, unit = microstructure.voxel_size, plain_unit(microstructure.unit)
     density = None if size is None else _pixels_per_unit(size)
@@ -53,7 +53,7 @@ def write_tiff(path: str | Path, microstructure: Microstructure) -> None:
 
 
 def write_ome_tiff(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes an OME-TIFF: uint8 labels with physical sizes and their unit; not compressed."""
+    """Write an uncompressed OME-TIFF: uint8 labels with physical sizes and their unit."""
     axes, size, unit = "ZYX"[-microstructure.labels.ndim :], microstructure.voxel_size, plain_unit(microstructure.unit)
     metadata: dict[str, Any] = {"axes": axes, "Description": _as_text(microstructure)}
     if size is not None:
@@ -65,8 +65,8 @@ def write_ome_tiff(path: str | Path, microstructure: Microstructure) -> None:
 
 
 def write_npz(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes a compressed NPZ with `labels`, `values`, `periodic`, and `voxel_size` and `unit` where known. Nothing is
-    pickled."""
+    """Write a compressed NPZ with `labels`, `values`, `periodic`, and `voxel_size` and `unit` where known; without
+    pickles."""
     arrays: dict[str, Any] = {
         "labels": microstructure.labels,
         "values": np.array(microstructure.values),
@@ -81,7 +81,7 @@ def write_npz(path: str | Path, microstructure: Microstructure) -> None:
 
 
 def write_zarr(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes a Zarr (version 3) array in chunks of 64 voxels a side; voxel size, unit, values and periodicity are
+    """Write a Zarr (version 3) array in chunks of 64 voxels a side; voxel size, unit, values and periodicity are
     attributes."""
     path, labels = Path(path), microstructure.labels
     with replacing(path, ours=is_our_zarr) as part:
@@ -89,18 +89,16 @@ def write_zarr(path: str | Path, microstructure: Microstructure) -> None:
 
 
 def create_zarr(path: Path, labels: np.ndarray, microstructure: Microstructure | None = None) -> None:
-    """Writes a new array with all of its chunks, and the calibration of a microstructure as attributes."""
+    """Write a new Zarr array with all its chunks, and the calibration of a microstructure as attributes."""
     metadata = _zarr_metadata(labels, microstructure)
     spec = _zarr_spec(path, "zarr3") | {"metadata": metadata, "create": True, "store_data_equal_to_fill_value": True}
     tensorstore.open(spec).result().write(labels).result()
 
 
 def read_numpy(path: Path, dataset: str | None = None) -> Raster:
-    """An NPY array, or of an NPZ the array `dataset`, else `labels`, else the only one.
+    """The array in an NPY file, or in an NPZ the array `dataset`, else `labels`, else the only one.
 
-    Pickled objects are refused, never loaded.
-
-    An NPY of shape (h, w, 3) with equal channels is a grey image.
+    Pickled objects are an error and never loaded. An NPY of shape (h, w, 3) with equal channels is a grey image.
     """
     with reading(path, "NumPy file"), path.open("rb") as file:
         _refuse_pickles(path, file)
@@ -113,7 +111,7 @@ def read_numpy(path: Path, dataset: str | None = None) -> Raster:
 
 
 def _check_numpy(path: Path, file: BinaryIO) -> None:
-    """Holds what the header of a NumPy file promises against its size, before memory is taken."""
+    """Check the size that the header of a NumPy file declares, before memory is allocated."""
     if file.read(2) == b"PK":
         file.seek(0)
         check_npz(path, file)
@@ -139,7 +137,7 @@ def _from_npz(path: Path, loaded: Any, dataset: str | None) -> Raster:
 
 
 def _refuse_pickles(path: Path, file: BinaryIO) -> None:
-    """Raises a UserError for an array of Python objects; leaves the file at its start."""
+    """Raise a UserError for an array of Python objects; the file position is reset to the start."""
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"PK"):  # an NPZ; its arrays are checked as they are read
@@ -162,7 +160,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def is_our_zarr(path: Path) -> bool:
-    """Whether a folder is a Zarr array as `write_zarr` writes it, and holds nothing else: it may be replaced."""
+    """Whether a folder is a Zarr array of `write_zarr` without other files, so that it may be replaced."""
     try:
         metadata = read_json(path / "zarr.json")
     except UserError:
@@ -174,7 +172,7 @@ def is_our_zarr(path: Path) -> bool:
 
 
 def holds_only(folder: Path, names: re.Pattern[str]) -> bool:
-    """Whether the paths of all files in a folder, relative to it, are of this pattern."""
+    """Whether the paths of all files in a folder, relative to it, match the pattern."""
     return all(names.fullmatch(f.relative_to(folder).as_posix()) for f in folder.rglob("*") if not f.is_dir())
 
 
@@ -203,7 +201,7 @@ def read_zarr(path: Path, *, header_only: bool = False) -> Raster:
     """A Zarr array, version 2 or 3, through TensorStore, with `voxel_size`, `unit` and `values` from its attributes.
 
     Args:
-        header_only: leave the array empty.
+        header_only: return an empty array, with the attributes.
     """
     with reading(path, "Zarr array"):
         metadata = json.loads((path / "zarr.json").read_text()) if (path / "zarr.json").is_file() else {}
@@ -222,7 +220,7 @@ def zarr_array(path: Path, *, ours: bool = False) -> np.ndarray:
     """The numbers of a Zarr array.
 
     Args:
-        ours: all of its chunks must be there.
+        ours: the array was written by this package, so that all its chunks must exist.
     """
     driver = "zarr3" if (path / "zarr.json").is_file() else "zarr"
     store = tensorstore.open(_zarr_spec(path, driver), read=True, open=True).result()
@@ -231,13 +229,13 @@ def zarr_array(path: Path, *, ours: bool = False) -> np.ndarray:
 
 
 def _check_zarr(path: Path, store: tensorstore.TensorStore, *, ours: bool) -> None:
-    """Holds what the metadata promise against the chunks that are there, before memory is taken. Absent chunks stand
-    for one value, except in an array of ours, which has them all."""
+    """Check the size that the metadata declare against the chunks, before memory is allocated. Missing chunks stand for
+    the fill value, but an array of ours has all of them."""
     chunks = [child for child in path.rglob("*") if child.is_file() and not child.name.startswith((".z", "zarr.json"))]
-    there, item = sum(chunk.stat().st_size for chunk in chunks), store.dtype.numpy_dtype.itemsize
+    stored, item = sum(chunk.stat().st_size for chunk in chunks), store.dtype.numpy_dtype.itemsize
     chunk_shape = [edge or 1 for edge in store.chunk_layout.read_chunk.shape or store.shape]
-    check_promise(path, [*store.shape, item], there)
-    check_promise(path, [*chunk_shape, item], there)
+    check_promise(path, [*store.shape, item], stored)
+    check_promise(path, [*chunk_shape, item], stored)
     count = math.prod(-(-edge // chunk) for edge, chunk in zip(store.shape, chunk_shape, strict=True))
     if ours and len(chunks) != count:
         raise UserError(f"{path} is damaged: it has {len(chunks)} of {count} chunks; copy or export it again")
@@ -248,7 +246,7 @@ def _check_zarr(path: Path, store: tensorstore.TensorStore, *, ours: bool) -> No
 
 
 def _zarr_spec(path: Path, driver: str) -> dict[str, Any]:
-    """How TensorStore opens a folder with "zarr" (version 2) or "zarr3"."""
+    """Specification with which TensorStore opens a folder; `driver` is "zarr" (version 2) or "zarr3"."""
     return {"driver": driver, "kvstore": {"driver": "file", "path": f"{path.resolve()}/"}}
 
 
@@ -263,7 +261,8 @@ def _per_axis(voxel_size: Any, axes: int) -> tuple[float, ...] | None:
 
 
 def _as_text(microstructure: Microstructure) -> str:
-    """What a TIFF has no field for. The shape is there because ImageJ keeps the text of an image that it crops."""
+    """Properties for which TIFF has no field, as text. Periodicity includes the shape, because ImageJ keeps the text
+    when it crops an image."""
     lines = [f"jaxmicro phase values: {json.dumps(microstructure.values)}"]
     return "\n".join(lines + [_periodic_line(microstructure.shape)] * microstructure.periodic)
 
@@ -273,12 +272,12 @@ def _periodic_line(shape: tuple[int, ...]) -> str:
 
 
 def periodic_from_text(text: str, shape: tuple[int, ...]) -> bool:
-    """Whether the Info text of a TIFF says that an array of this shape is periodic."""
+    """Whether the Info text of a TIFF states that an array of this shape is periodic."""
     return _periodic_line(shape) in text.splitlines()
 
 
 def values_from_text(text: str) -> tuple[float, ...] | None:
-    """Phase values from the Info text of a TIFF of ours; None if there are none."""
+    """Phase values from the Info text of a TIFF written by this package; None for other text."""
     for line in text.splitlines():
         if line.startswith("jaxmicro phase values: "):
             try:

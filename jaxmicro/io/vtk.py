@@ -1,10 +1,10 @@
-"""VTK image data: XML (.vti) in and out, legacy (.vtk) in.
+"""VTK image data: reading and writing XML (.vti), reading legacy files (.vtk).
 
 All encodings that VTK writes are read: ASCII, base64 and raw, inline and appended, compressed, of either byte order,
-on cells and on points. `Spacing` is the voxel size; our field data (which ParaView keeps) adds what VTK has no place
-for: unit, phase values, periodicity.
+on cells and on points. `Spacing` is the voxel size; unit, phase values and periodicity, for which VTK has no field, are
+field data, which ParaView keeps.
 
-One file: both formats state one grid and one set of arrays, whose encodings and checks they share.
+One file: both formats describe one grid and its arrays, and share encodings and checks.
 """
 
 import base64
@@ -40,7 +40,7 @@ _NAME = "phase"  # of the array that we write
 
 
 def write_vti(path: str | Path, microstructure: Microstructure) -> None:
-    """Writes VTK image data for ParaView: cell data "phase", one cell per voxel, origin 0, x fastest.
+    """Write VTK image data for ParaView: cell data "phase", one cell per voxel, origin 0, x fastest.
 
     Unit, voxel size, phase values and periodicity are field data. An image is one layer of cells.
     """
@@ -62,7 +62,7 @@ def write_fields(
     voxel_size: float | None = None,
     unit: str | None = None,
 ) -> None:
-    """Writes fields of numbers as VTK image data for ParaView: float32 cell data, NaN outside the field.
+    """Write scalar or vector fields as VTK image data for ParaView: float32 cell data, NaN outside their phase.
 
     Args:
         grid: voxels along each axis, (h, w) or (z, y, x).
@@ -110,7 +110,7 @@ def _header(shape: tuple[int, ...], spacing: float, field_data: str, scalars: st
 
 def _our_fields(microstructure: Microstructure) -> str:
     text = _field_data(microstructure.values, microstructure.voxel_size, microstructure.unit)
-    if microstructure.periodic:  # with its shape: ParaView keeps field data of what it crops
+    if microstructure.periodic:  # with its shape, because ParaView keeps field data when it crops
         shape = " ".join(map(str, microstructure.shape))
         text += '\n<DataArray type="UInt8" Name="periodic" NumberOfTuples="1" format="ascii">1</DataArray>'
         text += (
@@ -121,7 +121,7 @@ def _our_fields(microstructure: Microstructure) -> str:
 
 
 def _field_data(values: tuple[float, ...], voxel_size: float | None, unit: str | None) -> str:
-    """Phase values and calibration as field data; what is unknown is left out."""
+    """Phase values and calibration as field data; unknown ones are omitted."""
     unit = plain_unit(unit)
     fields = [("values", values)] if values else []
     if voxel_size is not None:
@@ -139,19 +139,19 @@ def _field_data(values: tuple[float, ...], voxel_size: float | None, unit: str |
 
 @dataclass(frozen=True)
 class _Array:
-    """One data array of a file: where its numbers are, not the numbers."""
+    """One data array of a file; its numbers are read on demand."""
 
     name: str
     on_cells: bool
     components: int
     itemsize: int  # bytes of one number
-    numbers: Callable[[int], np.ndarray]  # the numbers, of which there must be so many
-    is_scalars: bool = False  # the file names it as the array to show
+    numbers: Callable[[int], np.ndarray]  # the numbers, whose expected count is the argument
+    is_scalars: bool = False  # whether the file marks it as the active scalars
 
 
 @dataclass
 class _Image:
-    """What an image data file holds, its arrays unread."""
+    """Grid, field data and arrays of an image data file; the numbers of the arrays are not read yet."""
 
     points: tuple[int, ...] = ()  # along z, y, x
     spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
@@ -163,9 +163,10 @@ def read_vti(path: Path, dataset: str | None = None) -> Raster:
     """VTK XML image data.
 
     Args:
-        dataset: name of the array to read; None for the one that the file names as its scalars, or its only one.
+        dataset: name of the array to read; None for the active scalars of the file, or its only array.
     Raises:
-        UserError: not image data, several arrays and none named, vectors, several pieces, or damaged.
+        UserError: the file is damaged, no image data, has several pieces, several arrays with `dataset` None, or the
+            array has several components.
     """
     with reading(path, "VTI file"):
         source = _Xml(path)
@@ -219,17 +220,19 @@ def _raster(path: Path, image: _Image, dataset: str | None) -> Raster:
     check_size(path, shape, chosen.itemsize)
     values = chosen.numbers(math.prod(shape))
     array, spacing = values.reshape(shape), image.spacing
-    for axis in (0, 1, 2):  # one layer is an image, whichever way it lies
+    for axis in (0, 1, 2):  # a volume of one layer along any axis is an image
         if array.ndim == 3 and array.shape[axis] == 1:
             array = array.squeeze(axis)
             spacing = tuple(np.delete(spacing, axis).tolist())
     edges, unit = _calibration(spacing, image.fields)
     ours = chosen.name == _NAME
     phase_values = tuple(float(v) for v in image.fields.get("values", ())) if ours else ()
-    was = image.fields.get("periodic_shape")
-    periodic = np.all(image.fields.get("periodic", 0)) and (was is None or tuple(was) == array.shape)
-    said = () if edges is None or unit else ("the file states no unit of length; give it with --unit",)
-    return Raster(array, edges, unit, phase_values or None, path.name, bool(ours and periodic), size_remarks=said)
+    periodic_shape = image.fields.get("periodic_shape")
+    periodic = np.all(image.fields.get("periodic", 0)) and (
+        periodic_shape is None or tuple(periodic_shape) == array.shape
+    )
+    remarks = () if edges is None or unit else ("the file states no unit of length; give it with --unit",)
+    return Raster(array, edges, unit, phase_values or None, path.name, bool(ours and periodic), size_remarks=remarks)
 
 
 def _choose(path: Path, arrays: list[_Array], dataset: str | None) -> _Array:
@@ -251,20 +254,20 @@ def _choose(path: Path, arrays: list[_Array], dataset: str | None) -> _Array:
 
 
 def _calibration(spacing: tuple[float, ...], fields: dict[str, Any]) -> tuple[tuple[float, ...] | None, str | None]:
-    """Edges and unit. The spacing is the truth; VTK's default of 1 counts voxels unless our fields say otherwise."""
+    """Voxel edges and their unit from the spacing; None for VTK's default of 1 without field data of this package."""
     exact = [float(number) for number in fields.get("voxel_size", ())]
     unit = plain_unit(fields["unit"] if isinstance(fields.get("unit"), str) else None)
     if set(spacing) == {1.0} and not exact and unit is None:
         return None, None
     if len(exact) == 1 and all(abs(edge - exact[0]) <= 1e-5 * exact[0] for edge in spacing):
-        return tuple(exact) * len(spacing), unit  # VTK writes fewer digits
+        return tuple(exact) * len(spacing), unit  # the same number with more digits than VTK writes
     if min(spacing) <= 0:
         raise ValueError(f"spacing {spacing}")
     return spacing, unit
 
 
 class _Xml:
-    """A VTK XML file: its tree, and the numbers of its arrays wherever they are."""
+    """A VTK XML file: its tree, and access to the numbers of its arrays."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -286,7 +289,7 @@ class _Xml:
         self._header = np.dtype(order + _TYPES[self.root.get("header_type", "UInt32")])
 
     def numbers(self, node: ElementTree.Element, count: int | None) -> np.ndarray:
-        """The numbers of a data array: `count` of them, or as many as there are. A string is its characters' codes."""
+        """The numbers of a data array: `count`, or all for None. A string is the codes of its characters."""
         dtype = np.dtype("u1") if node.get("type") == "String" else np.dtype(self._order + _TYPES[node.attrib["type"]])
         if node.get("format", "ascii") == "ascii":
             return _from_text(node.text or "", dtype, count)
@@ -318,7 +321,7 @@ class _Xml:
         self._check((blocks - (last > 0)) * size + last if blocks else 0, expected)
         packed = _words(data, encoded, self._header, 3 + blocks)[3:]
         header = self._header.itemsize * (3 + blocks)
-        start = 4 * -(-header // 3) if encoded else header  # the header is encoded by itself
+        start = 4 * -(-header // 3) if encoded else header  # the header is encoded separately
         body = _part(data[start:], encoded, 0, sum(packed))
         whole, position = [], 0
         for number, length in enumerate(packed):
@@ -329,7 +332,7 @@ class _Xml:
 
     @staticmethod
     def _check(length: int, expected: int | None) -> None:
-        """Before any memory is taken."""
+        """Check the declared length before memory is allocated."""
         if expected is not None and length != expected:
             raise ValueError(f"{length} bytes of data where {expected} are expected")
         if expected is None and length > _FIELD_LIMIT:
@@ -341,7 +344,7 @@ def _words(data: memoryview, encoded: bool, dtype: np.dtype, count: int) -> list
 
 
 def _part(data: memoryview, encoded: bool, start: int, stop: int) -> bytes:
-    """Bytes `start` to `stop`, all of which must be there."""
+    """Bytes `start` to `stop`; raises ValueError if the data end before."""
     if encoded:
         part = base64.b64decode(bytes(data[: 4 * -(-stop // 3)]), validate=False)[start:stop]
     else:
@@ -367,7 +370,7 @@ def _unpacked(compressor: str, data: bytes, size: int) -> bytes:
 
 def _from_text(text: str | bytes, dtype: np.dtype, count: int | None) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # what is no number
+        warnings.simplefilter("error", DeprecationWarning)  # raised on text that is no number
         values = np.fromstring(text, dtype.newbyteorder("="), sep=" ")
     if count is not None and values.size != count:
         raise ValueError(f"{values.size} numbers where {count} are expected")
@@ -375,7 +378,7 @@ def _from_text(text: str | bytes, dtype: np.dtype, count: int | None) -> np.ndar
 
 
 def _array(name: str, on_cells: bool, components: int, numbers: Any, *, is_scalars: bool = False) -> _Array:
-    """An array whose numbers are at hand."""
+    """An array whose numbers have been read."""
     return _Array(name, on_cells, components, numbers.itemsize, lambda count: numbers, is_scalars)
 
 
@@ -456,7 +459,7 @@ class _Legacy:
     def _string(self) -> str:
         if not self._binary:
             return self._line().decode("utf-8").strip()
-        first = self._content[self._at]  # the two highest bits say how many bytes hold the length
+        first = self._content[self._at]  # the two highest bits give the number of bytes of the length
         extra = {3: 0, 2: 1, 1: 3, 0: 7}[first >> 6]
         length = int.from_bytes(bytes([first & 63]) + self._content[self._at + 1 : self._at + 1 + extra], "big")
         start = self._at + 1 + extra
@@ -471,7 +474,7 @@ class _Legacy:
             values = np.frombuffer(self._content, dtype, count, self._at)
             self._at += values.nbytes
             return values
-        # the numbers end where a line starts with a word
+        # the numbers end before the first line that starts with a word
         word = re.compile(rb"^[ \t]*(?!nan|inf)[A-Za-z_]", re.MULTILINE | re.IGNORECASE)
         found = word.search(self._content, self._at)
         end = found.start() if found else len(self._content)

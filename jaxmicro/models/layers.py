@@ -1,4 +1,4 @@
-"""Blocks of the networks. The number of spatial dimensions (2 or 3) is a parameter of each."""
+"""Layers of the networks, each for 2 or 3 spatial dimensions."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from jaxmicro.models import winograd
 
 
 def space_to_depth(x: Float[Array, "n *spatial c"], factor: int) -> Float[Array, "n *coarse d"]:
-    """Fold each factor^d block of pixels into channels; exact, nothing is lost.
+    """Rearrange each block of factor^d pixels into channels; invertible.
 
     >>> space_to_depth(jnp.zeros((1, 8, 8, 3)), 4).shape
     (1, 2, 2, 48)
@@ -34,7 +34,7 @@ def depth_to_space(x: Float[Array, "n *coarse d"], factor: int) -> Float[Array, 
 
 
 def fourier_features(t: Float[Array, " n"], features: int, *, period: float = 40.0) -> Float[Array, "n f"]:
-    """Sine and cosine features of a scalar, from one to 32 waves in `period` (Vaswani et al. 2017)."""
+    """Sine and cosine features of a scalar, with 1 to 32 waves per `period` (Vaswani et al. 2017)."""
     frequency = 2 * math.pi / period * 2.0 ** jnp.linspace(0.0, 5.0, features // 2)
     angle = t[:, None] * frequency[None, :]
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
@@ -48,30 +48,30 @@ def conv(
 
     Args:
         upsampled: convolve `upsample(x)`, with size 3 and stride 1.
-        zero: start at zero, so that its branch starts as nothing.
+        zero: initialise the kernel to zero, so that a residual branch starts as zero.
     Raises:
-        ValueError: another size or stride of an upsampled convolution.
+        ValueError: an upsampled convolution of another size or stride.
     """
     if upsampled and (size, stride) != (3, 1):
         raise ValueError(f"size is {size} and stride {stride}, expected 3 and 1 for an upsampled convolution")
     init = nn.initializers.zeros_init() if zero else nn.initializers.lecun_normal()
-    own = _same if stride == 1 else None
+    convolution = _same if stride == 1 else None
     return nn.Conv(
         features, (size,) * dims, strides=stride, kernel_init=init, name=name,
-        conv_general_dilated=_of_upsampled if upsampled else own,
+        conv_general_dilated=_of_upsampled if upsampled else convolution,
     )  # fmt: skip
 
 
 def _same(x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"], *_, **__) -> Float[Array, "n *spatial d"]:
-    """Stride 1, odd size, as large as the input: what Flax passes besides says no more."""
+    """Convolution of stride 1 and odd size with padding "SAME"; further arguments of Flax are ignored."""
     return _convolved(x, kernel, tuple((size // 2, size // 2) for size in kernel.shape[:-2]))
 
 
 def _of_upsampled(
     x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"], *_, **__
 ) -> Float[Array, "n *fine d"]:
-    """The convolution of size 3 of `upsample(x)`, from x itself. A fine pixel sees two coarse ones along each axis, so
-    that pixels of each parity are a convolution of size 2: in 2D 4/9 of the operations."""
+    """Convolution of size 3 of `upsample(x)`, computed from x. A fine pixel depends on two coarse ones along each axis,
+    so that fine pixels of one parity are a convolution of size 2 of x: in 2D 4/9 of the operations."""
     parities = []
     for parity in itertools.product((0, 1), repeat=x.ndim - 2):
         taps = kernel
@@ -101,8 +101,8 @@ def _forward(x, kernel, padding):
 
 
 def _backward(padding, known, cotangent):
-    """The gradient of the input as a convolution with channels last, too: within a loop XLA leaves a transposed one as
-    it is, and on a CPU that takes three times as long (github.com/jax-ml/jax/issues/12868)."""
+    """Gradients, that of the input as a convolution with channels last: inside a loop XLA does not rewrite a transposed
+    convolution, which takes three times as long on a CPU (github.com/jax-ml/jax/issues/12868)."""
     x, kernel = known
     turned = jnp.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
     edges = kernel.shape[:-2]
@@ -116,10 +116,10 @@ _convolved.defvjp(_forward, _backward)
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions, with an embedding also a scale and shift between them (Dhariwal & Nichol 2021).
+    """Two convolutions, between them scale and shift from an embedding if given (Dhariwal & Nichol 2021).
 
-    Normalisation is over channels at each pixel, so that the block is local: a pixel far from the edge of a tile
-    has the same output whatever the size of the tile.
+    Normalisation is over the channels of each pixel, so that the block is local: the output at a pixel far from the
+    edge of a tile does not depend on the size of the tile.
     """
 
     features: int
@@ -144,8 +144,8 @@ class ResidualBlock(nn.Module):
 class SelfAttention(nn.Module):
     """Attention among all pixels of a sample, with a skip connection.
 
-    The softmax is divided by its sum after the second product, where there is least to divide: XLA puts the division
-    of Flax's own into the product, which then takes a CPU ten times as long.
+    The softmax is normalised after the second product, where there are the fewest numbers to divide: in Flax's
+    attention XLA fuses the division into the product, which then takes ten times as long on a CPU.
     """
 
     heads: int = 4

@@ -3,11 +3,11 @@
 x_t = alpha x + sigma eps. In pixel space x in {-1, 1}^p is the one-hot phase of each pixel, in a latent space the
 normalised code of an autoencoder (vae.py). Three ways to predict, the first in pixel space only:
 
-- "categorical": the network gives *context logits*; the likelihood of the pixel's own noisy value is exact and added,
+- "categorical": the network predicts *context logits*, to which the exact likelihood of the noisy pixel is added,
   p(phase | x_t) = softmax(net(x_t) + 2 alpha / sigma^2 x_t), since |x_t - alpha x|^2 / (2 sigma^2) differs between two
   phases a, b by -2 alpha (x_t[a] - x_t[b]) / sigma^2. Trained by cross-entropy.
-- "epsilon": the network gives the noise (Ho et al. 2020; P-Micro3Diff eq. 15, P-MicroLad eq. 21); squared error.
-- "velocity": the network gives alpha eps - sigma x (Salimans & Ho 2022); squared error.
+- "epsilon": the network predicts the noise (Ho et al. 2020; P-Micro3Diff eq. 15, P-MicroLad eq. 21); squared error.
+- "velocity": the network predicts alpha eps - sigma x (Salimans & Ho 2022); squared error.
 """
 
 import dataclasses
@@ -43,9 +43,9 @@ class PriorConfig:
     phases: int  # number of phases
     patch: int = 64  # edge of the training crops in pixels
     prediction: str = "categorical"  # or "epsilon", "velocity"
-    # noise levels of training: phases are undetermined at the first, certain at the last
+    # range of noise levels in training: phases are undetermined at the first, certain at the last
     log_snr_range: tuple[float, float] = (-6.0, 3.0)
-    levels: str = "uniform"  # how they are drawn: evenly in that range, or "ddpm": the 1000 times of linear beta
+    levels: str = "uniform"  # distribution of noise levels: uniform in that range, or "ddpm": 1000 times of linear beta
     unet: UNetConfig = UNetConfig()
     vae: VAEConfig | None = None  # of a prior in latent space; None: pixel space
 
@@ -72,31 +72,31 @@ class PriorConfig:
 
     @property
     def space(self) -> str:
-        """Where it diffuses: "pixel" or "latent"."""
+        """Space of the diffusion: "pixel" or "latent"."""
         return "pixel" if self.vae is None else "latent"
 
     @property
     def cell(self) -> int:
-        """Pixels along an axis that one cell of that space stands for."""
+        """Edge in pixels of one cell of that space."""
         return 1 if self.vae is None else self.vae.factor
 
     @property
     def channels(self) -> int:
-        """Channels of that space."""
+        """Number of channels of that space."""
         return self.phases if self.vae is None else self.vae.channels
 
     @property
     def factor(self) -> int:
-        """The edges of images and volumes must be multiples of this, in pixels."""
+        """Pixels; edges of images and volumes must be multiples of it."""
         return self.cell * self.unet.factor
 
     def to_dict(self) -> dict:
-        """Plain numbers, strings and lists, for JSON."""
+        """The configuration as numbers, strings and lists, for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict) -> "PriorConfig":
-        """Inverse of `to_dict`; an unknown field is a TypeError, a value that cannot be a ValueError."""
+        """Inverse of `to_dict`; raises TypeError on an unknown field and ValueError on an invalid value."""
         as_tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         for part, kind in {"unet": UNetConfig, "vae": VAEConfig}.items():
             if as_tuples.get(part) is not None:
@@ -127,15 +127,15 @@ def latent_paper(phases: int, latent_size: int = 16, *, patch: int = 64) -> Prio
         patch=patch,
         prediction="epsilon",
         levels="ddpm",
-        log_snr_range=(-10.0, 9.0),  # what these levels span
+        log_snr_range=(-10.0, 9.0),  # range of these levels
         unet=UNetConfig(patch=1, widths=(128, 256, 256), attention=(True,) * 3, embedding=64),
         vae=vae.paper(phases, latent_size, patch=patch),
     )
 
 
 def init(config: PriorConfig, key: jax.Array) -> dict:
-    """Fresh parameters, a plain nested dict of float32 arrays: of the network, in latent space {"unet", "vae",
-    "latent": mean and standard deviation of the code}."""
+    """Initial parameters, a nested dict of float32 arrays: those of the U-Net, or in latent space {"unet", "vae",
+    "latent"} with mean and standard deviation of the code in "latent"."""
     x = jnp.zeros((1,) + (config.unet.factor,) * config.unet.dims + (config.channels,))
     unet = dict(UNet(config.unet, config.channels).init(key, x, jnp.zeros(1))["params"])
     if config.vae is None:
@@ -145,42 +145,42 @@ def init(config: PriorConfig, key: jax.Array) -> dict:
 
 
 def network_params(config: PriorConfig, params) -> Any:
-    """The part of the parameters that denoises."""
+    """The parameters of the U-Net."""
     return params if config.vae is None else params["unet"]
 
 
 def codec(config: PriorConfig, params) -> Codec:
-    """Phase fractions <-> the space that diffuses."""
+    """Conversion between phase fractions and the space of the diffusion."""
     if config.vae is None:
         return pixel_codec(config.phases)
     return vae_codec(config.vae, params["vae"], params["latent"])
 
 
 def spread(log_snr: Float[Array, " n"], ndim: int) -> Float[Array, "n ..."]:
-    """One value per sample, shaped to multiply arrays of `ndim` dimensions."""
+    """One value per sample, reshaped to broadcast with arrays of `ndim` dimensions."""
     return log_snr.reshape(log_snr.shape + (1,) * (ndim - 1))
 
 
 def network(config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]) -> Array:
-    """The network as it is: context logits (categorical), noise (epsilon) or velocity."""
+    """Output of the U-Net: context logits (categorical), noise (epsilon) or velocity."""
     output = UNet(config.unet, config.channels).apply({"params": params}, x_t, log_snr)
     return cast(Array, output)  # without mutable collections apply returns the output alone
 
 
 def likelihood_logits(x_t: Float[Array, "... p"], log_snr: Float[Array, "..."]) -> Float[Array, "... p"]:
-    """Logits of each phase from the pixel's own noisy value alone: 2 alpha / sigma^2 x_t; exact."""
+    """Logits of each phase given the noisy value of the pixel alone: 2 alpha / sigma^2 x_t; exact."""
     return 2 * alpha(log_snr) / sigma(log_snr) ** 2 * x_t
 
 
 def posterior_logits(
     config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]
 ) -> Float[Array, "n *grid p"]:
-    """Logits of p(phase | x_t): the context's plus the exact likelihood of the pixel itself."""
+    """Logits of p(phase | x_t): context logits plus the exact likelihood of the pixel."""
     return network(config, params, x_t, log_snr) + likelihood_logits(x_t, spread(log_snr, x_t.ndim))
 
 
 def plane_model(config: PriorConfig, params) -> PlaneModel:
-    """The trained prior in the role that multi-plane denoising knows."""
+    """The trained prior as the `PlaneModel` that multi-plane denoising uses."""
     unet = network_params(config, params)
 
     def evidence(x_t: Float[Array, "n h w p"], log_snr: Float[Array, " n"]) -> Float[Array, "n h w p"]:
@@ -199,11 +199,11 @@ def product_of_experts(
     x_t: Float[Array, "*grid p"],
     log_snr: Float[Array, ""],
 ) -> Float[Array, "*grid p"]:
-    """Mean of x_0 when the planes through a voxel are independent witnesses, each to the power of its weight.
+    """Mean of x_0 if the planes through a voxel are independent evidence, each raised to the power of its weight.
 
     p(phase | x_t) is proportional to p(phase) prod_a [p(phase | plane a) / p(phase)]^w_a times the likelihood of the
-    voxel's own value; p(phase) is the mean of p(phase | plane a) over the grid. With weights (1, 0, 0) it is the
-    posterior of one plane. Planes share neighbours, so that weights of 1 for all would count some of them twice.
+    noisy value of the voxel; p(phase) is the mean of p(phase | plane a) over the grid. With weights (1, 0, 0) it is the
+    posterior of one plane. Planes share neighbours of the voxel, so that with all weights 1 some count twice.
     """
     marginal = jnp.log(jnp.mean(jnp.exp(evidence), axis=tuple(range(1, evidence.ndim - 1)), keepdims=True) + 1e-9)
     prior = jnp.tensordot(weights / weights.sum(), marginal, axes=1)
@@ -224,13 +224,13 @@ def weighted_mean(
 def loss(
     config: PriorConfig, params, batch: Shaped[Array, " n *grid"], key: jax.Array
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Mean over crops, pixels and noise levels (stratified over the batch).
+    """Training loss, the mean over crops, pixels and noise levels (stratified over the batch), and its metrics.
 
-    Categorical: cross-entropy in nats per pixel; it falls from log p at pure noise to 0 at none.
+    Categorical: cross-entropy in nats per pixel; it falls from log p for pure noise to 0 without noise.
 
     Args:
-        params: of the network alone (`network_params`).
-        batch: labels "n *grid"; in latent space normalised codes "n *grid c", for the autoencoder is not trained here.
+        params: of the U-Net alone (`network_params`).
+        batch: labels "n *grid"; in latent space normalised codes "n *grid c": the autoencoder is not trained here.
     """
     time_key, noise_key = jax.random.split(key)
     log_snr = noise_levels(config, batch.shape[0], time_key)
@@ -247,7 +247,7 @@ def loss(
 
 
 def noise_levels(config: PriorConfig, count: int, key: jax.Array) -> Float[Array, " n"]:
-    """Log SNRs to train at: one from each `count`-th part of all levels."""
+    """Log SNRs of a batch: one from each of `count` equal parts of all levels."""
     u = (jnp.arange(count) + jax.random.uniform(key, (count,))) / count
     if config.levels == "ddpm":
         times = linear_beta()

@@ -21,12 +21,11 @@ from jaxmicro.models.layers import (
 class UNetConfig:
     """Shape of a U-Net. The edge of its input must be a multiple of `factor`."""
 
-    patch: int = 2  # edge of the pixel blocks folded into channels at the input (1: none, as in a latent space)
+    patch: int = 2  # edge of the pixel blocks rearranged into channels at the input (1: none, as in a latent space)
     widths: tuple[int, ...] = (32, 64, 128)  # channels at each resolution, finest first
     blocks: int = 1  # residual blocks per resolution, on the way down and again on the way up
-    attention: tuple[
-        bool, ...
-    ] = ()  # self-attention at each resolution, () for none; ties the net to its training size
+    # self-attention at each resolution, () for none; with it inputs must have the size that the network was trained on
+    attention: tuple[bool, ...] = ()
     embedding: int = 128  # width of the log-SNR embedding
     dims: int = 2  # spatial dimensions
 
@@ -46,12 +45,12 @@ class UNetConfig:
 
     @property
     def factor(self) -> int:
-        """The input's edge must be a multiple of this."""
+        """Pixels; the edge of the input must be a multiple of it."""
         return self.patch * 2 ** (len(self.widths) - 1)
 
 
 class UNet(nn.Module):
-    """Residual U-Net conditioned on log SNR; without attention it is fully convolutional, so any edge will do."""
+    """Residual U-Net conditioned on log SNR; without attention it is fully convolutional, for inputs of any size."""
 
     config: UNetConfig
     channels: int  # of the output

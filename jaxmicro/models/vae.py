@@ -1,7 +1,7 @@
 """Variational autoencoder: phase fractions "n h w p" <-> a Gaussian code "n i j c" (P-MicroLad 3.2, appendix A).
 
-Phases go in one-hot and come out as logits, so that no phase is a grey level. After training the code is shifted and
-scaled to zero mean and unit variance per channel (`latent_statistics`); diffusion happens in this normalised code.
+The input is one-hot and the output logits, so that phases have no order as grey levels would have. After training the
+code is normalised to zero mean and unit variance per channel (`latent_statistics`); the diffusion is in this code.
 """
 
 import math
@@ -20,18 +20,18 @@ from jaxmicro.models.layers import ResidualBlock, SelfAttention, conv, depth_to_
 
 @dataclass(frozen=True, kw_only=True)
 class VAEConfig:
-    """Shape of the two networks, and their loss."""
+    """Architecture of encoder and decoder, and their loss."""
 
     phases: int
     patch: int = 64  # edge of the training crops, pixels
     channels: int = 4  # c, of the code
-    fold: int = 2  # edge of the pixel blocks folded into channels first (space to depth); 1: none
+    fold: int = 2  # edge of the pixel blocks rearranged into channels at the input (space to depth); 1: none
     encoder: tuple[int, ...] = (32, 32)  # widths at each resolution, finest first; each but the first halves the edge
-    decoder: tuple[int, ...] = (32, 32)  # the same of the decoder, finest first too
+    decoder: tuple[int, ...] = (32, 32)  # widths of the decoder, also finest first
     blocks: int = 1  # residual blocks after each change of resolution; two more at the coarsest
     attention: bool = False  # among all pixels of the coarsest resolution
     reconstruction: str = "cross_entropy"  # or "l1", of the phase fractions (eq. 51); a mean over the pixels
-    kl_weight: float = 0.01  # of the sum of KL over the numbers of the code, per pixel: 1 is the evidence bound
+    kl_weight: float = 0.01  # of the sum of KL over the code, per pixel; 1: the evidence lower bound
 
     def __post_init__(self):
         if len(self.encoder) != len(self.decoder) or not self.encoder:
@@ -53,12 +53,12 @@ class VAEConfig:
 
     @property
     def factor(self) -> int:
-        """Pixels per cell of the code, along an axis."""
+        """Edge in pixels of one cell of the code."""
         return self.fold * 2 ** (len(self.encoder) - 1)
 
 
 def small(phases: int, latent_size: int = 16, *, patch: int = 64) -> VAEConfig:
-    """For a CPU: no layer is finer than 32 x 32 in crops of 64 x 64, none wider than 64.
+    """Autoencoder for a CPU: in crops of 64 x 64 no layer has more than 32 x 32 pixels or 64 channels.
 
     Args:
         latent_size: edge of the code of a crop.
@@ -71,7 +71,7 @@ def paper(phases: int, latent_size: int = 16, *, patch: int = 64) -> VAEConfig:
     """P-MicroLad Tables A.2 and A.4: widths 128 to 256, attention, L1.
 
     The paper does not say how eq. 51 is reduced. Its weight of 0.5 fits its results if L1 is summed over the pixels and
-    KL averaged over the numbers of the code, which is 0.5 / (code numbers) in the terms of `VAEConfig.kl_weight`.
+    KL averaged over the numbers of the code, which is 0.5 / (numbers of the code) as `VAEConfig.kl_weight`.
     """
     levels = _levels(latent_size, patch, fold=1)
     return VAEConfig(
@@ -142,7 +142,7 @@ def _coarsest(config: VAEConfig, h: Float[Array, "n i j d"]) -> Float[Array, "n 
 
 
 def init_vae(config: VAEConfig, key: jax.Array) -> dict[str, Any]:
-    """Fresh parameters {"encoder", "decoder"}."""
+    """Initial parameters {"encoder", "decoder"}."""
     encoder_key, decoder_key = jax.random.split(key)
     fractions = jnp.zeros((1, config.factor, config.factor, config.phases))
     code = jnp.zeros((1, 1, 1, config.channels))
@@ -161,13 +161,13 @@ def encode(
 
 
 def decode(config: VAEConfig, params, z: Float[Array, "n i j c"]) -> Float[Array, "n h w p"]:
-    """Logits of the phases (P-MicroLad eq. 22); their softmax are phase fractions."""
+    """Logits of the phases (P-MicroLad eq. 22); their softmax is the phase fractions."""
     logits: Any = Decoder(config).apply({"params": params["decoder"]}, z)
     return logits
 
 
 def kl_divergence(mean: Float[Array, "*grid"], log_var: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
-    """KL[N(mean, exp(log_var)) || N(0, 1)] of each number, in nats.
+    """KL[N(mean, exp(log_var)) || N(0, 1)] of each element, in nats.
 
     >>> kl_divergence(jnp.array([0.0, 2.0]), jnp.zeros(2)).tolist()
     [0.0, 2.0]
@@ -197,13 +197,13 @@ def vae_loss(
 
 
 def latent_statistics(codes: Iterable[Float[Array, "n i j c"]]) -> dict[str, Float[Array, " c"]]:
-    """Mean and standard deviation of each channel over all crops and cells, to normalise the code by."""
+    """Mean and standard deviation of each channel over all crops and cells, for the normalisation of the code."""
     cells = jnp.concatenate([code.reshape(-1, code.shape[-1]) for code in codes])
     return {"mean": cells.mean(axis=0), "std": cells.std(axis=0)}
 
 
 def vae_codec(config: VAEConfig, params, statistics: dict[str, Float[Array, " c"]]) -> Codec:
-    """The mean code, normalised, and the phase fractions decoded from one."""
+    """Conversion of phase fractions to the normalised mean code, and of a normalised code to phase fractions."""
     mean, std = (statistics[name].reshape(1, 1, 1, -1) for name in ("mean", "std"))
 
     def to_code(fractions: Float[Array, "n h w p"]) -> Float[Array, "n i j c"]:
@@ -211,7 +211,7 @@ def vae_codec(config: VAEConfig, params, statistics: dict[str, Float[Array, " c"
 
     def to_fractions(z: Float[Array, "n i j c"]) -> Float[Array, "n h w p"]:
         logits = decode(config, params, mean + std * z)
-        # over the first axis: over the last one XLA joins it to the decoder's last layers, on one core of a CPU
+        # softmax over the first axis: over the last one XLA fuses it with the last layers, on one core of a CPU
         return jnp.moveaxis(jax.nn.softmax(jnp.moveaxis(logits, -1, 0), axis=0), 0, -1)
 
     return Codec(to_code, to_fractions, config.factor, config.channels)

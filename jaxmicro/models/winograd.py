@@ -1,8 +1,8 @@
-"""Convolutions with fewer multiplications, for CPUs (Winograd 1980; Lavin & Gray 2016).
+"""Winograd convolutions for CPUs, with fewer multiplications (Winograd 1980; Lavin & Gray 2016).
 
-Of m pixels in a row and a kernel of r each output is the sum of r products; taken as products of polynomials, all m
-need m + r - 1, one at each of as many points, and each axis saves as much: 4 x 4 pixels with a kernel of 3 x 3 take a
-quarter of the multiplications. cuDNN does so by itself, XLA for CPUs does not.
+Directly, m outputs of a kernel of size r take m r multiplications. As a product of polynomials, evaluated at
+m + r - 1 points and interpolated, they take m + r - 1, and in several dimensions the savings of the axes multiply:
+4 x 4 outputs of a 3 x 3 kernel take a quarter of the multiplications. cuDNN has this algorithm, XLA for CPUs has not.
 """
 
 import functools
@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-TILE = 4  # outputs at once along each axis
-POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)  # of the polynomials, and infinity; those of oneDNN, for little rounding
+TILE = 4  # outputs of a tile along each axis
+POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)  # evaluation points besides infinity; oneDNN's, for small rounding errors
 
 
 def suits(x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"]) -> bool:
-    """Whether it is faster than XLA's convolution: where CPUs are the default, with many channels and edges that tiles
-    fill. Half precision would round too much."""
+    """Whether `convolve` is faster than XLA's convolution: on CPUs, with many channels and edges that are multiples of
+    the tile. Half precision is excluded because of its rounding errors."""
     *size, c, d = kernel.shape
     filled, precise = all(edge % TILE == 0 for edge in x.shape[1:-1]), x.dtype.itemsize >= 4
     return jax.default_backend() == "cpu" and min(c, d) >= 128 and set(size) <= {2, 3} and filled and precise
@@ -29,12 +29,12 @@ def suits(x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"]) ->
 def convolve(
     x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"], padding: Sequence[tuple[int, int]]
 ) -> Float[Array, "n *spatial d"]:
-    """A convolution with stride 1, as large as its input, channels last; edges are multiples of `TILE`."""
+    """Convolution of stride 1 with an output as large as its input, channels last; edges are multiples of `TILE`."""
     (n, *spatial, c), (*size, _, d) = x.shape, kernel.shape
     dims, tiles = len(spatial), [edge // TILE for edge in spatial]
     of_inputs, of_kernel, to_outputs = zip(*map(_matrices, size), strict=True)
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    for axis in reversed(range(dims)):  # points of each axis come first, in order
+    for axis in reversed(range(dims)):  # the points of each axis become leading axes, in order
         along = x.ndim - 1 - dims + axis
         taps = [_every(x, along, first, tiles[axis]) for first in range(TILE + size[axis] - 1)]
         x = jnp.stack(_combined(of_inputs[axis], taps))
@@ -47,23 +47,23 @@ def convolve(
 
 
 def _every(x: Array, axis: int, first: int, count: int) -> Array:
-    """Each `TILE`-th along an axis."""
+    """Every `TILE`-th of `count` elements along an axis, from `first`."""
     return x[(slice(None),) * axis + (slice(first, first + TILE * (count - 1) + 1, TILE),)]
 
 
 def _of_all(matrices: Sequence[np.ndarray], like: Array) -> Array:
-    """One matrix for all axes."""
+    """Kronecker product of the matrices of all axes, in the dtype of `like`."""
     return jnp.asarray(functools.reduce(np.kron, matrices), like.dtype)
 
 
 def _combined(matrix: np.ndarray, parts: Sequence[Array]) -> list[Array]:
-    """A small matrix times a vector of arrays, written out, so that it is one pass."""
+    """A small matrix times a vector of arrays, written out so that XLA fuses it into one pass."""
     return [sum(float(a) * part for a, part in zip(row, parts, strict=True) if a) for row in matrix]  # pyright: ignore
 
 
 @functools.cache
 def _matrices(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A, B and C of y = C ((A x) * (B k)), by way of the values of polynomials at points (Toom, Cook)."""
+    """Matrices A, B and C of y = C ((A x) * (B k)), from polynomials evaluated at POINTS (Toom, Cook)."""
     points = np.array(POINTS[: TILE + size - 2])
     others = [np.delete(points, i) for i in range(len(points))]
     zeros = [*others, points]

@@ -1,7 +1,7 @@
 """Physics: steady diffusion on voxels in XLA, and the transport properties that follow. Lengths are in voxels.
 
 JAX-FEM defines the finite elements (`jaxmicro.physics.jaxfem`, imported only when elements are used); the solver and
-its derivatives are ours. Everything is written for one sample: map over a batch with `jax.vmap`.
+its derivatives are our own. All functions take one sample: map over a batch with `jax.vmap`.
 """
 
 from jaxmicro.physics.bounds import hashin_shtrikman_bounds, wiener_bounds

@@ -11,14 +11,14 @@ PerPhase = Float[Array | np.ndarray, " p"]
 
 
 def wiener_bounds(fractions: PerPhase, diffusivities: PerPhase) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Harmonic and arithmetic mean: layers in series and in parallel. No medium with these fractions is outside.
+    """Wiener bounds of D_eff for any medium: harmonic and arithmetic mean, those of layers in series and in parallel.
 
     Args:
         fractions: volume fraction of each phase, sums to 1.
         diffusivities: of each phase; any unit, 0 for a blocked one.
     Raises:
-        UserError: fractions that are negative or do not sum to 1, diffusivities that are negative or not finite (inside
-            jit they are not looked at).
+        UserError: fractions are negative or do not sum to 1, or diffusivities are negative or not finite (inside jit
+            values are not checked).
     Source: Wiener (1912); Torquato, Random Heterogeneous Materials (2002), section 21.1.
 
     >>> [float(bound) for bound in wiener_bounds(jnp.array([0.5, 0.5]), jnp.array([1.0, 3.0]))]
@@ -31,7 +31,7 @@ def wiener_bounds(fractions: PerPhase, diffusivities: PerPhase) -> tuple[Float[A
 def hashin_shtrikman_bounds(
     fractions: PerPhase, diffusivities: PerPhase, *, dimensions: int
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Tightest bounds for a medium that is statistically isotropic, any number of phases.
+    """Hashin-Shtrikman bounds of D_eff, the tightest for statistically isotropic media; any number of phases.
 
     A(d*) = (sum_i phi_i / (d_i + (n - 1) d*))^-1 - (n - 1) d*, with d* the smallest and the largest diffusivity.
 
@@ -40,7 +40,7 @@ def hashin_shtrikman_bounds(
         diffusivities: of each phase; any unit, 0 for a blocked one.
         dimensions: n, 2 or 3.
     Raises:
-        UserError: the dimension is not 2 or 3; fractions or diffusivities as for `wiener_bounds`.
+        UserError: `dimensions` is not 2 or 3; for fractions and diffusivities as `wiener_bounds`.
     Source: Hashin and Shtrikman, J. Appl. Phys. 33, 3125 (1962); Torquato (2002), eq. 21.23.
 
     >>> lower, upper = hashin_shtrikman_bounds(jnp.array([0.5, 0.5]), jnp.array([0.0, 1.0]), dimensions=3)

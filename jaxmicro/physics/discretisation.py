@@ -1,4 +1,4 @@
-"""What the solver knows of a discretisation: a symmetric operator K, its energy, and how to move between grids."""
+"""Interface of a discretisation for the solver: a symmetric operator K, its energy, and transfer between grids."""
 
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -6,15 +6,15 @@ from jaxtyping import Array, Float
 
 from jaxmicro.physics.grid import Cells, Drops, Grid, Haloed, Nodes, Side, Unknowns
 
-Material = Any  # what a discretisation makes of the diffusivity: an array, or a tuple of them
+Material = Any  # coefficients that a discretisation derives from the diffusivity: an array, or a tuple of arrays
 
 
 @runtime_checkable
 class Discretisation(Protocol):
-    """Unknowns u on a grid of `cells` voxels of edge 1. Immutable and hashable: compiled code is keyed by it.
+    """Unknowns u on a grid of `cells` voxels of edge 1. Immutable and hashable, as a static argument of compiled code.
 
-    `Elements` and `FiniteVolumes` document the members; `damping` is that of Jacobi smoothing, `correction` weighs what
-    the coarse grid says, `preconditioner` is the discretisation that the multigrid cycle works with.
+    `Elements` and `FiniteVolumes` document the members. `damping` is that of Jacobi smoothing, `correction` the weight
+    of the coarse-grid correction, `preconditioner` the discretisation of the multigrid cycle.
     """
 
     damping: ClassVar[float]

@@ -1,8 +1,8 @@
 """Bilinear (2D) and trilinear (3D) finite elements on voxels, matrix-free.
 
-The elements are JAX-FEM's (`jaxmicro.physics.jaxfem` gives their stiffness and node order); what is here is the same
-operator written as sums of shifted arrays, which XLA turns into one pass over memory. Conforming elements minimise the
-energy over a subspace: D_eff is an upper bound, and voxels that share a corner conduct.
+The elements are those of JAX-FEM (`jaxmicro.physics.jaxfem` returns their stiffness and node order). Here the same
+operator is written as sums of shifted arrays, which XLA fuses into one pass over memory. Conforming elements minimise
+the energy over a subspace: D_eff is an upper bound, and voxels that share a corner conduct.
 """
 
 import functools
@@ -42,7 +42,7 @@ class Elements:
     """Unknowns are the nodes (voxel corners) where the concentration is free.
 
     Attributes:
-        sides: condition of each axis.
+        sides: boundary condition of each axis.
     """
 
     sides: tuple[Side, ...]
@@ -61,11 +61,11 @@ class Elements:
         return first + jnp.arange(self.unknowns((n,) * len(self.sides))[axis], dtype=float)
 
     def material(self, kappa: Cells) -> Cells:
-        """What `forces` needs of the diffusivity."""
+        """Coefficients of the operator: the diffusivity itself."""
         return kappa
 
     def field(self, u: Unknowns, drops: Drops) -> Nodes:
-        """Concentration at every node, those on the sides included."""
+        """Concentration at all nodes, including those on the boundary."""
         for axis, side in enumerate(self.sides):
             u = with_boundary(u, axis, side, drops[axis])
         return u
@@ -82,29 +82,29 @@ class Elements:
         return self.fold(self.residual(material, self.field(u, drops)))
 
     def fold(self, forces: Nodes) -> Unknowns:
-        """Forces on all nodes as forces on the unknowns."""
+        """Forces on the unknowns from the forces on all nodes."""
         for axis, side in enumerate(self.sides):
             forces = onto_unknowns(forces, axis, side)
         return forces
 
     def residual(self, kappa: Cells, nodes: Nodes) -> Nodes:
-        """int kappa grad u . grad v for every node's v."""
+        """int kappa grad u . grad v for the basis function v of every node."""
         free = Elements(("insulated",) * kappa.ndim)  # every node is an unknown
         return free.product(free.stencil(kappa), free.haloed(nodes))
 
     def haloed(self, u: Unknowns) -> Haloed:
-        """The unknowns as `product` reads them."""
+        """The unknowns with the planes around them that `product` reads."""
         first = fixed_axis(self.sides)
         u = jnp.moveaxis(u, first, 0)
         return surrounded(u, _reach(u.shape), periodic=self.sides[first] == "periodic")
 
     def interior(self, haloed: Haloed) -> Unknowns:
-        """The unknowns of `haloed`."""
+        """Inverse of `haloed`: the unknowns alone."""
         width = _reach(haloed.shape)
         return jnp.moveaxis(haloed[width:-width], 0, fixed_axis(self.sides))
 
     def stencil(self, material: Cells) -> Haloed:
-        """The diffusivity of the voxel behind each node, haloed; 0 behind the last node of an insulated axis."""
+        """Diffusivity of the voxel after each node, haloed; 0 after the last node of an insulated axis."""
         first = fixed_axis(self.sides)
         cells, side = jnp.moveaxis(material, first, 0), self.sides[first]
         behind = [(0, int(other == "insulated")) for other in fixed_first(self.sides)[1:]]
@@ -112,17 +112,17 @@ class Elements:
         width = _reach(cells.shape)
         if side == "periodic":
             return surrounded(cells, width, periodic=True)
-        if side == "fixed":  # its first and last nodes are planes of zeros
+        if side == "fixed":  # the first and last nodes are planes of zeros
             return padded(cells, 0, width - 1, width)
         return padded(cells, 0, width, width + 1)
 
     def product(self, stencil: Haloed, haloed: Haloed) -> Unknowns:
-        """K u, the sum over the voxels that share a node, from the stencil and the haloed unknowns."""
+        """K u, a sum over the voxels at each node, from the stencil and the haloed unknowns."""
         stiffness, corners = _element(stencil.ndim)
         at = functools.partial(neighbour, width=_reach(haloed.shape), sides=fixed_first(self.sides))
         total = jnp.zeros((), haloed.dtype)
         for row, own in zip(stiffness, corners, strict=True):
-            # Seen from its corner `own`. Corners with coefficient 0 (along the edges of a cube) drop out of the sum.
+            # offsets from the corner `own`; corners with coefficient 0 (along the edges of a cube) are omitted
             around = [tuple(c - o for c, o in zip(corner, own, strict=True)) for corner in corners]
             force = sum(k * at(haloed, offset) for k, offset in zip(row, around, strict=True) if abs(k) > 1e-12)
             total = total + at(stencil, tuple(-o for o in own)) * force
@@ -163,29 +163,29 @@ class Elements:
     def face_fluxes(
         self, kappa: Cells, u: Unknowns, drops: Drops, axis: int
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Total flux in through the first face and out through the last, which the fixed nodes there must supply."""
+        """Total flux in through the first face and out through the last: the reactions of the fixed nodes there."""
         forces = self.residual(kappa, self.field(u, drops))
         return jnp.sum(planes(forces, 0, 1, axis)), -jnp.sum(planes(forces, -1, None, axis))
 
     def coarsened(self, material: Cells) -> Grid:
-        """Mean diffusivity of blocks of two voxels an axis, times what doubling the edge h does to K ~ h^(d - 2).
+        """Mean diffusivity of blocks of two voxels along each axis, times the factor of K ~ h^(d - 2) for a doubled h.
 
-        An odd edge is made even by an empty layer where the side is insulated (half a block conducts half as well), and
-        by repeating the last layer otherwise.
+        An odd edge is padded by a layer of zeros if the side is insulated (half a block conducts half as well), and
+        otherwise by repeating the last layer.
         """
         for axis, side in enumerate(self.sides):
             material = in_pairs(material, axis, mode="constant" if side == "insulated" else "edge")
         return material / 4  # 2^(d - 2) / 2^d
 
     def preconditioner(self) -> "Elements":
-        """The discretisation that the multigrid cycle works with: itself."""
+        """The discretisation of the multigrid cycle: the same."""
         return self
 
     def prolong(self, coarse: Grid, cells: tuple[int, ...]) -> Grid:
-        """Linear interpolation of a correction from the grid of twice the voxel edge to the grid of `cells`."""
+        """Linear interpolation of a correction from the coarse grid (twice the voxel edge) to the grid of `cells`."""
         for axis, side in enumerate(self.sides):
             nodes = with_boundary(coarse, axis, side)
-            # The nodes with zeros between and around them: the sum with half of either neighbour is one pass.
+            # nodes interleaved with zeros: adding half of both neighbours is then one pass over memory
             apart = [(1, 1, 1) if a == axis else (0, 0, 0) for a in range(nodes.ndim)]
             spread = lax.pad(nodes, jnp.zeros((), nodes.dtype), apart)
             between = (planes(spread, 0, -2, axis) + planes(spread, 2, None, axis)) / 2
@@ -194,7 +194,7 @@ class Elements:
         return coarse
 
     def restrict(self, fine: Grid, cells: tuple[int, ...]) -> Grid:
-        """Transpose of `prolong`: a residual on the grid of `cells` gathered on that of twice the voxel edge."""
+        """Transpose of `prolong`: a residual on the grid of `cells` restricted to the coarse grid."""
         for axis, side in enumerate(self.sides):
             first, count = self._inside(cells, axis)
             nodes = 2 * halved(cells)[axis] + 1  # of the fine grid, up to the last one of the coarse grid
@@ -205,23 +205,23 @@ class Elements:
         return fine
 
     def _inside(self, cells: tuple[int, ...], axis: int) -> tuple[int, int]:
-        """First unknown among the nodes of an axis, and their number."""
+        """Index of the first unknown among the nodes of an axis, and the number of unknowns."""
         return int(self.sides[axis] == "fixed"), self.unknowns(cells)[axis]
 
 
 def _reach(shape: tuple[int, ...]) -> int:
-    """Planes that the neighbour at (1, 1, 1) of the last unknown lies beyond it, with all rows in a row."""
+    """Number of planes after the last unknown that contain its neighbour at offset (1, 1, 1) in flat order."""
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     return -(-sum(strides) // strides[0])
 
 
 def at_corner(nodes: Nodes, corner: tuple[int, ...]) -> Cells:
-    """The nodes at one corner of each voxel."""
+    """Values at the nodes of one corner of each voxel."""
     return nodes[tuple(slice(at, edge - 1 + at) for at, edge in zip(corner, nodes.shape, strict=True))]
 
 
 def _element(dimensions: int) -> tuple[list[list[float]], list[tuple[int, ...]]]:
-    from jaxmicro.physics.jaxfem import element_stiffness  # JAX-FEM takes a second to import; only elements need it
+    from jaxmicro.physics.jaxfem import element_stiffness  # imported here because the import of JAX-FEM takes a second
 
     stiffness, corners = element_stiffness(dimensions)
     return stiffness.tolist(), [tuple(corner) for corner in corners.tolist()]

@@ -1,4 +1,4 @@
-"""The field at equilibrium, u(kappa), and its work: what is differentiated, and how."""
+"""The equilibrium field u(kappa) and its virtual work, with their derivatives."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,12 +20,12 @@ Operator = Callable[[Unknowns], Unknowns]
 
 
 class Equilibrium(NamedTuple):
-    """The free values of the field, and how well they satisfy K u = b.
+    """Solution of K u = b with its error.
 
     Attributes:
-        u: the unknowns; implicitly differentiable in the diffusivity.
+        u: the unknowns, with the implicit derivative in the diffusivity.
         error: estimate of the relative error of u in the energy norm, from the residual of u itself.
-        met: the iteration ended by its criterion, not by its cap.
+        met: whether the stopping criterion was met before the largest number of iterations.
     """
 
     u: Unknowns
@@ -35,7 +35,7 @@ class Equilibrium(NamedTuple):
 
 
 def equilibrium(kappa: Cells, guess: Unknowns | None, scheme: Discretisation, drops: Drops, config: Any) -> Equilibrium:
-    """u with K(kappa) u = b(kappa, drops), from `guess` or the linear profile."""
+    """Solution u of K(kappa) u = b(kappa, drops), iterated from `guess` or the linear profile."""
     start = lax.stop_gradient(linear_profile(kappa, scheme, drops) if guess is None else guess)
     if not start.size:  # one element between two fixed faces: nothing to solve
         return Equilibrium(start, jnp.zeros((), kappa.dtype), jnp.int32(0), jnp.bool_(True))
@@ -65,17 +65,17 @@ def _equilibrium(scheme: Discretisation, drops: Drops, config: Any, kappa: Cells
 
 @_equilibrium.defjvp
 def _equilibrium_tangent(scheme, drops, config, primals, tangents):
-    """K du = -(dK u - db): the forces that the change of the diffusivity alone makes are balanced by du."""
+    """Implicit derivative: K du = -(dK u - db), where dK u - db is the change of the forces at fixed u."""
     (kappa, start), (kappa_dot, _) = primals, tangents
     solution = _equilibrium(scheme, drops, config, kappa, start)
     forces_dot = jax.jvp(lambda k: scheme.forces(scheme.material(k), solution.u, drops), (kappa,), (kappa_dot,))[1]
     u_dot = _linear_solve(kappa, -forces_dot, scheme, config)
-    still: Any = np.zeros((), jax.dtypes.float0)  # what JAX takes for the tangent of an integer
+    still: Any = np.zeros((), jax.dtypes.float0)  # tangent of an integer in JAX
     return solution, Equilibrium(u_dot, jnp.zeros_like(solution.error), still, still)
 
 
 def _linear_solve(kappa: Cells, b: Unknowns, scheme: Discretisation, config: Any) -> Unknowns:
-    """K^-1 b with its derivatives of any order, by the same solver."""
+    """K^-1 b, with derivatives of any order by the same solver."""
     stencil = scheme.stencil(scheme.material(kappa))
     product, precondition = _operators(scheme, config, lax.stop_gradient(kappa))
 
@@ -99,7 +99,7 @@ def _linear_solve(kappa: Cells, b: Unknowns, scheme: Discretisation, config: Any
 def _operators(
     scheme: Discretisation, config: Any, kappa: Cells
 ) -> tuple[Callable[[Haloed], Unknowns], Callable[[Unknowns], Unknowns]]:
-    """K u of haloed unknowns, and r -> approximately K^-1 r."""
+    """The functions haloed u -> K u, and r -> approximately K^-1 r (one multigrid cycle)."""
     cells, stencil = kappa.shape, scheme.stencil(scheme.material(kappa))
     cycle_scheme = scheme.preconditioner()
     levels = hierarchy(cycle_scheme, kappa.astype(jnp.float32) if config.single_precision_cycle else kappa)
@@ -108,8 +108,8 @@ def _operators(
         return staged(scheme.product)(stencil, haloed)
 
     def balanced(field: Unknowns) -> Unknowns:
-        """Without fixed values u is known up to a constant, and forces sum to zero but for rounding, which the cycle
-        would enlarge."""
+        """The field minus its mean, if no values are fixed: u is then determined up to a constant, and forces sum to
+        zero up to rounding errors, which the cycle would amplify."""
         return field if "fixed" in scheme.sides else field - jnp.mean(field)
 
     def precondition(r: Unknowns) -> Unknowns:
@@ -120,7 +120,7 @@ def _operators(
 
 
 def linear_profile(kappa: Cells, scheme: Discretisation, drops: Drops) -> Unknowns:
-    """u of a uniform medium."""
+    """The solution u for a uniform medium."""
     shape = scheme.unknowns(kappa.shape)
     u = jnp.zeros(shape, kappa.dtype)
     for axis, (n, drop) in enumerate(zip(kappa.shape, drops, strict=True)):
@@ -133,16 +133,16 @@ def linear_profile(kappa: Cells, scheme: Discretisation, drops: Drops) -> Unknow
 def virtual_work(
     scheme: Discretisation, drops: Drops, other: Drops, kappa: Cells, u: Unknowns, v: Unknowns
 ) -> Float[Array, ""]:
-    """int grad v . kappa grad u of the equilibrium fields u (under `drops`) and v (under `other`)."""
+    """int grad v . kappa grad u for the equilibrium fields u (with `drops`) and v (with `other`)."""
     return _work(scheme, drops, other, kappa, u, v)
 
 
 @virtual_work.defjvp
 def _virtual_work_tangent(scheme, drops, other, primals, tangents):
-    """Both fields are stationary: a change of u or v that keeps the boundary values does no work.
+    """Derivative in kappa at fixed fields: a change of either field with the same boundary values does no work.
 
-    So the derivative in kappa is the one at fixed fields, and no solve is made. As a function of kappa and the fields
-    it is differentiable in turn, hence second derivatives are right.
+    No further solve is needed. The tangent is a differentiable function of kappa and the fields, so that second
+    derivatives are correct.
     """
     kappa, u, v = primals
     work_of = partial(_work, scheme, drops, other)

@@ -1,10 +1,11 @@
 """Cell-centred finite volumes on voxels: one unknown per voxel, two-point flux through the faces.
 
-A face between voxels a and b conducts 2 / (1 / kappa_a + 1 / kappa_b): exact in series, and exactly zero next to a
-blocked voxel. This is the scheme of most voxel codes (TauFactor, GeoDict), whose results it reproduces.
+The conductance of the face between voxels a and b is 2 / (1 / kappa_a + 1 / kappa_b): exact for layers in series, and
+exactly zero next to a blocked voxel. This is the scheme of most voxel codes (TauFactor, GeoDict), whose results it
+reproduces.
 
-D_eff is a lower bound of that of the voxel geometry: the scheme minimises the complementary energy of fluxes that are
-linear across each voxel (Raviart-Thomas), with its integral taken by the trapezoidal rule, which is never too small:
+D_eff is a lower bound for the voxel geometry: the scheme minimises the complementary energy of fluxes that are
+linear across each voxel (Raviart-Thomas), with the trapezoidal rule for its integral, which is never too small:
 (a^2 + b^2) / 2 >= (a^2 + a b + b^2) / 3. So the resistance is never underestimated.
 """
 
@@ -43,12 +44,12 @@ class FiniteVolumes:
     """Unknowns are the voxel centres; boundary values sit on the faces, half a voxel away.
 
     Attributes:
-        sides: condition of each axis.
+        sides: boundary condition of each axis.
     """
 
     sides: tuple[Side, ...]
     damping: ClassVar[float] = 0.9  # of Jacobi; the largest eigenvalue of diag(K)^-1 K is 2
-    correction: ClassVar[float] = 0.9  # weight of the coarse correction: at 1 a second visit may overshoot
+    correction: ClassVar[float] = 0.9  # weight of the coarse correction: with 1 a second visit may overshoot
 
     def unknowns(self, cells: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the array of unknowns on a grid of `cells`."""
@@ -83,10 +84,10 @@ class FiniteVolumes:
         return conductance * (planes(values, 0, -1, axis) - planes(values, 1, None, axis))
 
     def forces(self, material: Faces, u: Unknowns, drops: Drops) -> Unknowns:
-        """K u - b: what flows out of each voxel."""
+        """K u - b: net flux out of each voxel."""
         total = self.product(self.stencil(material), self.haloed(u))
         for axis, drop in enumerate(drops):
-            if drop:  # the drop at the sides adds a flux in at the first voxels and, periodic, one out at the last
+            if drop:  # the drop adds a flux into the first voxels and, if periodic, one out of the last
                 periodic = self.sides[axis] == "periodic"
                 flux = drop * material[axis][at_plane(-1 if periodic else 0, axis)]
                 total = total.at[at_plane(0, axis)].add(-flux)
@@ -94,21 +95,21 @@ class FiniteVolumes:
         return total
 
     def haloed(self, u: Unknowns) -> Haloed:
-        """The unknowns as `product` reads them."""
+        """The unknowns with the planes around them that `product` reads."""
         first = fixed_axis(self.sides)
         return surrounded(jnp.moveaxis(u, first, 0), 1, periodic=self.sides[first] == "periodic")
 
     def interior(self, haloed: Haloed) -> Unknowns:
-        """The unknowns of `haloed`."""
+        """Inverse of `haloed`: the unknowns alone."""
         return jnp.moveaxis(haloed[1:-1], 0, fixed_axis(self.sides))
 
     def stencil(self, material: Faces) -> Faces:
-        """Conductance of the face behind each voxel, haloed, the fixed axis first; 0 behind the last insulated one."""
+        """Conductance of the face after each voxel, per axis, haloed, the fixed axis first; 0 at insulated ends."""
         first = fixed_axis(self.sides)
         stencil = []
         for axis, (faces, side) in enumerate(zip(material, self.sides, strict=True)):
             faces = jnp.moveaxis(padded(faces, axis, 0, 1) if side == "insulated" else faces, first, 0)
-            if side == "fixed":  # the face before the first voxel is behind a plane of zeros
+            if side == "fixed":  # the face before the first voxel follows a plane of zeros
                 stencil.insert(0, padded(faces, 0, 0, 1))
             else:
                 stencil.append(surrounded(faces, 1, periodic=self.sides[first] == "periodic"))
@@ -127,12 +128,12 @@ class FiniteVolumes:
         return jnp.moveaxis(total, 0, fixed_axis(self.sides))
 
     def diagonal(self, stencil: Faces) -> Unknowns:
-        """diag(K): the conductance of all faces of a voxel."""
+        """diag(K): sum of the conductances of the faces of each voxel."""
         sides, axes = fixed_first(self.sides), range(len(stencil))
         at = functools.partial(neighbour, width=1, sides=sides)
         total = jnp.zeros_like(at(stencil[0], (0,) * len(stencil)))
         for axis, behind in enumerate(stencil):
-            if sides[axis] != "periodic" or total.shape[axis] > 1:  # nothing flows from a voxel to itself
+            if sides[axis] != "periodic" or total.shape[axis] > 1:  # no flux from a voxel to itself
                 total = total + at(behind, (0,) * len(stencil)) + at(behind, tuple(-int(a == axis) for a in axes))
         return jnp.moveaxis(total, 0, fixed_axis(self.sides))
 
@@ -146,7 +147,7 @@ class FiniteVolumes:
         return total
 
     def flux(self, kappa: Cells, u: Unknowns, drops: Drops) -> Float[Array, "*cell axis"]:
-        """-kappa grad u at the voxel centres, the mean of the two faces along each axis, per voxel edge."""
+        """-kappa grad u at the voxel centres, per voxel edge: the mean flux of the two faces along each axis."""
         components = []
         for axis, side in enumerate(self.sides):
             flux = self._face_flux(self._conductance(kappa, axis), u, drops[axis], axis)
@@ -162,9 +163,9 @@ class FiniteVolumes:
         return jnp.sum(planes(flux, 0, 1, axis)), jnp.sum(planes(flux, -1, None, axis))
 
     def coarsened(self, material: Faces) -> Faces:
-        """Conductance of the faces of voxels of twice the edge: the faces that it unites, in parallel; twice the way.
+        """Conductance of the faces of voxels of twice the edge: fine faces in parallel, over twice the distance.
 
-        Unlike a mean diffusivity this keeps clusters apart that no face connects.
+        Unlike a mean diffusivity, this does not connect clusters that have no common face.
         """
         coarse = []
         for axis, (faces, side) in enumerate(zip(material, self.sides, strict=True)):
@@ -179,14 +180,14 @@ class FiniteVolumes:
         return tuple(coarse)
 
     def preconditioner(self) -> "FiniteVolumes":
-        """The discretisation that the multigrid cycle works with: itself."""
+        """The discretisation of the multigrid cycle: the same."""
         return self
 
     def prolong(self, coarse: Grid, cells: tuple[int, ...]) -> Grid:
-        """Correction of each voxel of twice the edge given to all voxels in it.
+        """Piecewise constant interpolation of a correction from voxels of twice the edge.
 
-        Constant, not linear: across a jump of the diffusivity, linear interpolation would tie a cluster to its
-        surroundings, and at contrast 1e6 conjugate gradients then take ten times as many iterations.
+        Linear interpolation across a jump of the diffusivity would couple a cluster to its surroundings; at contrast
+        1e6 conjugate gradients then take ten times as many iterations.
         """
         for axis, n in enumerate(cells):
             coarse = planes(jnp.repeat(coarse, 2, axis), 0, n, axis)

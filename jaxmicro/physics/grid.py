@@ -1,8 +1,8 @@
-"""What happens at the sides of the voxel grid: the one place that knows boundary conditions.
+"""Boundary conditions of the voxel grid, implemented here only, and operations along its axes.
 
-A side condition belongs to an axis. "fixed": the concentration is `drop` on the first face and 0 on the last.
-"periodic": it repeats, less `drop` per period. "insulated": no flux through either face. Every function here acts on
-one axis, so 2D and 3D are the same code.
+Each axis has one boundary condition. "fixed": the concentration is `drop` on the first face and 0 on the last.
+"periodic": it repeats, and decreases by `drop` per period. "insulated": no flux through either face. Functions act on
+one axis, so that 2D and 3D share their code.
 """
 
 import math
@@ -13,12 +13,12 @@ from jax import lax
 from jaxtyping import Array, Float
 
 Side = Literal["fixed", "insulated", "periodic"]
-Grid = Float[Array, "..."]  # any of the following, and faces
+Grid = Float[Array, "..."]  # any of the following, or values on faces
 Cells = Float[Array, "*cell"]  # one value per voxel
 Unknowns = Float[Array, "*unknown"]  # free values of the concentration, or forces on them
-Nodes = Float[Array, "*node"]  # values where the concentration lives, those on the sides included
-Haloed = Float[Array, "*haloed"]  # unknowns and the planes around them, as a product reads them
-Drops = tuple[float, ...]  # per axis; zero along insulated axes
+Nodes = Float[Array, "*node"]  # concentration at its points, including those on the boundary
+Haloed = Float[Array, "*haloed"]  # unknowns, with the planes around them that a product reads
+Drops = tuple[float, ...]  # of the concentration along each axis; zero along insulated axes
 
 
 def planes(grid: Grid, start: int, stop: int | None, axis: int) -> Grid:
@@ -36,7 +36,7 @@ def padded(grid: Grid, axis: int, before: int, after: int) -> Grid:
 
 
 def in_pairs(grid: Grid, axis: int, *, mode: str = "constant") -> Grid:
-    """Sum of planes 0 and 1, 2 and 3, ... along an axis; an odd number is padded by zeros, or by mode="edge"."""
+    """Sums of planes 0 and 1, 2 and 3, ... along an axis; an odd number is padded with zeros, or by mode="edge"."""
     if grid.shape[axis] % 2:
         width = [(0, 0)] * grid.ndim
         width[axis] = (0, 1)
@@ -45,7 +45,7 @@ def in_pairs(grid: Grid, axis: int, *, mode: str = "constant") -> Grid:
 
 
 def halved(cells: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the next coarser grid; the last voxel along an odd edge covers one of the finer grid."""
+    """Shape of the next coarser grid; the last voxel along an odd edge covers one fine voxel."""
     return tuple(-(-n // 2) for n in cells)
 
 
@@ -56,7 +56,7 @@ def every_other(grid: Grid, start: int, axis: int) -> Grid:
 
 
 def with_boundary(unknowns: Grid, axis: int, side: Side, drop: float = 0.0) -> Grid:
-    """The unknowns and, beside them, the values that the side conditions imply."""
+    """The unknowns together with the boundary values that the condition implies."""
     if side == "fixed":
         ends = padded(unknowns, axis, 1, 1)
         return ends.at[at_plane(0, axis)].set(drop) if drop else ends
@@ -66,7 +66,7 @@ def with_boundary(unknowns: Grid, axis: int, side: Side, drop: float = 0.0) -> G
 
 
 def onto_unknowns(forces: Grid, axis: int, side: Side) -> Grid:
-    """Transpose of `with_boundary` at drop 0: forces on all values become forces on the unknowns."""
+    """Transpose of `with_boundary` for drop 0: forces on the unknowns from forces on all values."""
     if side == "fixed":
         return planes(forces, 1, -1, axis)
     if side == "periodic":
@@ -75,31 +75,31 @@ def onto_unknowns(forces: Grid, axis: int, side: Side) -> Grid:
 
 
 def fixed_axis(sides: tuple[Side, ...]) -> int:
-    """The fixed axis, or 0. It comes first in what a product reads: beyond its ends are planes with u = 0."""
+    """The fixed axis, or 0. It is the first axis of haloed arrays, because the planes beyond its ends have u = 0."""
     return sides.index("fixed") if "fixed" in sides else 0
 
 
 def fixed_first(sides: tuple[Side, ...]) -> tuple[Side, ...]:
-    """The sides in that order."""
+    """The conditions of the axes with the fixed axis first."""
     first = fixed_axis(sides)
     return (sides[first], *sides[:first], *sides[first + 1 :])
 
 
 def surrounded(grid: Grid, width: int, *, periodic: bool = False) -> Grid:
-    """`grid` between `width` planes beyond either end of its first axis: zeros, or what a period repeats.
+    """`grid` with `width` planes added at both ends of its first axis: zeros, or its periodic continuation.
 
-    Zeros there cost no pass over memory: XLA makes them in the loop that makes `grid`. Along other axes they would put
-    a branch into its innermost loop.
+    Zeros along the first axis need no pass over memory: XLA writes them in the loop that computes `grid`. Along other
+    axes they would add a branch to its innermost loop.
     """
     ends = [(width, width), *[(0, 0)] * (grid.ndim - 1)]
     return jnp.pad(grid, ends, mode="wrap") if periodic else jnp.pad(grid, ends)
 
 
 def neighbour(grid: Grid, offset: tuple[int, ...], width: int, sides: tuple[Side, ...]) -> Grid:
-    """grid[i + offset] for each i of a grid that `surrounded` put between planes.
+    """grid[i + offset] for each i of a grid padded by `surrounded`.
 
-    One contiguous slice of all numbers in a row, which XLA reads as vectors. So beyond the end of a row lies the start
-    of the next: what is read there must be multiplied by zero, but for periodic axes, which are closed here.
+    The result is one contiguous slice of the flat array, which XLA reads as vectors. Beyond the end of a row it reads
+    the start of the next row: such values must be multiplied by zero. Along periodic axes they are replaced here.
     """
     shape = (grid.shape[0] - 2 * width, *grid.shape[1:])
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
@@ -120,5 +120,5 @@ def neighbour(grid: Grid, offset: tuple[int, ...], width: int, sides: tuple[Side
 
 
 def at_plane(at: int, axis: int) -> tuple[slice | int, ...]:
-    """Index of one plane of an axis."""
+    """Index expression of one plane of an axis."""
     return (*[slice(None)] * axis, at)

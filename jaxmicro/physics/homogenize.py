@@ -1,8 +1,8 @@
 """Transport properties of a medium: effective diffusivity, its tensor, tortuosity factor, local flux.
 
-Finite volumes are the default because other voxel codes use them; they bound D_eff of the voxel geometry from below,
-bilinear elements from above, and where the two differ the voxels are too coarse: report both. Whether a medium conducts
-at all is decided by connectivity, not by a solver: what no path of voxels connects has D_eff exactly 0.
+Finite volumes are the default because other voxel codes use them. They bound D_eff of the voxel geometry from below,
+bilinear elements from above; where the two differ the voxels are too coarse, so report both. Connectivity, not the
+solver, determines whether a medium conducts: without a connected path of voxels D_eff is exactly 0.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def diffusivity_of_phases(
         fractions: share of each phase in each voxel.
         diffusivities: D_p; any unit, 0 for a blocked phase.
     Raises:
-        UserError: not as many diffusivities as phases.
+        UserError: the numbers of diffusivities and phases differ.
 
     >>> diffusivity_of_phases(jnp.eye(2), jnp.array([0.5, 2.0])).tolist()
     [0.5, 2.0]
@@ -72,12 +72,12 @@ def effective_diffusivity(
 
     Args:
         percolates: whether the conducting voxels connect the two faces, or with periodic ends wind around the grid
-            along the axis (`clusters.winding`); if not, D_eff is 0 (and its derivative). None: found out, through the
-            faces of voxels for finite volumes, through their corners too for elements; inside jit, where it cannot be,
-            taken for granted.
+            along the axis (`clusters.winding`); if not, D_eff and its derivative are 0. None: determined from kappa,
+            with connections through faces of voxels for finite volumes, also through corners for elements; inside jit,
+            where that is impossible, True.
         Others as in `solve`.
     Returns:
-        D_eff in the unit of kappa; NaN where the solver did not converge: no wrong number passes as a right one.
+        D_eff in the unit of kappa; NaN if the solver did not converge.
 
     >>> float(effective_diffusivity(jnp.array([[1.0, 1.0], [3.0, 3.0]]), axis=1))
     2.0
@@ -98,7 +98,7 @@ def effective_diffusivity(
 
 
 def _connects(conducting: Bool[np.ndarray, "*grid"], axis: int, discretisation: Scheme, ends: Ends, sides: Sides):
-    """Whether conducting voxels lead from face to face, or around; elements conduct through corners, too."""
+    """Whether conducting voxels percolate along the axis; elements also conduct through corners."""
     periodic = [(ends if a == axis % conducting.ndim else sides) == "periodic" for a in range(conducting.ndim)]
     corners = discretisation == "q1"
     if ends == "periodic":
@@ -107,7 +107,7 @@ def _connects(conducting: Bool[np.ndarray, "*grid"], axis: int, discretisation: 
 
 
 def conducted(solution: DiffusionSolution, percolates: Flag) -> Float[Array, ""]:
-    """D_eff of a solution: 0 for a medium that is known not to percolate, NaN for a solution that did not converge."""
+    """D_eff of a solution: 0 if the medium does not percolate, NaN if the solver did not converge."""
     return jnp.where(percolates, jnp.where(solution.converged, solution.d_eff, jnp.nan), 0.0)
 
 
@@ -118,10 +118,10 @@ def tortuosity_factor(
 
     Args:
         d_eff: effective diffusivity of the medium, all other phases blocked.
-        volume_fraction: phi of the conducting phase, those parts included that are cut off.
+        volume_fraction: phi of the conducting phase, including its isolated parts.
         diffusivity: D_0 of the conducting phase, in the unit of `d_eff`.
     Raises:
-        UserError: a fraction that is not in 0 to 1, or a diffusivity that is not above 0 (inside jit: no check).
+        UserError: the fraction is not between 0 and 1 (not checked inside jit), or the diffusivity is not above 0.
     Source: Cooper et al., SoftwareX 5, 203 (2016), eq. 1.
 
     >>> float(tortuosity_factor(jnp.float32(0.25), 0.5)), float(tortuosity_factor(jnp.float32(0.0), 0.5))
@@ -149,11 +149,11 @@ def effective_tensor(
 
     Args:
         percolates: whether a cluster of conducting voxels winds around the grid along each axis (`clusters.winding`);
-            the row and the column of an axis without are 0. None: found out, as for `effective_diffusivity`.
+            if not, row and column of the axis are 0. None: determined as in `effective_diffusivity`.
     Returns:
         D in the unit of kappa; NaN in the row and the column of an axis whose solve did not converge.
     Raises:
-        UserError: as `solve`.
+        UserError: as for `solve`, or `percolates` does not have one flag for each axis.
     Source: Torquato (2002), section 13.2; Bensoussan, Lions and Papanicolaou (1978).
 
     >>> effective_tensor(jnp.array([[1.0, 1.0], [0.0, 0.0]])).tolist()
@@ -177,7 +177,7 @@ def _tensor(kappa, percolates: Bool[Array, " axis"], scheme, config: SolverConfi
     scale = jnp.where(scale > 0, scale, 1)
     relative, axes = kappa / scale, range(kappa.ndim)
     drops = [tuple(float(n) if a == axis else 0.0 for a, n in enumerate(kappa.shape)) for axis in axes]  # slope 1
-    # along an axis that does not conduct the right-hand side is 0: its solve ends at once
+    # along an axis that does not percolate the right-hand side is 0, so that its solve ends immediately
     driven = [jnp.where(percolates[axis], relative, 0) for axis in axes]
     fields = [equilibrium(driven[axis], None, scheme, drops[axis], config) for axis in axes]
     work = {
@@ -202,7 +202,7 @@ def flux_field(
     ends: Ends = "fixed",
     sides: Sides = "insulated",
 ) -> Float[Array, "*grid axis"]:
-    """-kappa grad u at each voxel for a u that falls by 1 over the `shape[axis]` voxels along `axis`, per voxel edge.
+    """-kappa grad u in each voxel, per voxel edge, for u that decreases by 1 over the grid along `axis`.
 
     Args:
         concentration: of a `solve` with the same arguments.

@@ -1,8 +1,8 @@
 """JAX-FEM: the weak form of steady diffusion on voxels. The only module that imports it.
 
-Importing JAX-FEM prints a banner, changes NumPy's print options, logs to standard output, and needs gmsh (whose system
-libraries slim machines lack), though only for meshes that we do not use. All that stays in here. Its solver module is
-never imported: it switches 64-bit numbers on for the whole process and needs petsc4py.
+The import of JAX-FEM prints a banner, changes NumPy's print options, logs to standard output, and needs gmsh (whose
+system libraries minimal installations lack), but only for meshes that we do not use. This module suppresses all that.
+The solver module of JAX-FEM is never imported: it enables 64-bit numbers in the whole process and needs petsc4py.
 """
 
 import contextlib
@@ -21,21 +21,21 @@ from jaxtyping import Array, Float, Int
 
 
 def _import_quietly():
-    """`jax_fem.problem` and `jax_fem.generate_mesh`, without what else their import does."""
+    """The modules `jax_fem.problem` and `jax_fem.generate_mesh`, imported without their side effects."""
     absent = "gmsh" not in sys.modules
     jax_level = logging.getLogger("jax").level
     with contextlib.redirect_stdout(io.StringIO()), np.printoptions():
         try:
             importlib.import_module("gmsh")
-        except (ImportError, OSError):  # OSError: the package is there, its X11 or OpenGL libraries are not
+        except (ImportError, OSError):  # OSError: gmsh is installed without its X11 or OpenGL libraries
             sys.modules["gmsh"] = types.ModuleType("gmsh")
         try:
             problem = importlib.import_module("jax_fem.problem")
             mesh = importlib.import_module("jax_fem.generate_mesh")
         finally:
             if absent and not hasattr(sys.modules["gmsh"], "__file__"):
-                del sys.modules["gmsh"]  # a stand-in must not fool others
-    logging.getLogger("jax_fem").setLevel(logging.WARNING)  # its set-up chose DEBUG
+                del sys.modules["gmsh"]  # so that no other package takes the placeholder for gmsh
+    logging.getLogger("jax_fem").setLevel(logging.WARNING)  # its import sets DEBUG
     logging.getLogger("jax").setLevel(jax_level)
     return problem, mesh
 
@@ -51,8 +51,8 @@ CORNERS = {2: _SQUARE, 3: tuple((*corner, level) for level in (0, 1) for corner 
 class VoxelDiffusion(_problem.Problem):
     """-div(kappa grad u) = 0 on a box of unit voxels, one bilinear (trilinear) element each; u = 1 and 0 on two faces.
 
-    The definition of our finite elements: weak form, basis, quadrature and Dirichlet nodes are those of JAX-FEM. For
-    another flux law (anisotropic, nonlinear) override `get_tensor_map`; `kappa` then is what the law needs per voxel.
+    Defines our finite elements: weak form, basis, quadrature and Dirichlet nodes are those of JAX-FEM. For another flux
+    law (anisotropic, nonlinear) override `get_tensor_map`; `kappa` is then the parameter of the law in each voxel.
     """
 
     def get_tensor_map(self) -> Callable:
@@ -60,7 +60,7 @@ class VoxelDiffusion(_problem.Problem):
         return lambda u_grad, kappa: kappa * u_grad
 
     def residual(self, kappa: Float[Array, "*cells"], nodes: Float[Array, "*nodes"]) -> Float[Array, "*nodes"]:
-        """int kappa grad u . grad v for every node's v, no row replaced by a boundary condition. Pure JAX.
+        """int kappa grad u . grad v for the basis function v of every node, without boundary conditions. Pure JAX.
 
         Args:
             kappa: diffusivity of each voxel.
@@ -68,8 +68,8 @@ class VoxelDiffusion(_problem.Problem):
         """
         quadrature_points = self.fes[0].num_quads
         per_point = jnp.repeat(kappa.reshape(-1, 1), quadrature_points, axis=1)
-        found = self.compute_residual_vars([nodes.reshape(-1, 1)], [per_point], self.internal_vars_surfaces)
-        return found[0].reshape(nodes.shape)
+        residuals = self.compute_residual_vars([nodes.reshape(-1, 1)], [per_point], self.internal_vars_surfaces)
+        return residuals[0].reshape(nodes.shape)
 
     @property
     def fixed_nodes(self) -> tuple[Int[np.ndarray, " first"], Int[np.ndarray, " last"]]:
@@ -80,13 +80,15 @@ class VoxelDiffusion(_problem.Problem):
 
 @lru_cache(maxsize=8)
 def voxel_diffusion(shape: tuple[int, ...], axis: int = 0) -> VoxelDiffusion:
-    """The problem on a grid of `shape` voxels with the flux along `axis`. Set-up is on the host: seconds at 64^3."""
+    """The problem on a grid of `shape` voxels with flux along `axis`. Set-up on the host takes seconds at 64^3."""
     points = np.indices([edge + 1 for edge in shape]).reshape(len(shape), -1).T.astype(float)
     numbers = np.arange(len(points)).reshape([edge + 1 for edge in shape])
     cells = np.stack([_corner(numbers, corner).ravel() for corner in CORNERS[len(shape)]], axis=-1)
     ends = [lambda point: jnp.isclose(point[axis], 0.0), lambda point: jnp.isclose(point[axis], float(shape[axis]))]
     values = [lambda point: 1.0, lambda point: 0.0]
-    with jax.ensure_compile_time_eval():  # may be reached while tracing; the problem must hold numbers, not tracers
+    with (
+        jax.ensure_compile_time_eval()
+    ):  # this may run while another function is traced, and the problem must not hold tracers
         return VoxelDiffusion(
             _mesh.Mesh(points, cells, ELEMENT[len(shape)]),
             vec=1,
@@ -100,12 +102,11 @@ def voxel_diffusion(shape: tuple[int, ...], axis: int = 0) -> VoxelDiffusion:
 def element_stiffness(dimensions: int) -> tuple[Float[np.ndarray, "node node"], Int[np.ndarray, "node axis"]]:
     """Stiffness K_ij = int grad N_i . grad N_j of a unit voxel, and the corner at which each local node i lies.
 
-    Read from JAX-FEM's basis, quadrature and mesh on a grid of two voxels an axis, in NumPy float64. From 0.0.12 on
-    JAX-FEM keeps JAX arrays: these must have double precision here, and be numbers although another function may be
-    traced meanwhile.
+    From the basis, quadrature and mesh of JAX-FEM on a grid of two voxels along each axis, in NumPy float64. From
+    version 0.0.12 on JAX-FEM holds JAX arrays, which must have double precision here and must not be tracers.
     """
     with jax.enable_x64(True), jax.ensure_compile_time_eval():
-        problem = voxel_diffusion.__wrapped__((2,) * dimensions)  # not kept: other callers have their own precision
+        problem = voxel_diffusion.__wrapped__((2,) * dimensions)  # not cached: other callers have another precision
         grads, weights = np.asarray(problem.shape_grads[0]), np.asarray(problem.JxW[0, 0])  # "q node axis", "q"
         element = problem.fes[0]
         corners = np.asarray(element.points)[np.asarray(element.cells)[0]]

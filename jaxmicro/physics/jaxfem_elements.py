@@ -1,4 +1,4 @@
-"""Finite elements whose operator is JAX-FEM's own residual, to check the structured kernel of `elements.py`."""
+"""Finite elements with the residual of JAX-FEM as operator, to check the structured kernel of `elements.py`."""
 
 import math
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from jaxmicro.physics.elements import Elements
 from jaxmicro.physics.grid import Drops
 from jaxmicro.physics.jaxfem import voxel_diffusion
 
-LARGEST_PROBLEM = 2**15  # voxels of one JAX-FEM problem; larger grids are taken slab by slab
+LARGEST_PROBLEM = 2**15  # voxels of one JAX-FEM problem; larger grids are divided into slabs
 
 
 @dataclass(frozen=True)
 class JaxFemElements(Elements):
     """`Elements` whose operator and energy are the residual of `VoxelDiffusion` itself.
 
-    Tens to hundreds of times slower than the structured kernel; there to check it, and to be changed.
+    Tens to hundreds of times slower than the structured kernel; for checks, and as a start for other flux laws.
     """
 
     def residual(self, kappa: Float[Array, "*cells"], nodes: Float[Array, "*nodes"]) -> Float[Array, "*nodes"]:
-        """int kappa grad u . grad v for every node's v.
+        """int kappa grad u . grad v for the basis function v of every node.
 
-        JAX-FEM keeps two kilobytes of shape gradients for each voxel. So a large grid is taken slab by slab, all with
-        one problem; the forces on the nodes between two slabs are the sum of what either exerts.
+        JAX-FEM holds two kilobytes of shape gradients for each voxel. So a large grid is divided into slabs that share
+        one problem; the forces on the nodes between two slabs are the sum of the contributions of both.
         """
         n, voxels = kappa.shape[0], math.prod(kappa.shape[1:])
         thickness = min(n, max(1, LARGEST_PROBLEM // voxels))
@@ -41,15 +41,15 @@ class JaxFemElements(Elements):
         return jnp.zeros_like(jnp.pad(nodes, rest)).at[rows].add(forces)[: n + 1]
 
     def haloed(self, u: Float[Array, "*unknown"]) -> Float[Array, "*unknown"]:
-        """The unknowns as `product` reads them."""
+        """The unknowns; no planes around them are needed."""
         return u
 
     def interior(self, haloed: Float[Array, "*unknown"]) -> Float[Array, "*unknown"]:
-        """The unknowns of `haloed`."""
+        """The unknowns."""
         return haloed
 
     def stencil(self, material: Float[Array, "*cells"]) -> Float[Array, "*cells"]:
-        """What `product` needs of the diffusivity."""
+        """Coefficients of `product`: the diffusivity itself."""
         return material
 
     def product(self, stencil: Float[Array, "*cells"], haloed: Float[Array, "*unknown"]) -> Float[Array, "*unknown"]:
@@ -57,7 +57,7 @@ class JaxFemElements(Elements):
         return self.forces(stencil, haloed, (0.0,) * stencil.ndim)
 
     def diagonal(self, stencil: Float[Array, "*cells"]) -> Float[Array, "*unknown"]:
-        """Of no use here, and not known to JAX-FEM: the preconditioner is that of `Elements`.
+        """Not available from JAX-FEM, and not needed: the preconditioner is that of `Elements`.
 
         Raises:
             NotImplementedError: always.
@@ -65,7 +65,7 @@ class JaxFemElements(Elements):
         raise NotImplementedError("the diagonal is that of Elements, which preconditions")
 
     def preconditioner(self) -> Elements:
-        """The structured kernel: the answer does not depend on it, and coarse grids need no JAX-FEM problem."""
+        """The structured kernel: the solution does not depend on it, and coarse grids need no JAX-FEM problem."""
         return Elements(self.sides)
 
     def energy(self, kappa: Float[Array, "*cells"], u: Float[Array, "*unknown"], drops: Drops) -> Float[Array, ""]:

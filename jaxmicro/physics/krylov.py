@@ -1,4 +1,4 @@
-"""Conjugate gradients that stop when the energy does."""
+"""Conjugate gradients with an energy-based stopping criterion."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxmicro.physics.grid import Haloed, Unknowns
 from jaxmicro.physics.stages import staged
 
-WINDOW = 5  # iterations whose energy decrease estimates the error left
+WINDOW = 5  # iterations whose energy decrease estimates the remaining error
 
 
 class Iterate(NamedTuple):
-    """State of the iteration; `decreases` holds the last energy decreases, `gained` the sum of all."""
+    """State of the iteration; `decreases` holds the last WINDOW energy decreases, `gained` the sum of all."""
 
     u: Unknowns
     r: Unknowns
@@ -27,7 +27,7 @@ class Iterate(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """What conjugate gradients end with; `left` estimates |u - u*|_K^2 of u itself, 0 if that was not checked."""
+    """Result of conjugate gradients; `left` estimates |u - u*|_K^2 from the residual of u, 0 if not `checked`."""
 
     u: Unknowns
     iterations: Int[Array, ""]
@@ -50,30 +50,35 @@ def conjugate_gradients(
 ) -> Solved:
     """Solve residual(u) = b - K u = 0 from u = 0, K symmetric and positive semi-definite, b in its range.
 
-    A step along p lowers the energy u.Ku - 2 b.u by alpha r.z, and all steps to come lower it by |u - u*|_K^2, the
-    error squared. So the decrease over the last steps estimates the error that was left before them (Hestenes and
-    Stiefel 1952, section 6; Strakos and Tichy 2002). The iteration stops when it is below tolerance^2 of the energy.
+    A step along p decreases the energy u.Ku - 2 b.u by alpha r.z, and all later steps together by |u - u*|_K^2, the
+    squared error. The decrease over the last WINDOW steps is therefore an estimate of the squared error before them
+    (Hestenes and Stiefel 1952, section 6; Strakos and Tichy 2002). The iteration stops when it is below tolerance^2
+    times the energy.
 
-    If it is to be checked, the residual of u itself is worked out then, and one more step begun from it: r.z with
-    z = M r is close to r.K^-1 r, the error squared. It is a second turn of the same loop, so that the cycle is compiled
-    once.
+    With `checked`, the residual r of the final u is then computed, not updated, and one more step is begun from it:
+    r.z with z = M r approximates r.K^-1 r, the squared error. This is a second pass of the same loop, so that the cycle
+    is compiled once.
 
     Args:
-        product: K u of unknowns as `haloed` makes them and `interior` undoes it; linear, all of them.
+        product: K u of haloed unknowns; linear.
+        haloed: u -> u with the planes around it that `product` reads; linear.
+        interior: inverse of `haloed`.
+        precondition: r -> M r with M symmetric.
         residual: b - K u.
         zero: unknowns that are all 0.
-        start_energy: energy at u = 0 when it is known what the energy tends to (then the error is relative to that), or
-            0 (then it is relative to |u|_K).
+        start_energy: energy at u = 0, from which the decreases are subtracted; the error is relative to the root of the
+            result. 0: the error is relative to |u|_K.
         tolerance: relative error of u in the energy norm.
+        checked: whether `left` is estimated from the residual of the final u.
     """
     rounding = 10 * float(jnp.finfo(zero.dtype).eps)
 
-    def goal(state: Iterate) -> Float[Array, ""]:
-        # A medium that does not conduct has no energy to compare with; rounding of where it started is as good.
+    def threshold(state: Iterate) -> Float[Array, ""]:
+        # the energy of a medium that does not conduct is 0: then the rounding error of the initial energy is the scale
         return tolerance**2 * jnp.maximum(jnp.abs(start_energy - state.gained), rounding * start_energy)
 
     def met(state: Iterate) -> Bool[Array, ""]:
-        steady = (state.iterations >= WINDOW) & (jnp.sum(state.decreases) <= goal(state))
+        steady = (state.iterations >= WINDOW) & (jnp.sum(state.decreases) <= threshold(state))
         return steady | (state.rz == 0)
 
     def step(state: Iterate) -> Iterate:
@@ -93,32 +98,32 @@ def conjugate_gradients(
             iterations=state.iterations + 1,
         )
 
-    def turn(checking: Int[Array, ""] | int, so_far: Solved) -> Solved:
-        most = jnp.where(checking, 1, max_iterations)
-        infinite = jnp.full((), jnp.inf, zero.dtype)  # the first direction is the first z: weight rz / inf = 0
-        nothing = jnp.zeros((), zero.dtype)
+    def run(checking: Int[Array, ""] | int, previous: Solved) -> Solved:
+        limit = jnp.where(checking, 1, max_iterations)
+        infinite = jnp.full((), jnp.inf, zero.dtype)  # the first direction is the first z, with weight rz / inf = 0
+        none = jnp.zeros((), zero.dtype)
         last = lax.while_loop(
-            lambda state: ~met(state) & (state.iterations < most) & ~jnp.isnan(state.rz),
+            lambda state: ~met(state) & (state.iterations < limit) & ~jnp.isnan(state.rz),
             step,
             Iterate(
-                so_far.u,
-                residual(so_far.u),
+                previous.u,
+                residual(previous.u),
                 haloed(zero),
                 infinite,
                 jnp.zeros(WINDOW, zero.dtype),
-                nothing,
+                none,
                 jnp.int32(0),
             ),
         )
-        same = so_far._replace(left=jnp.maximum(last.rz, 0))
-        found = Solved(last.u, last.iterations, met(last), nothing)
-        return jax.tree.map(lambda a, b: jnp.where(checking, a, b), same, found)
+        checked_start = previous._replace(left=jnp.maximum(last.rz, 0))
+        solved = Solved(last.u, last.iterations, met(last), none)
+        return jax.tree.map(lambda a, b: jnp.where(checking, a, b), checked_start, solved)
 
     start = Solved(zero, jnp.int32(0), jnp.bool_(False), jnp.zeros((), zero.dtype))
-    return lax.fori_loop(0, 2, turn, start) if checked else turn(0, start)
+    return lax.fori_loop(0, 2, run, start) if checked else run(0, start)
 
 
 def _ratio(numerator: Float[Array, ""], denominator: Float[Array, ""]) -> Float[Array, ""]:
-    """0 for 0 / 0: a right-hand side of zero (there are such in second derivatives) takes no step."""
+    """numerator / denominator, and 0 for 0 / 0: no step for a right-hand side of zero, as in second derivatives."""
     positive = denominator > 0
     return jnp.where(positive, numerator / jnp.where(positive, denominator, 1), 0)

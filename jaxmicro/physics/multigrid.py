@@ -1,10 +1,11 @@
 """Preconditioner of steady diffusion: one multigrid cycle with damped Jacobi smoothing before and after.
 
-The coarse grids are the same discretisation on voxels of twice the edge, with averaged conductances: as good as the
-exact (Galerkin) coarse operator at any contrast, and cheaper. Restriction is the transpose of prolongation and both
-smoothing steps are alike, so the cycle is symmetric, which conjugate gradients require. In 3D each grid visits the
-next coarser one twice (W): that costs a quarter more than once (V), and halves the iterations of finite volumes, whose
-constant prolongation makes a single visit weaker with every grid. In 2D a V is faster (64 x 64, elements: by a third).
+The coarse grids have the same discretisation on voxels of twice the edge, with averaged conductances: as effective as
+the exact (Galerkin) coarse operator at any contrast, and cheaper. Restriction is the transpose of prolongation and the
+two smoothing steps are the same, so that the cycle is symmetric, as conjugate gradients require. In 3D each grid visits
+the next coarser one twice (W cycle): that costs a quarter more than once (V cycle), and halves the iterations of finite
+volumes, for which a single visit becomes less effective with every grid, because of their constant prolongation. In 2D
+a V cycle is faster (64 x 64, elements: by a third).
 Source: Briggs, Henson and McCormick, A Multigrid Tutorial (2000), chapters 3 to 5.
 """
 
@@ -22,11 +23,11 @@ from jaxmicro.physics.stages import staged
 
 VISITS = {2: 1, 3: 2}  # of the next coarser grid, by dimension
 LARGEST_DENSE = 300  # unknowns of the coarsest grid, which is solved directly
-COARSEST_SWEEPS = 8  # of Jacobi, where the coarsest grid is larger (thin boxes cannot be halved further)
+COARSEST_SWEEPS = 8  # of Jacobi, if the coarsest grid is larger (thin boxes cannot be coarsened further)
 
 
 class Level(NamedTuple):
-    """One grid. `inverse` is of the coarsest only."""
+    """Operators of one grid; `inverse` only of the coarsest, and only if it is solved directly."""
 
     stencil: Material
     inverse_diagonal: Unknowns
@@ -34,7 +35,7 @@ class Level(NamedTuple):
 
 
 def hierarchy(discretisation: Discretisation, kappa: Cells) -> list[Level]:
-    """The grids of a cycle, finest first, in the dtype of `kappa`."""
+    """The levels of a cycle, finest first, in the dtype of `kappa`."""
     material, cells = discretisation.material(kappa), kappa.shape
     levels = []
     while True:
@@ -66,7 +67,7 @@ def cycle(discretisation: Discretisation, levels: list[Level], cells: tuple[int,
     @staged
     def smoothed(level: Level, z: Haloed, r: Unknowns) -> Unknowns:
         smooth = discretisation.damping * level.inverse_diagonal
-        # unknowns that nothing is connected to stay where they are
+        # isolated unknowns, with diagonal 0, are not changed
         return jnp.where(
             smooth > 0, discretisation.interior(z) + smooth * (r - discretisation.product(level.stencil, z)), 0.0
         )
@@ -80,7 +81,7 @@ def cycle(discretisation: Discretisation, levels: list[Level], cells: tuple[int,
 
     @staged
     def restricted(coarse: Level, r: Grid) -> Grid:
-        # Like a correction, a residual ends where nothing is connected: the cycle would not be symmetric.
+        # residuals of isolated unknowns are 0, as their corrections are: otherwise the cycle would not be symmetric
         return jnp.where(coarse.inverse_diagonal > 0, discretisation.restrict(r, cells), 0.0)
 
     coarse_r = restricted(coarser[0], residual(level, z, r))
@@ -94,7 +95,7 @@ def cycle(discretisation: Discretisation, levels: list[Level], cells: tuple[int,
 
     if visits == 1:
         correction = cycle(discretisation, coarser, coarse_cells, coarse_r)
-    else:  # a loop, not a recursion written out: the program would double with every grid
+    else:  # a loop, because an unrolled recursion would double the program with every grid
         correction = lax.fori_loop(0, visits, visit, jnp.zeros_like(coarse_r))
 
     @staged
@@ -105,13 +106,13 @@ def cycle(discretisation: Discretisation, levels: list[Level], cells: tuple[int,
 
 
 def reciprocal(diagonal: Unknowns) -> Unknowns:
-    """1 / diagonal, and 0 for unknowns that nothing is connected to: they stay where they are."""
+    """1 / diagonal, and 0 for isolated unknowns (diagonal 0), which are therefore not changed."""
     return jnp.where(diagonal > 0, 1 / jnp.where(diagonal > 0, diagonal, 1), 0)
 
 
 def _is_coarsest(discretisation: Discretisation, cells: tuple[int, ...]) -> bool:
     small = max(cells) <= 2 or math.prod(discretisation.unknowns(cells)) <= LARGEST_DENSE // 4
-    # Between fixed faces two voxels are the fewest that leave an unknown on the next grid.
+    # between fixed faces the next coarser grid needs at least two voxels to have an unknown
     thin = any(side == "fixed" and n <= 3 for side, n in zip(discretisation.sides, cells, strict=True))
     return small or thin
 
@@ -119,7 +120,7 @@ def _is_coarsest(discretisation: Discretisation, cells: tuple[int, ...]) -> bool
 def _dense_inverse(
     discretisation: Discretisation, stencil: Material, diagonal: Unknowns
 ) -> Float[Array, "unknown unknown"]:
-    """(K + small diagonal)^-1; the shift makes K regular where parts of the grid hang on no fixed face."""
+    """(K + small diagonal)^-1; the shift makes K regular if parts of the grid are connected to no fixed face."""
     size = diagonal.size
 
     def column(unit: Float[Array, " unknown"]) -> Float[Array, " unknown"]:

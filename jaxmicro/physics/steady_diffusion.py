@@ -1,12 +1,12 @@
 """Steady diffusion div(kappa grad u) = 0 on a voxel grid, solved and differentiated inside XLA.
 
-u = 1 and 0 on two opposite faces, or falling by 1 a period; no flux or periodicity on the other faces.
-Multigrid-preconditioned conjugate gradients in one compiled loop. Written for one sample: map over a batch with
-`jax.vmap`.
+Boundary conditions: u = 1 and 0 on two opposite faces, or u decreases by 1 per period; no flux or periodicity on the
+other faces. Solver: conjugate gradients with a multigrid preconditioner, in one compiled loop. Functions take one
+sample: map over a batch with `jax.vmap`.
 
-Derivatives: D_eff is the minimum of the energy over u, so its first derivative is that of the energy at fixed u and
-costs no second solve. The field u has the implicit derivative (one more solve of the same kind). Second derivatives of
-D_eff follow from both and are right. Forward and reverse mode both work.
+Derivatives: D_eff is the minimum of the energy over u, so that its first derivative is that of the energy at fixed u
+and needs no second solve. The field u has the implicit derivative, by one more solve of the same kind. Second
+derivatives of D_eff follow from both and are correct. Forward and reverse mode both work.
 """
 
 from dataclasses import dataclass
@@ -36,12 +36,12 @@ Diffusivity = Float[Array | np.ndarray, "*grid"]
 
 @dataclass(frozen=True, kw_only=True)
 class SolverConfig:
-    """When the solver stops.
+    """Stopping criterion of the solver, and precision of its preconditioner.
 
     Attributes:
         tolerance: relative error of the field in the energy norm; that of D_eff is its square.
-        max_iterations: cap; a solution that hits it says `converged = False`.
-        single_precision_cycle: run the preconditioner in float32 also for float64 solves: as many iterations, faster.
+        max_iterations: a solution that reaches this number has `converged` False.
+        single_precision_cycle: compute the preconditioner in float32 also in float64 solves: same iterations, faster.
     """
 
     tolerance: float = 1e-4
@@ -56,15 +56,15 @@ class SolverConfig:
 
 
 class DiffusionSolution(NamedTuple):
-    """Concentration and effective diffusivity, with the evidence to distrust them.
+    """Concentration and effective diffusivity, with estimates of their errors.
 
     Attributes:
         concentration: u at the voxel centres (finite volumes) or corners (q1, one more along each axis).
         d_eff: mean flux over mean gradient; the unit of the diffusivity. NaN for a diffusivity that is negative or NaN.
-        relative_residual: estimate, from the residual of the final field, of its relative error in the energy norm.
-        flux_balance: flux in through the first face less flux out through the last, relative to the larger.
+        relative_residual: relative error of the final field in the energy norm, estimated from its residual.
+        flux_balance: flux in through the first face minus flux out through the last, over the larger of both.
         iterations: of conjugate gradients.
-        converged: the tolerance was met, and the final residual confirms it.
+        converged: whether the tolerance was met and the final residual confirms it.
     """
 
     concentration: Float[Array, "*node"]
@@ -86,33 +86,32 @@ def solve(
     guess: Float[Array | np.ndarray, "*node"] | None = None,
     backend: Backend = "xla",
 ) -> DiffusionSolution:
-    """Solve div(kappa grad u) = 0 with u falling by 1 along `axis`.
+    """Solution of div(kappa grad u) = 0 with u decreasing by 1 along `axis`.
 
     Args:
-        kappa: diffusivity of each voxel, "h w" or "z y x"; any unit, 0 is allowed (exactly blocked for finite volumes).
+        kappa: diffusivity of each voxel, "h w" or "z y x"; any unit; 0 for blocked ones, exactly so in finite volumes.
         axis: direction of the flux.
-        discretisation: "finite_volume" (two-point flux, what most voxel codes use; D_eff of the voxel geometry from
-            below) or "q1" (bilinear elements; from above, and voxels that touch at a corner conduct).
-        ends: the condition on the two faces normal to `axis`: "fixed", u = 1 and 0 there, or "periodic", u falls by 1 a
-            period (and is known up to a constant). Periodic ends and sides: `d_eff` is an entry of the diagonal of the
-            effective tensor of the medium repeated periodically.
-        sides: the condition on the other faces.
-        config: when to stop.
-        guess: a `concentration` to start from, say of a similar medium.
+        discretisation: "finite_volume" (two-point flux, as in most voxel codes; a lower bound of D_eff of the voxel
+            geometry) or "q1" (bilinear elements; an upper bound, and voxels that touch at a corner conduct).
+        ends: condition on the two faces normal to `axis`: "fixed", u = 1 and 0 there, or "periodic", u decreases by 1
+            per period (and is determined up to a constant). With periodic ends and sides `d_eff` is a diagonal entry of
+            the effective tensor of the medium repeated periodically.
+        sides: condition on the other faces.
+        config: stopping criterion.
+        guess: `concentration` at which the iteration starts, for example of a similar medium.
         backend: "xla" (structured kernel) or "jaxfem" (q1 only: JAX-FEM's residual is the operator; slow).
     Returns:
         The solution, in JAX's precision; `d_eff` and `concentration` are differentiable in kappa. Single precision
-        suffices for contrasts up to about 1e4: beyond, and for blocked phases, call it inside `jax.enable_x64(True)`.
+        suffices for contrasts up to about 1e4; for larger ones and blocked phases use `jax.enable_x64(True)`.
     Raises:
-        UserError: kappa is not a 2D or 3D array, is negative or not finite (inside jit that gives NaN), or an option
-            is impossible.
+        UserError: kappa is not a 2D or 3D array, is negative or not finite (NaN inside jit), or an option is invalid.
 
     >>> float(solve(jnp.ones((4, 4)), axis=0).d_eff)
     1.0
     """
     kappa = checked(kappa)
-    problem(kappa.ndim, axis, discretisation, sides, backend, ends=ends)  # refuses what is impossible
-    # The flux axis first: one program for all axes, whose products need no transposition.
+    problem(kappa.ndim, axis, discretisation, sides, backend, ends=ends)  # raises on invalid options
+    # the flux axis first: one program for all axes, without transpositions in its products
     kappa = jnp.moveaxis(kappa, axis, 0)
     scheme, drops = problem(kappa.ndim, 0, discretisation, sides, backend, ends=ends)
     if guess is not None:
@@ -132,7 +131,7 @@ def problem(
     """The discretisation and the drop of the concentration along each axis, for a flux along `axis`.
 
     Raises:
-        UserError: an axis that the grid has not, or an unknown condition or discretisation.
+        UserError: the grid has no such axis, or the condition or discretisation is unknown.
     """
     if not -ndim <= axis < ndim:
         raise UserError(f"axis {axis} is not one of the {ndim} axes of the grid")
@@ -146,10 +145,10 @@ def problem(
 
 
 def checked(kappa: Diffusivity) -> Float[Array, "*grid"]:
-    """`kappa` as a floating array, refused if it is no diffusivity; inside jit values cannot be checked.
+    """`kappa` as a floating-point array, after its shape and values were checked; values are not inside jit.
 
     Raises:
-        UserError: it is empty, of another rank, not finite, or negative.
+        UserError: it is empty, not 2D or 3D, not finite, or negative.
     """
     kappa = jnp.asarray(kappa)
     if kappa.ndim not in (2, 3) or kappa.size == 0:
@@ -166,10 +165,10 @@ def checked(kappa: Diffusivity) -> Float[Array, "*grid"]:
 
 
 def scheme_of(discretisation: str, conditions: tuple[Side, ...], backend: str) -> Discretisation:
-    """The discretisation by its name, with one side condition per axis.
+    """The discretisation of this name, with one boundary condition per axis.
 
     Raises:
-        UserError: there is no such discretisation with that backend.
+        UserError: no such discretisation exists for the backend.
     """
     if (discretisation, backend) == ("q1", "jaxfem"):
         from jaxmicro.physics.jaxfem_elements import JaxFemElements
@@ -189,7 +188,7 @@ def _solve(kappa, guess, scheme, drops: Drops, config: SolverConfig) -> Diffusio
     valid = jnp.all(jnp.isfinite(kappa) & (kappa >= 0))
     scale = lax.stop_gradient(jnp.max(kappa))
     scale = jnp.where(scale > 0, scale, 1)
-    relative = kappa / scale  # so that units cannot overflow single precision
+    relative = kappa / scale  # so that no unit overflows single precision
     start = None if guess is None else scheme.from_field(guess)
     u, error, iterations, met = equilibrium(relative, start, scheme, drops, config)
     axis = drops.index(1.0)

@@ -1,4 +1,4 @@
-"""Training: one loop, one state, one config. What is trained is given as a loss function."""
+"""Training: the loop, its state and its configuration. The model is given as a loss function."""
 
 from jaxmicro.train.loop import NonFiniteLoss, Progress, fit
 from jaxmicro.train.state import TrainConfig, TrainState, init_state, learning_rate, make_update

@@ -1,8 +1,9 @@
 """The only train loop.
 
-Order of one round: update; then, where due, log, validate, sample, save; then the next batch is fetched while the
-device still works on the update. A checkpoint made after `step` updates holds the position of the data after `step`
-batches, so a restart goes on with batch `step + 1`. All effects (files, screen, clock) are functions of the caller.
+Order of one iteration: update; then, if due, log, validate, sample, save; then the next batch is fetched while the
+device still computes the update. A checkpoint after `step` updates holds the position of the data after `step`
+batches, so that a restart continues with batch `step + 1`. All effects (files, screen, clock) are functions of the
+caller.
 """
 
 import collections
@@ -21,9 +22,9 @@ from jaxmicro.devices import batch_sharded, is_lead_process, jit_network, make_m
 from jaxmicro.errors import UserError
 from jaxmicro.train.state import Batch, Loss, Params, TrainConfig, TrainState, init_state, learning_rate, make_update
 
-IN_FLIGHT = 2  # updates queued on the device ahead of the host: enough to keep it busy, few enough to stop soon
-PROGRESS_SECONDS = 1.0  # between calls of `progress`
-VALIDATION_SEED = 20_000  # the same noise in every run, so that validation losses of two runs compare
+IN_FLIGHT = 2  # updates queued on the device ahead of the host: enough to keep it busy, few enough to stop quickly
+PROGRESS_SECONDS = 1.0  # between calls of `progress`, at least
+VALIDATION_SEED = 20_000  # the same noise in every run, so that validation losses of runs are comparable
 
 
 class NonFiniteLoss(UserError):
@@ -38,7 +39,7 @@ class NonFiniteLoss(UserError):
 
 
 class Progress(NamedTuple):
-    """How far the run is."""
+    """Progress of a run."""
 
     step: int  # updates done
     steps: int  # updates in all
@@ -61,24 +62,24 @@ def fit(
     validation: Sequence[Batch] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainState:
-    """Train `params` and return the last state; use its `ema`.
+    """The last state of a training of `params`; its `ema` are the parameters to use.
 
     Args:
         loss: (params, batch, key) -> (scalar, dict of scalar metrics), the mean over the batch.
-        params: start, left untouched; ignored when `restore` finds a checkpoint.
-        batches: endless; each a tree of host arrays "n ..." with n = config.batch / processes. If it has `get_state`
-            and `set_state` (Grain), its position is saved and restored, which makes a restart exact to the bit.
+        params: initial parameters, not modified; unused when `restore` finds a checkpoint.
+        batches: endless iterator of trees of host arrays "n ..." with n = config.batch / processes. If it has
+            `get_state` and `set_state` (Grain), its position is saved and restored, so that a restart is bit-exact.
         save: (step, state, position) stores a checkpoint; called every `save_every` updates, at the end, and on Ctrl-C.
         restore: state of the right shapes -> (state, position) of the last checkpoint, or None when there is none.
-        log: takes one flat record of plain numbers, with "step"; the means over the updates since the last record.
+        log: receives a flat record of plain numbers with "step", the means over the updates since the last record.
         on_sample: (step, ema parameters), every `sample_every` updates and at the end.
         validation: fixed batches; the EMA parameters are scored on them with fixed keys, as "validation_...".
         clock: seconds.
     Raises:
-        NonFiniteLoss: at the next log or save; a state that is not finite is never saved.
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, between two updates, after saving.
+        NonFiniteLoss: a loss or gradient is not finite; raised at the next log or save. Such a state is never saved.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; raised between two updates, after saving.
 
-    With several processes every one must reach the same step: no `minutes`, and stop all of them together.
+    All of several processes must reach the same step: do not set `minutes`, and interrupt all together.
     """
     mesh = mesh or make_mesh()
     whole, split = replicated(mesh), batch_sharded(mesh)
@@ -102,7 +103,9 @@ def fit(
         try:
             upcoming = _take(batches, config, mesh) if step < config.steps else None
             if upcoming is not None:
-                _lead_only(progress, Progress(step, config.steps, math.nan, math.nan))  # compilation comes first
+                _lead_only(
+                    progress, Progress(step, config.steps, math.nan, math.nan)
+                )  # before the first update compiles
             while upcoming is not None:
                 batch, position_after = upcoming
                 state, metrics = update(state, batch)
@@ -130,7 +133,7 @@ def fit(
 
 
 def _start(params, config, mesh, batches, restore) -> tuple[TrainState, Any, int]:
-    """The state on the devices, the position of the data, and the step of the checkpoint both came from (or -1)."""
+    """The state on the devices, the position of the data, and the step of the checkpoint they are from (or -1)."""
     state = replicate(init_state(params, config), mesh)
     found = restore(state) if restore is not None else None
     if found is None:
@@ -146,7 +149,7 @@ def _position(batches) -> Any:
 
 
 def _take(batches, config: TrainConfig, mesh) -> tuple[Batch, Any]:
-    """The next batch, on the devices, and the position of the data behind it."""
+    """The next batch, on the devices, and the position of the data after it."""
     batch = next(batches)
     size, expected = jax.tree.leaves(batch)[0].shape[0], config.batch // jax.process_count()
     if size != expected:
@@ -155,7 +158,7 @@ def _take(batches, config: TrainConfig, mesh) -> tuple[Batch, Any]:
 
 
 def _raise_if_not_finite(state: TrainState) -> None:
-    """Wait for the device and look at the flag that every update carries."""
+    """Wait for the device and check the flag that each update sets."""
     first_bad = int(state.first_bad)
     if first_bad >= 0:
         raise NonFiniteLoss(first_bad)
@@ -168,7 +171,7 @@ def _lead_only(effect: Callable[..., None] | None, *arguments) -> None:
 
 def _validator(loss: Loss, validation: Sequence[Batch], mesh) -> Callable[[Params], dict]:
     """EMA parameters -> mean loss and metrics over the fixed batches, with a fixed key for each."""
-    held = [shard_batch(batch, mesh) for batch in validation]
+    batches = [shard_batch(batch, mesh) for batch in validation]
 
     def score_one(ema: Params, batch: Batch, index):
         return loss(ema, batch, jax.random.fold_in(jax.random.key(VALIDATION_SEED), index))
@@ -176,7 +179,7 @@ def _validator(loss: Loss, validation: Sequence[Batch], mesh) -> Callable[[Param
     score = jit_network(score_one, out_shardings=replicated(mesh))
 
     def validate(ema: Params) -> dict[str, float]:
-        scores = [score(ema, batch, np.int32(index)) for index, batch in enumerate(held)]
+        scores = [score(ema, batch, np.int32(index)) for index, batch in enumerate(batches)]
         records = jax.device_get([metrics | {"loss": value} for value, metrics in scores])
         return {f"validation_{name}": float(np.mean([r[name] for r in records])) for name in records[0]}
 
@@ -184,7 +187,7 @@ def _validator(loss: Loss, validation: Sequence[Batch], mesh) -> Callable[[Param
 
 
 class _Meter:
-    """Means, speed and time left, from metrics that stay on the device until they are read."""
+    """Mean metrics, speed and time left; metrics stay on the device until they are read."""
 
     def __init__(self, config: TrainConfig, step: int, clock: Callable[[], float]):
         self._config, self._clock, self._rate = config, clock, learning_rate(config)
@@ -196,7 +199,7 @@ class _Meter:
         self._shown = self._begin  # time of the last progress
 
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Take the metrics of an update; wait until at most IN_FLIGHT updates are unfinished."""
+        """Add the metrics of an update; wait until at most IN_FLIGHT updates are unfinished."""
         self._step = step
         self._kept.append(metrics)
         self._queue.append(metrics["loss"])
@@ -210,7 +213,7 @@ class _Meter:
 
     def seconds_left(self) -> float:
         step, moment = self._warm or (self._first, self._begin)
-        if self._step - step <= IN_FLIGHT:  # too early to tell: count the compilation in
+        if self._step - step <= IN_FLIGHT:  # too few updates: the time of compilation is included
             step, moment = self._first, self._begin
         now = self._clock()
         left = (self._config.steps - self._step) * (now - moment) / max(self._step - step, 1)
@@ -242,35 +245,35 @@ class _Meter:
 
 @contextmanager
 def _deferred_interrupt():
-    """Within, the first Ctrl-C or SIGTERM waits until the function that is yielded is called; a second acts at once.
+    """Context in which the first Ctrl-C or SIGTERM takes effect when the yielded function is called; a second at once.
 
-    An interrupt in the middle of an update would leave the donated state without its successor. What it then does is
-    what it does outside, or where that would end the process at once, KeyboardInterrupt.
+    An interrupt during an update would lose the state, whose buffers the update donates. The deferred signal calls the
+    handler that was installed before, and raises KeyboardInterrupt if there is none or it returns.
     """
-    asked: list[signal.Signals] = []
+    received: list[signal.Signals] = []
 
-    def act():
-        if asked:
-            handler = before[asked[0]]
+    def raise_if_received():
+        if received:
+            handler = before[received[0]]
             if callable(handler):
-                handler(asked[0], None)
+                handler(received[0], None)
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield act
+        yield raise_if_received
         return
 
-    def ask(number, frame):
-        asked.append(signal.Signals(number))
+    def receive(number, frame):
+        received.append(signal.Signals(number))
         for name, handler in before.items():
             signal.signal(name, handler)
 
     found = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
     before = {name: handler for name, handler in found.items() if handler is not None}
     for name in before:
-        signal.signal(name, ask)
+        signal.signal(name, receive)
     try:
-        yield act
+        yield raise_if_received
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)

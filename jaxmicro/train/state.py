@@ -1,7 +1,7 @@
-"""What training changes, and one step of it.
+"""State and configuration of training, and one update.
 
 `step` is the number of updates done. Update k (k = 1, 2, ...) takes step from k - 1 to k and draws its noise from
-fold_in(key(seed), k - 1), so a restarted run draws the same noise.
+fold_in(key(seed), k - 1), so that a restarted run draws the same noise.
 """
 
 import math
@@ -19,8 +19,8 @@ from jaxmicro.errors import UserError
 
 Params = Any  # a tree of float arrays
 Batch = Any  # a tree of arrays "n ..."
-MAX_STEPS = 10**8  # they are counted in 32 bits
-MAX_BATCH = 2**16  # crops: more fit no memory
+MAX_STEPS = 10**8  # the counter has 32 bits
+MAX_BATCH = 2**16  # crops; more do not fit into memory
 Metrics = dict[str, Any]  # scalars
 Loss = Callable[[Params, Batch, jax.Array], tuple[Any, Metrics]]  # (params, batch, key) -> (scalar, metrics)
 
@@ -35,7 +35,7 @@ class TrainConfig:
     optimiser: str = "adam"  # or "muon": orthogonalised momentum for matrices and kernels, Adam for the rest
     learning_rate: float = 2e-4  # peak; a share of each matrix's scale for Muon (0.01 to 0.03), far less for Adam
     vector_learning_rate: float = 1e-3  # peak for biases, scales and other vectors, with optimiser="muon"
-    warmup: int = 200  # updates over which the learning rate rises linearly
+    warmup: int = 200  # updates over which the learning rate increases linearly
     decay: str = "cosine"  # of the learning rate after the warm-up, to `final_fraction` at the last step; or "constant"
     final_fraction: float = 0.01  # last learning rate / peak, for decay="cosine"
     clip: float = 1.0  # largest global norm of the gradient; longer ones are scaled down
@@ -55,7 +55,7 @@ class TrainConfig:
             raise UserError(f"ema_decay is {self.ema_decay}, expected 0 <= ema_decay < 1")
         positive = ("steps", "batch", "learning_rate", "vector_learning_rate", "clip")
         for name in (*positive, "log_every", "save_every", "evaluate_every"):
-            if not 0 < getattr(self, name) < math.inf:  # nor is NaN
+            if not 0 < getattr(self, name) < math.inf:  # False for NaN
                 raise UserError(f"{name} is {getattr(self, name)}, expected a positive number")
         for name in ("warmup", "sample_every", "seed", "final_fraction"):
             if not 0 <= getattr(self, name) < math.inf:
@@ -68,19 +68,19 @@ class TrainConfig:
 
 
 class TrainState(NamedTuple):
-    """Everything that an update changes; a checkpoint holds it and the position in the data."""
+    """All that an update changes; a checkpoint holds it and the position in the data."""
 
     step: Int[Array, ""]  # updates done
     params: Params
     opt_state: Any
-    ema: Params  # exponential moving average of params: the ones to use
+    ema: Params  # exponential moving average of params, to be used for sampling
     first_bad: Int[Array, ""]  # update whose loss or gradient was first not finite; -1: none
 
 
 def learning_rate(config: TrainConfig, peak: float | None = None) -> Callable[[Any], Any]:
     """Learning rate of the update that follows `step` updates: linear warm-up, then cosine decay or constant.
 
-    It rises to `peak`; None: to `config.learning_rate`.
+    Its maximum is `peak`, or `config.learning_rate` if that is None.
     """
     peak = config.learning_rate if peak is None else peak
 
@@ -88,8 +88,8 @@ def learning_rate(config: TrainConfig, peak: float | None = None) -> Callable[[A
         warm = jnp.minimum(1.0, (step + 1) / max(config.warmup, 1))
         if config.decay == "constant":
             return peak * warm
-        share = jnp.clip((step - config.warmup) / max(config.steps - config.warmup, 1), 0.0, 1.0)
-        cosine = 0.5 * (1 + jnp.cos(jnp.pi * share))
+        progress = jnp.clip((step - config.warmup) / max(config.steps - config.warmup, 1), 0.0, 1.0)
+        cosine = 0.5 * (1 + jnp.cos(jnp.pi * progress))
         return peak * warm * (config.final_fraction + (1 - config.final_fraction) * cosine)
 
     return rate
@@ -109,19 +109,19 @@ def make_optimiser(config: TrainConfig) -> optax.GradientTransformation:
 
 
 def _as_matrices(params: Params) -> Any:
-    """A kernel "*window c d" is a matrix from all its inputs to its outputs d; vectors are none."""
+    """Dimensions of each kernel "*window c d" as a matrix from all inputs to outputs d; None for vectors."""
     return jax.tree.map(
         lambda p: MuonDimensionNumbers(tuple(range(p.ndim - 1)), (p.ndim - 1,)) if p.ndim >= 2 else None, params
     )
 
 
 def ema_decay_at(step: Int[Array, ""], decay: float) -> Float[Array, ""]:
-    """min(decay, (1 + step) / (10 + step)): early averages forget the initial parameters quickly."""
+    """min(decay, (1 + step) / (10 + step)): smaller at first, so that the initial parameters lose their weight."""
     return jnp.minimum(decay, (1 + step) / (10 + step))
 
 
 def init_state(params: Params, config: TrainConfig) -> TrainState:
-    """The state before the first update; owns copies of `params`, because updates donate their buffers."""
+    """The state before the first update, with copies of `params`, because updates donate their buffers."""
     return TrainState(
         step=jnp.asarray(0, jnp.int32),
         params=jax.tree.map(lambda p: jnp.array(p, copy=True), params),
@@ -132,7 +132,7 @@ def init_state(params: Params, config: TrainConfig) -> TrainState:
 
 
 def make_update(loss: Loss, config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """One update, pure: (state, batch) -> (state, metrics): the metrics of the loss, "loss" and "gradient_norm"."""
+    """Pure function (state, batch) -> (state, metrics) of one update; metrics of the loss, "loss", "gradient_norm"."""
     optimiser = make_optimiser(config)
 
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
