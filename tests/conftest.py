@@ -19,7 +19,7 @@ collect_ignore_glob = ["data/*"]  # scripts that made the files there, with prog
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first, so that it is not left to one worker at the end."""
+    """Run the longest file first, so that no worker runs it alone at the end."""
     items.sort(key=lambda item: item.path.name != "test_readme.py")
 
 

@@ -1,4 +1,4 @@
-"""Descriptors and transport as plain NumPy loops over voxels: slow, obvious, and the measure of the fast code."""
+"""Descriptors and transport as plain NumPy loops over voxels: slow and obvious, the reference for the fast code."""
 
 import itertools
 import math

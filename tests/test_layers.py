@@ -16,7 +16,7 @@ LAYER = {
     **dict.fromkeys(["pipeline", "cli"], 5),
 }
 MAY_IMPORT = {0: {0}, 1: {0}, 2: {0, 1}, 3: {0, 1, 2}, 4: {0}, 5: {0, 1, 2, 3, 4}}
-# Within the lowest and the highest layer these build on each other; all other packages never see a sibling.
+# Pairs of one layer in which the first may import the second; all other packages of a layer are independent.
 SIBLINGS = {("types", "errors"), ("units", "errors"), ("cli", "pipeline")}
 HOMES = {
     "matplotlib": ["viz/"],

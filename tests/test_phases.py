@@ -67,7 +67,7 @@ def test_microstructures_are_equal_when_labels_values_and_size_are(labels):
         {"labels": np.zeros((0, 2), np.uint8)},
     ],
 )
-def test_an_impossible_microstructure_cannot_be_made(labels, change):
+def test_an_invalid_microstructure_is_refused(labels, change):
     with pytest.raises(UserError):
         Microstructure(**({"labels": labels, "values": (0.0, 1.0, 2.0)} | change))
 

@@ -38,7 +38,7 @@ def blobs(edge: int = 48, *, ndim: int = 2, phases: int = 2, seed: int = 0) -> n
 
 
 class Outcome(NamedTuple):
-    """What a command did."""
+    """Exit code, standard output and standard error of a command."""
 
     code: int
     out: str
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_pictures(small_pictures: None):
-    """All tests of the command line draw small ones."""
+    """Small figures in all tests of the command line."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A prior that is loaded is checked as one that is saved: what cannot be is refused before anything is made of it."""
+"""A loaded prior is checked as a saved one: an invalid one is refused before it is used."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ MATERIALS = {
 
 
 @pytest.mark.parametrize("change", MATERIALS.values(), ids=MATERIALS.keys())
-def test_a_material_that_cannot_be_is_refused(tmp_path: Path, change: dict):
+def test_an_impossible_material_is_refused(tmp_path: Path, change: dict):
     prior = tiny_prior()
     config = {"prior": prior.config.to_dict(), "material": {**dataclasses.asdict(GOOD), **change}}
     save_weights(tmp_path / "prior.safetensors", prior.params, config)
@@ -62,7 +62,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("change", CONFIGS.values(), ids=CONFIGS.keys())
-def test_a_network_that_cannot_be_is_refused(tmp_path: Path, change: dict):
+def test_an_impossible_network_is_refused(tmp_path: Path, change: dict):
     prior = tiny_prior()
     plain = prior.config.to_dict()
     merged = {k: {**plain[k], **v} if isinstance(v, dict) else v for k, v in change.items()}
@@ -72,7 +72,7 @@ def test_a_network_that_cannot_be_is_refused(tmp_path: Path, change: dict):
 
 
 @pytest.mark.parametrize("metadata", ["", "{", "[]", '{"prior": 3}', "[" * 100_000])
-def test_a_configuration_that_is_none_is_refused(tmp_path: Path, metadata: str):
+def test_a_damaged_configuration_is_refused(tmp_path: Path, metadata: str):
     path = tmp_path / "prior.safetensors"
     path.write_bytes(
         safetensors.numpy.save({"a": np.zeros(1)}, metadata={"format": "jaxmicro-weights-1", "config": metadata})
@@ -82,7 +82,7 @@ def test_a_configuration_that_is_none_is_refused(tmp_path: Path, metadata: str):
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_a_weight_that_is_no_number_makes_no_volume(
+def test_a_prior_with_a_weight_that_is_not_finite_is_refused(
     work: Path, here: Path, jaxmicro: Callable[..., Outcome], number: float
 ):
     params, config = load_weights(work / "prior.safetensors")
@@ -102,7 +102,7 @@ def leaves(tree: dict, *names: str):
 
 
 def test_a_source_is_a_name_and_no_path(tmp_path: Path):
-    """A prior from elsewhere must not have us open files of its choice."""
+    """A prior from another source must not determine which files are opened."""
     prior = pipeline.load_prior("sofc")
     assert prior.material is not None and pipeline.bundled_micrograph(prior) is not None
     bundled = Path(pipeline.__file__).parents[1] / "assets" / prior.material.source

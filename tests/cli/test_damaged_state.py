@@ -1,4 +1,4 @@
-"""What an earlier run left damaged in its folder is noticed, said in one line, and made again as it was."""
+"""Damaged files of an earlier run are detected, reported in one line, and computed again with the same result."""
 
 import json
 from collections.abc import Callable
@@ -17,11 +17,13 @@ SAMPLE = ["--size", 16, "--steps", 3, "--harmonise", 0, "--no-report", "--volume
 VOLUME = Microstructure(blobs(8, ndim=3), (0.0, 255.0), 65.0, "nm", periodic=True)
 
 
-def made(*paths: Path) -> bool:
+def is_intact(*paths: Path) -> bool:
     return is_made(paths, shape=(8, 8, 8), phases=2, console=Console())
 
 
-def test_a_damaged_volume_is_made_again_as_it_was(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+def test_a_damaged_volume_is_sampled_again_with_the_same_result(
+    work: Path, here: Path, jaxmicro: Callable[..., Outcome]
+):
     run = ["reconstruct", work / "prior.safetensors", *SAMPLE, "--out", "run"]
     assert jaxmicro(*run).code == 0
     expected = [read(here / "run" / f"volume_{number:03d}.tif") for number in range(2)]
@@ -38,34 +40,34 @@ def test_a_damaged_volume_is_made_again_as_it_was(work: Path, here: Path, jaxmic
 
 
 @pytest.mark.parametrize("ending", ["tif", "vti", "npz", "zarr"])
-def test_a_volume_of_another_size_is_not_the_one_that_was_asked_for(tmp_path: Path, ending: str):
+def test_a_volume_of_another_size_is_not_reused(tmp_path: Path, ending: str):
     path = tmp_path / f"volume_000.{ending}"
     write(path, VOLUME)
-    assert made(path)
+    assert is_intact(path)
     assert not is_made([path], shape=(8, 8, 16), phases=2, console=Console())
     assert (tmp_path / f"volume_000.{ending}.damaged").exists() and not path.exists()
 
 
-def test_a_volume_that_differs_between_its_files_is_made_again(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_a_volume_that_differs_between_its_files_is_not_reused(tmp_path: Path, capsys: pytest.CaptureFixture):
     paths = [tmp_path / f"volume_000.{ending}" for ending in ("tif", "vti")]
     for path in paths:
         write(path, VOLUME)
-    assert made(*paths)
+    assert is_intact(*paths)
     content = paths[1].read_bytes()
     start = content.rindex(b"\n</AppendedData>") - 1
     paths[1].write_bytes(content[:start] + bytes([content[start] ^ 1]) + content[start + 1 :])
-    assert not made(*paths)
+    assert not is_intact(*paths)
     assert "differs" in capsys.readouterr().err
 
 
-def test_a_volume_that_lacks_a_file_is_not_made_and_not_damaged(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_a_volume_with_a_missing_file_is_incomplete_but_not_damaged(tmp_path: Path, capsys: pytest.CaptureFixture):
     write(tmp_path / "volume_000.tif", VOLUME)
-    assert not made(tmp_path / "volume_000.tif", tmp_path / "volume_000.vti")
+    assert not is_intact(tmp_path / "volume_000.tif", tmp_path / "volume_000.vti")
     assert capsys.readouterr().err == ""
     assert (tmp_path / "volume_000.tif").exists()
 
 
-def test_a_record_that_was_changed_counts_as_none(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_a_changed_record_is_not_reused(tmp_path: Path, capsys: pytest.CaptureFixture):
     path = tmp_path / "design_000.json"
     path.write_text(json.dumps(files.sealed({"met": True, "rounds": 1, "targets": []})))
     assert is_recorded(path, Console())
@@ -75,7 +77,7 @@ def test_a_record_that_was_changed_counts_as_none(tmp_path: Path, capsys: pytest
     assert not is_recorded(path, Console())
 
 
-def test_the_learning_curve_passes_over_damaged_lines(tmp_path: Path):
+def test_the_learning_curve_skips_damaged_lines(tmp_path: Path):
     log = tmp_path / "log.jsonl"
     lines = [{"event": "training", "step": step, "loss": 1 / step} for step in (1, 2, 3)]
     whole = "\n".join(map(json.dumps, lines)) + "\n"

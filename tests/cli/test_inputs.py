@@ -1,4 +1,4 @@
-"""What the verbs read, and what they say about it."""
+"""Input files of the verbs, and remarks on them."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ def test_a_zarr_array_of_any_name_is_exported(here: Path, jaxmicro: Callable[...
     np.testing.assert_array_equal(io.read(here / "array.npz").labels, blobs(16, ndim=3))
 
 
-def test_the_switches_for_values_that_are_no_phases(here: Path, jaxmicro: Callable[..., Outcome]):
+def test_options_for_values_that_are_no_phases(here: Path, jaxmicro: Callable[..., Outcome]):
     image = blobs(64) * np.uint8(255)
     image[5, 5] = 12
     bar = np.zeros((16, 64), np.uint8)
@@ -81,7 +81,9 @@ def test_several_images_are_measured_one_by_one_and_together(
     assert [phase["volume_fraction"] for phase in found["pooled"]] == pytest.approx(shares)
     for phase in found["pooled"]:
         s2 = [image["phases"][phase["label"]]["two_point"] for image in found["images"]]
-        np.testing.assert_allclose(phase["two_point"], np.mean(s2, axis=0), rtol=1e-12)  # of one size: a plain mean
+        np.testing.assert_allclose(
+            phase["two_point"], np.mean(s2, axis=0), rtol=1e-12
+        )  # of one size: the unweighted mean
 
 
 def test_images_that_lack_a_phase_and_values_merged_in_all_images_are_remarked_on(
@@ -99,7 +101,7 @@ def test_images_that_lack_a_phase_and_values_merged_in_all_images_are_remarked_o
     assert found["units"] == found["images"][0]["units"] and found["estimators"] == found["images"][0]["estimators"]
 
 
-def test_images_that_can_hardly_be_of_one_material_are_pointed_out(
+def test_images_with_different_phases_get_a_remark(
     three_images: list[Path], here: Path, jaxmicro: Callable[..., Outcome]
 ):
     same = jaxmicro("measure", *three_images, "--r-max", 4, "--json")
@@ -164,7 +166,7 @@ def test_stacks_of_images_are_for_train_and_measure_and_slices_are_pointed_out(
     assert capfd.readouterr().err == ""
 
 
-def test_a_prior_remembers_its_micrographs_by_area():
+def test_a_prior_stores_statistics_of_its_micrographs_weighted_by_area():
     one, two = (Microstructure(blobs(edge, seed=edge), (0.0, 255.0), 65.0, "nm", f"{edge}.png") for edge in (48, 64))
     found = material_of(one, two)
     both = np.concatenate([one.labels.ravel(), two.labels.ravel()])

@@ -34,7 +34,7 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *, stage: str, at: int, sent: 
     monkeypatch.setattr(Console, "progress", watched)
 
 
-def test_sampling_goes_on_after_ctrl_c_with_the_same_result(
+def test_sampling_resumed_after_ctrl_c_has_the_same_result(
     work: Path, here: Path, jaxmicro: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ):
     run = ["reconstruct", work / "prior.safetensors", *SAMPLE]
@@ -55,7 +55,7 @@ def test_sampling_goes_on_after_ctrl_c_with_the_same_result(
         assert pipeline.read(here / "cut" / name) == pipeline.read(here / "whole" / name)
 
 
-def test_training_goes_on_after_ctrl_c_with_the_same_result(
+def test_training_resumed_after_ctrl_c_has_the_same_result(
     work: Path, here: Path, jaxmicro: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ):
     run = ["train", work / "image.png", *TRAIN]

@@ -64,13 +64,13 @@ def test_the_code_of_the_trained_autoencoder_is_normalised(trained: tuple[Prior,
     prior, _ = trained
     crops = np.stack([micrograph.labels[i : i + 16, j : j + 16] for i in range(0, 32, 8) for j in range(0, 32, 8)])
     z = fitting._encode(prior.params, crops, config=prior.config)
-    np.testing.assert_allclose(z.mean(axis=(0, 1, 2)), 0, atol=0.3)  # of other crops than those it was measured on
+    np.testing.assert_allclose(z.mean(axis=(0, 1, 2)), 0, atol=0.3)  # of other crops than those of the normalisation
     np.testing.assert_allclose(z.std(axis=(0, 1, 2)), 1, atol=0.3)
 
 
 @pytest.mark.slow  # compiles every stage again
 @pytest.mark.parametrize("stage", ["training_the_autoencoder", "training"])
-def test_a_training_interrupted_in_either_stage_goes_on_to_the_same_result(
+def test_a_training_interrupted_in_either_stage_resumes_with_the_same_result(
     stage: str, trained: tuple[Prior, Path], micrograph: Microstructure, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
@@ -96,19 +96,19 @@ def test_a_latent_prior_is_fine_tuned_from_another_and_leaves_it_as_it_was(
     assert not same(after.params["vae"], before["vae"]) and not same(after.params["unet"], before["unet"])
 
 
-def test_a_latent_prior_makes_volumes_with_the_fractions_held(trained: tuple[Prior, Path]):
-    """Far from what an untrained network gives by itself; the labels themselves are held."""
+def test_volumes_of_a_latent_prior_have_the_constrained_fractions(trained: tuple[Prior, Path]):
+    """Fractions far from those of an untrained network without constraint; those of the labels are constrained."""
     prior, _ = trained
-    for wanted in (0.3, 0.8):
-        labels = volume(prior, fractions=(wanted, 1 - wanted))
+    for fraction in (0.3, 0.8):
+        labels = volume(prior, fractions=(fraction, 1 - fraction))
         assert labels.shape == SHAPE
-        assert np.mean(labels == 0) == pytest.approx(wanted, abs=0.03)
+        assert np.mean(labels == 0) == pytest.approx(fraction, abs=0.03)
     assert np.array_equal(volume(prior, seed=3), volume(prior, seed=3))
     assert not np.array_equal(volume(prior, seed=3), volume(prior, seed=4))
 
 
-def test_a_latent_volume_ends_with_the_two_point_correlation_that_is_held(trained: tuple[Prior, Path]):
-    """That of the micrograph, from a network that has hardly learned anything."""
+def test_a_latent_volume_has_the_constrained_two_point_correlation(trained: tuple[Prior, Path]):
+    """That of the micrograph, although the network is hardly trained."""
     prior, _ = trained
     assert prior.material is not None
     covariance = prior.material.target_covariance

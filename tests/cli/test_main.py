@@ -33,7 +33,7 @@ def test_the_help_does_not_load_jax():
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
-def test_help_for_a_reader_who_has_gone_ends_quietly(words: list[str]):
+def test_help_into_a_closed_pipe_ends_without_a_message(words: list[str]):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -86,7 +86,7 @@ def test_a_repeated_option_takes_all_its_values():
 
 
 def test_files_after_a_repeated_switch_stay_in_their_order():
-    """They were moved to its first place, so that the target of an export was read and its source overwritten."""
+    """Moved to its first occurrence, the target of an export would be read and its source overwritten."""
     found = main.parse(["export", "--overwrite", "--quiet", "source.tif", "--overwrite", "target.tif"])
     assert (found.source.name, found.target.name) == ("source.tif", "target.tif")
 
@@ -112,7 +112,7 @@ def test_the_bundled_priors_are_named_in_the_help(jaxmicro: Callable[..., Outcom
 
 
 def test_measure_json_is_one_object_and_nothing_else(work: Path):
-    """In a process of its own, so that output of any library would be seen."""
+    """In a separate process, so that output of any library is captured."""
     command = [sys.executable, "-m", "jaxmicro", "measure", str(work / "image.png"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2])
     numbers = json.loads(done.stdout)
@@ -139,7 +139,7 @@ def test_measure_of_a_laminate_is_known(here: Path, jaxmicro: Callable[..., Outc
 
 
 def test_measure_tells_the_axes_of_an_anisotropic_image_apart(here: Path, jaxmicro: Callable[..., Outcome]):
-    """Lines of period 9 (4 and 5) along y and without an end along x: one infinite chord hides no other."""
+    """Lines of period 9 (4 and 5) along y, infinite along x: an infinite chord along x does not change that along y."""
     lines = np.broadcast_to((np.arange(90) % 9 < 4)[:, None], (90, 45)).astype(np.uint8)
     pipeline.write("lines.npz", Microstructure(lines, (0.0, 1.0), 2.0, "um"))
     table = [line.split() for line in jaxmicro("measure", "lines.npz").out.splitlines()]
@@ -199,7 +199,7 @@ def test_export_makes_voxels_cubic_and_writes_what_other_programs_read(
     assert "no voxel of phase 7" in jaxmicro("export", "c.ome.zarr", "d.stl", "--phase", 7).err
 
 
-def test_several_files_for_one_are_answered_with_how_to_give_slices(here: Path, jaxmicro: Callable[..., Outcome]):
+def test_several_files_where_one_is_expected_get_a_hint_on_slices(here: Path, jaxmicro: Callable[..., Outcome]):
     for name in ("s1.png", "s2.png", "s3.png"):
         (here / name).write_bytes(b"x")
     outcome = jaxmicro("export", "s1.png", "s2.png", "s3.png", "a.tif")
@@ -226,12 +226,12 @@ def test_resampling_says_by_how_much_interfaces_changed(work: Path, here: Path, 
     assert f"interface per volume changed by {100 * (areas[1] / areas[0] - 1):+.1f} % of phase 0" in outcome.err
 
 
-def test_an_ending_that_is_only_read_is_said_so(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+def test_export_to_a_format_that_is_only_read_is_refused(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     outcome = jaxmicro("export", work / "volume.tif", "a.nii.gz")
     assert outcome.code == 2 and ".nii.gz is read, but not written" in outcome.err
 
 
-def test_export_replaces_only_when_told(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+def test_export_replaces_a_file_only_with_overwrite(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     (here / "out.npz").write_text("mine")
     assert jaxmicro("export", work / "volume.tif", "out.npz").code == 2
     assert (here / "out.npz").read_text() == "mine"
@@ -258,13 +258,13 @@ def test_reconstruct_writes_volumes_and_a_report(work: Path, here: Path, jaxmicr
     assert 'src="http' not in (here / "run" / "report.html").read_text()
 
 
-def test_statistics_that_an_untuned_prior_does_not_hold_are_named():
+def test_statistics_that_an_untuned_prior_does_not_constrain_are_named():
     prior = tiny_prior()
     assert prior.material is not None
     curves = (((0.0,) * 4,) * 2,) * 2
     untuned = dataclasses.replace(prior, material=dataclasses.replace(prior.material, covariance=curves))
-    told = _left_to_network(untuned, ("volume_fraction",))
-    assert told is not None and "two-point correlation, lineal path, interface" in told and "--no-tune" in told
+    remark = _left_to_network(untuned, ("volume_fraction",))
+    assert remark is not None and "two-point correlation, lineal path, interface" in remark and "--no-tune" in remark
     assert _left_to_network(untuned, ("volume_fraction", "two_point", "lineal_path", "surface_area")) is None
 
 
@@ -272,10 +272,10 @@ def test_progress_says_why_it_counts_more_than_the_steps(monkeypatch: pytest.Mon
     monkeypatch.setattr(
         sampling_of_volumes, "_sample", lambda *given: given[-1](0, 6) or np.zeros((1, 16, 16, 16), np.uint8)
     )
-    said = []
+    reports = []
     sampling = SamplingConfig(steps=3, harmonise=1)
-    pipeline.reconstruct(tiny_prior(), shape=(16,) * 3, sampling=sampling, progress=lambda *now: said.append(now))
-    assert said == [("sampling volume 1 of 1, 3 steps of 2 rounds", 0, 6, "")]
+    pipeline.reconstruct(tiny_prior(), shape=(16,) * 3, sampling=sampling, progress=lambda *now: reports.append(now))
+    assert reports == [("sampling volume 1 of 1, 3 steps of 2 rounds", 0, 6, "")]
 
 
 def test_numbers_that_round_to_zero_have_no_sign():
@@ -293,7 +293,7 @@ def test_the_help_of_a_switch_says_what_it_switches_off(verb, option, said, jaxm
     assert f"--no-{option} {said}" in text
 
 
-def test_reconstruct_is_quiet_when_told(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+def test_reconstruct_prints_nothing_with_quiet(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     outcome = jaxmicro("reconstruct", work / "prior.safetensors", *SAMPLE, "--no-report", "--quiet")
     assert outcome == Outcome(0, "", "")
     assert (here / "runs" / "reconstruct-prior" / "volume_000.vti").exists()
@@ -306,11 +306,13 @@ def test_evaluate_compares_files_with_a_micrograph(work: Path, here: Path, jaxmi
     report = json.loads((here / "run" / "evaluation.json").read_text())
     assert len(report["phases"]) == 2
     assert (here / "run" / "report.html").exists()
-    assert report["held"] is None and "not known what was" in outcome.out  # a file says nothing of how it was made
+    assert (
+        report["held"] is None and "not known what was" in outcome.out
+    )  # without config.json the constraints are unknown
     assert "D_eff / D_0" in outcome.out and report["transport"]["phases"][1]["axes"]["z"]["diffusivity"]["volumes"]
 
 
-def test_evaluate_knows_what_was_held_in_volumes_of_a_run_folder(
+def test_evaluate_reads_the_constraints_of_volumes_from_their_run_folder(
     work: Path, here: Path, jaxmicro: Callable[..., Outcome]
 ):
     assert held_in([work / "volume.tif"]) is None
@@ -331,7 +333,7 @@ def test_evaluate_knows_what_was_held_in_volumes_of_a_run_folder(
     assert "no evidence" in outcome.out and "D_eff" not in outcome.out and report["transport"] is None
 
 
-def test_pictures_of_a_volume_that_lacks_a_phase_are_in_the_phases_of_its_micrograph():
+def test_figures_of_a_volume_without_a_phase_use_the_phases_of_its_micrograph():
     image = Microstructure(blobs(64, phases=3), (0.0, 127.0, 255.0))
     lacking = Microstructure(blobs(16, ndim=3), (0.0, 127.0))
     drawn = figures.of_volumes([lacking], image)

@@ -62,7 +62,7 @@ def test_the_config_holds_the_exact_options(tmp_path: Path):
     assert set(config["versions"]) >= {"jaxmicro", "jax", "python"}
 
 
-def test_a_run_that_was_never_begun_is_remarked_when_it_is_resumed(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_resuming_where_there_is_no_run_starts_one_with_a_remark(tmp_path: Path, capsys: pytest.CaptureFixture):
     opened(tmp_path / "run", resume=True)
     assert "no run in" in capsys.readouterr().err
     opened(tmp_path / "run", resume=True)

@@ -1,4 +1,4 @@
-"""What `train` says before and after the long work."""
+"""Messages of `train` before and after the training."""
 
 import json
 import re
@@ -23,20 +23,20 @@ def micrograph(*lengths: float) -> Microstructure:
 
 
 @pytest.mark.parametrize(("lengths", "anisotropic"), [((2.0, 9.0), True), ((2.0, 2.0), False)])
-def test_a_stretched_micrograph_is_told_of_before_training_and_in_the_log(
+def test_an_anisotropic_micrograph_is_reported_before_training_and_in_the_log(
     here: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, lengths, anisotropic: bool
 ):
     pipeline.write("micrograph.npz", micrograph(*lengths))
     monkeypatch.setattr(pipeline, "train", lambda *_, **__: tiny_prior())
     monkeypatch.setattr(train, "_finish", lambda *_: None)
     assert not main(["train", "micrograph.npz", "--from-scratch", "--patch", "16", "--widths", "8", "--out", "run"])
-    said = next(line for line in capfd.readouterr().err.splitlines() if "directions" in line)
+    message = next(line for line in capfd.readouterr().err.splitlines() if "directions" in line)
     logged = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
     entry = next(record for record in logged if record["event"] == "directions")
-    assert entry["anisotropic"] is anisotropic and entry["found"] in said
-    assert said.startswith("note: The micrograph is anisotropic") is anisotropic
+    assert entry["anisotropic"] is anisotropic and entry["found"] in message
+    assert message.startswith("note: The micrograph is anisotropic") is anisotropic
     if anisotropic:  # level sets at one half correlate over about the length of the field
-        y, x = (float(length) for length in re.search(r"is (\S+) pixels along y and (\S+) along x", said).groups())
+        y, x = (float(length) for length in re.search(r"is (\S+) pixels along y and (\S+) along x", message).groups())
         assert y == pytest.approx(2, rel=0.3) and x == pytest.approx(9, rel=0.5)
 
 
@@ -46,7 +46,7 @@ def test_directions_of_a_volume_are_those_of_its_planes():
     assert anisotropic and line.startswith(("In the middle plane normal to z", "In the middle plane normal to y"))
 
 
-def test_a_loss_is_called_held_out_only_where_something_was(tmp_path: Path, capfd: pytest.CaptureFixture):
+def test_a_loss_is_called_held_out_only_if_a_part_was_held_out(tmp_path: Path, capfd: pytest.CaptureFixture):
     entry = {"step": 3, "validation_loss": 0.5}
     assert fitting._named(entry, disjoint=True) == entry
     whole = fitting._named(entry, disjoint=False)

@@ -1,4 +1,4 @@
-"""Laws of the crops: where they come from, how they are turned, and that resuming and sharding change nothing."""
+"""Laws of crops: positions, orientations, and independence of resumption and sharding."""
 
 import itertools
 
@@ -70,7 +70,7 @@ def test_weights_set_how_often_each_source_is_used():
 
 
 @pytest.mark.parametrize("at", [0, 1, 7])
-def test_a_restored_iterator_gives_exactly_the_batches_that_would_have_come(at):
+def test_a_restored_iterator_continues_with_the_same_batches(at):
     image, config = random_labels(90, 80), CropConfig(patch=16, batch=8, seed=5)
     whole = list(itertools.islice(crop_batches(image, config), at + 4))
     saved = crop_batches(image, config)
@@ -116,13 +116,13 @@ def test_training_and_validation_parts_share_no_pixel_and_make_up_the_image(shap
     assert min(*train.shape, *validation.shape) >= 64
 
 
-def test_the_validation_share_is_the_one_asked_for_when_there_is_room():
+def test_the_validation_share_is_the_given_one_if_the_image_is_large_enough():
     sources = training_sources(np.zeros((1000, 500), np.uint8), patch=64, validation=0.2)
     assert sources.validation[0].size == 0.2 * 1000 * 500
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (100, 127)])
-def test_an_image_too_small_to_cut_is_used_whole_and_says_so(shape):
+def test_an_image_too_small_to_cut_is_used_whole_and_flagged(shape):
     sources = training_sources(np.zeros(shape, np.uint8), patch=64)
     assert sources.train[0].shape == sources.validation[0].shape == shape
     assert not sources.disjoint
@@ -157,7 +157,7 @@ def test_planes_too_small_for_a_patch_are_left_out():
         (lambda: CropConfig(seed=-1), "must not be negative"),
     ],
 )
-def test_a_wrong_request_says_what_is_wrong(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises(UserError, match=message):
         call()
 

@@ -189,7 +189,7 @@ def test_an_impossible_packing_ends_and_reports_its_overlap():
     assert len(packing.centres) == 3
 
 
-def test_polydisperse_spheres_have_the_fraction_asked_for():
+def test_polydisperse_spheres_have_the_given_fraction():
     labels = polydisperse_spheres((64, 64, 64), fraction=0.25, seed=2)
     # one sphere of mean diameter more or less is 0.7 % of this volume, of diameter mean + 2 std 2.5 %
     assert labels.mean() == pytest.approx(0.25, abs=0.025)
@@ -224,6 +224,6 @@ def test_laguerre_grain_images_differ_and_repeat_with_their_seed():
         (lambda: labyrinth((8, 8), wavelength=800.0, fractions=(1, 1), seed=0), "no wave of length"),
     ],
 )
-def test_an_impossible_medium_says_what_is_wrong(call, message):
+def test_an_impossible_medium_is_refused(call, message):
     with pytest.raises(UserError, match=message):
         call()

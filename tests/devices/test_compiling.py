@@ -21,7 +21,7 @@ def test_no_convolution_is_left_to_a_library_that_uses_one_core(params):
     assert "ynn" in plain, "this XLA keeps such convolutions by itself: jit_network can go"
 
 
-def test_a_program_gives_what_jit_gives_and_is_traced_once(params):
+def test_the_result_is_that_of_jit_and_the_function_is_traced_once(params):
     traced = []
 
     def apply(params, x, *, power: int):

@@ -29,7 +29,7 @@ def test_times_run_from_noise_to_data(steps):
         assert (jnp.diff(times) > 0).all()
 
 
-def test_noise_and_data_predictions_are_two_names_of_one_thing():
+def test_predictions_of_noise_and_of_data_are_equivalent():
     x_t, x_0 = jax.random.normal(jax.random.key(0), (2, 100))
     t = jnp.array(0.7)
     eps = diffusion.eps_from_x0(x_t, t, x_0)

@@ -1,4 +1,4 @@
-"""Voxel sizes: those that files state are read with their units as quantities; a print's resolution is none."""
+"""Voxel sizes in files are read and compared across units; the resolution of a print is none."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ VOLUME = np.random.default_rng(0).integers(0, 2, (5, 24, 20)).astype(np.uint8)
 
 
 def found(path, **options):
-    """Voxel size, unit, and what is said of them."""
+    """Voxel size, unit, and remarks."""
     structure = io.read(path, **options)
     return structure.voxel_size, structure.unit, " ".join(structure.remarks)
 
@@ -70,7 +70,7 @@ def test_ome_sizes_without_a_unit_are_micrometres_and_pixels_are_no_length(tmp_p
     assert found(ome(tmp_path / "a.ome.tif", X=0.5, Y=0.5, Z=0.5)) == (0.5, "um", "")
     one = {f"{axis}Unit": "pixel" for axis in "XYZ"}
     assert found(ome(tmp_path / "b.ome.tif", X=1.0, Y=1.0, Z=1.0, **one)) == (None, None, "")
-    size, unit, said = found(ome(tmp_path / "c.ome.tif", X=0.5, Y=0.5))  # nothing along z
+    size, unit, said = found(ome(tmp_path / "c.ome.tif", X=0.5, Y=0.5))  # none stated along z
     assert (size, unit) == (None, None) and "--voxel-size 0.5 --unit um" in said
 
 

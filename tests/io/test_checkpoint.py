@@ -69,7 +69,7 @@ def test_a_save_cannot_be_changed_by_what_happens_to_the_arrays_afterwards(tmp_p
         assert same(checkpoints.restore(live)[0], {"w": jnp.arange(100_000.0)})
 
 
-def test_nothing_is_said_while_saving_and_restoring(tmp_path, capfd):
+def test_saving_and_restoring_print_nothing(tmp_path, capfd):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state())
         checkpoints.wait()
@@ -112,7 +112,7 @@ def test_a_full_disk_is_an_os_error_and_the_earlier_checkpoint_stays(tmp_path):
 
 
 @pytest.mark.parametrize("damaged", [{"custom_metadata": []}, {"item_handlers": 3}, {"commit_timestamp_nsecs": "x"}])
-def test_damaged_notes_of_a_checkpoint_are_refused_in_one_line(tmp_path, damaged):
+def test_damaged_metadata_of_a_checkpoint_are_refused_in_one_line(tmp_path, damaged):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(7, state())
     notes = tmp_path / "7" / "_CHECKPOINT_METADATA"

@@ -1,4 +1,4 @@
-"""What is written is whole or absent, what is replaced was ours, and what is read back is what was written."""
+"""Writing is atomic, only files of this package are replaced, and damage is detected on reading."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def finished_process() -> int:
     return process.pid
 
 
-def test_what_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
     files.write_bytes(tmp_path / "a.json", b"old")
     with pytest.raises(OSError, match="no more"), files.whole(tmp_path / "a.json") as part:
         part.write_bytes(b"ne")
@@ -37,7 +37,7 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypat
     monkeypatch.setattr(files.os, "fsync", lambda number: done.append("flush"))
     monkeypatch.setattr(files.os, "replace", lambda a, b, rename=os.replace: (done.append("rename"), rename(a, b)))
     files.write_bytes(tmp_path / "a.json", b"new")
-    assert done == ["flush", "rename", "flush"]  # of the file; its name; of the folder
+    assert done == ["flush", "rename", "flush"]  # flush of the file, rename, flush of the folder
 
 
 def test_leftovers_of_killed_processes_go_and_those_of_running_ones_stay(tmp_path: Path):
@@ -119,7 +119,7 @@ def test_a_line_is_added_whole_after_one_that_was_cut_off(tmp_path: Path):
     assert files.read_lines(log) == ([{"step": 1}, {"step": 3}], 1)
 
 
-def test_a_sealed_record_tells_any_change(tmp_path: Path):
+def test_any_change_of_a_sealed_record_is_detected(tmp_path: Path):
     path = tmp_path / "record.json"
     record = {"a": [1, 2.5, None], "met": True, "b": {"c": 1e-17}}
     path.write_text(json.dumps(files.sealed(record), indent=2))
@@ -135,7 +135,7 @@ def test_a_sealed_record_tells_any_change(tmp_path: Path):
             assert found == record, f"a change at {number} went unnoticed"
 
 
-def test_kept_arrays_come_back_for_the_same_work_only(tmp_path: Path):
+def test_saved_arrays_load_only_with_the_same_identity(tmp_path: Path):
     path = tmp_path / "unfinished.npz"
     files.save_arrays(path, "work", a=np.arange(6.0).reshape(2, 3), done=3)
     found = files.load_arrays(path, "work")
@@ -145,7 +145,7 @@ def test_kept_arrays_come_back_for_the_same_work_only(tmp_path: Path):
     assert not files.is_damaged(path)
 
 
-def test_kept_arrays_that_are_cut_or_changed_are_noticed(tmp_path: Path):
+def test_truncated_or_changed_arrays_are_detected(tmp_path: Path):
     path = tmp_path / "unfinished.npz"
     files.save_arrays(path, "work", a=np.arange(6.0))
     whole = path.read_bytes()
@@ -154,12 +154,12 @@ def test_kept_arrays_that_are_cut_or_changed_are_noticed(tmp_path: Path):
         path.write_bytes(damaged)
         assert files.load_arrays(path, "work") is None
         assert files.is_damaged(path)
-    np.savez(path, identity=np.array("work"), a=np.arange(6.0))  # whole, and not ours
+    np.savez(path, identity=np.array("work"), a=np.arange(6.0))  # intact, but not written by `save_arrays`
     assert files.is_damaged(path)
 
 
-def test_what_an_array_promises_is_held_against_its_file():
-    files.check_promise(Path("a"), (64, 64, 64, 1), 0)  # anything small may be all of one value
+def test_the_declared_size_of_an_array_is_checked_against_its_file():
+    files.check_promise(Path("a"), (64, 64, 64, 1), 0)  # small arrays may be of one value, with any compression
     files.check_promise(Path("a"), (2048, 2048, 2048), 2**23)
     for factors, there in (((2**20, 2**20, 2**20), 2**10), ((2**40, 8), 2**30), ((-4, 8), 32)):
         with pytest.raises(UserError, match="damaged"):
@@ -167,7 +167,7 @@ def test_what_an_array_promises_is_held_against_its_file():
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
-def test_a_header_that_promises_fewer_slices_than_there_are_is_damaged(tmp_path: Path, suffix: str):
+def test_a_header_that_declares_fewer_slices_than_the_file_has_is_refused(tmp_path: Path, suffix: str):
     path = tmp_path / f"volume{suffix}"
     write(path, STRUCTURE)
     path.write_bytes(path.read_bytes().replace(b"3 3 3", b"3 3 2"))

@@ -1,4 +1,4 @@
-"""Files of the programs whose formats they are: read with their voxel size, and ours read by those programs.
+"""Files of other programs are read with their voxel size, and files of this package by those programs.
 
 Files in tests/data/formats were written by VTK, ITK, nibabel, pynrrd, h5py, ome-zarr and tifffile (README.md there).
 """
@@ -32,7 +32,7 @@ SUFFIXES = [".ome.tif", ".vti", ".npz", ".zarr", ".ome.zarr", ".mha", ".nrrd", "
 
 
 def extra(path) -> None:
-    """Skips where the package that a format needs is not installed."""
+    """Skip if the package that a format needs is not installed."""
     module = EXTRA.get(Path(path).name) or EXTRA.get(formats.ending(path))
     if module is not None:
         pytest.importorskip(module)
@@ -64,7 +64,7 @@ def test_a_file_of_another_program_has_its_values_and_its_voxel_size(path):
             io.read(path)
     else:
         assert found.spacing == ((500.0,) * 3 if unit == "nm" else (0.5,) * 3) and found.unit == unit
-        assert bool(found.size_remarks) == (unit is None)  # what has a spacing and no unit says so
+        assert bool(found.size_remarks) == (unit is None)  # a spacing without a unit has a remark
 
 
 def test_raw_numbers_are_read_with_shape_and_type():
@@ -129,10 +129,10 @@ def test_a_file_of_ours_saved_again_by_vtk_keeps_everything_and_a_crop_is_not_pe
     assert not found.periodic
 
 
-def test_the_spacing_of_a_vti_is_the_truth(tmp_path):
+def test_the_spacing_of_a_vti_takes_precedence_over_its_field_data(tmp_path):
     io.write(tmp_path / "a.vti", structure())
     content = (tmp_path / "a.vti").read_bytes().replace(b'Spacing="0.123456789012345 ', b'Spacing="0.25 ')
-    (tmp_path / "b.vti").write_bytes(content)  # as ParaView's Transform filter leaves the field data as they were
+    (tmp_path / "b.vti").write_bytes(content)  # ParaView's Transform filter changes the spacing and not the field data
     assert "not cubic" in refusal_of_cubes(tmp_path / "b.vti")
 
 
@@ -173,7 +173,7 @@ def ome_levels(path):
 
 @pytest.mark.parametrize("kind", ["independent", "laminate z", "laminate x", "checkerboard"])
 def test_levels_of_an_ome_zarr_keep_the_phases_along_all_axes(tmp_path, kind):
-    """Means let phases of one voxel's size vanish; every second plane of a laminate holds one phase only."""
+    """Means would remove phases of one voxel, and every second plane of a laminate has one phase only."""
     k, j, i = np.indices((160, 66, 40))
     labels = {
         "independent": np.random.default_rng(0).integers(0, 2, k.shape),
@@ -186,7 +186,7 @@ def test_levels_of_an_ome_zarr_keep_the_phases_along_all_axes(tmp_path, kind):
     assert [level.array.shape for level, _, _ in levels] == [(160, 66, 40), (80, 33, 20), (40, 16, 10)]
     for number, (level, scale, shift) in enumerate(levels):
         assert set(np.unique(level.array)) <= {0, 1}
-        if number < 2:  # a quarter of a structure of two voxels can only be drawn by chance
+        if number < 2:  # coarser voxels are larger than the structure, so that their labels are random
             assert level.array.mean() == pytest.approx(0.5, abs=0.02)
         assert scale == [65.0 * 2**number] * 3 and shift == [65.0 * (2**number - 1) / 2] * 3
         assert level.spacing == pytest.approx(tuple(scale)) and level.unit == "nm"
@@ -239,7 +239,7 @@ def test_the_surface_of_a_ball_encloses_its_volume(tmp_path):
     assert len(triangles) == count
     a, b, c = np.moveaxis(triangles["corners"].astype(float), 1, 0)
     enclosed = np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6  # positive: triangles run anticlockwise from outside
-    assert enclosed == pytest.approx(8 * ball.sum(), rel=0.02)  # marching cubes cut the voxels' corners
+    assert enclosed == pytest.approx(8 * ball.sum(), rel=0.02)  # marching cubes cut the corners of voxels
     centre = triangles["corners"].reshape(-1, 3).mean(0)
     np.testing.assert_allclose(centre, [2 * 20.5, 2 * 16.5, 2 * 16.0], atol=0.2)  # x y z of the middle of the voxels
     with pytest.raises(UserError, match="--phase"):
@@ -256,7 +256,7 @@ def test_a_truncated_file_is_refused(tmp_path, name, kept):
 
 
 @pytest.mark.parametrize("name", ["itk.mha", "itk_zlib.mha", "itk.nrrd", "itk_gzip.nrrd"])
-def test_what_a_header_promises_is_held_against_the_file(tmp_path, name):
+def test_the_declared_size_of_a_header_is_checked_against_the_file(tmp_path, name):
     content = (DATA / name).read_bytes()
     (tmp_path / name).write_bytes(content[:-20])
     assert "truncated or damaged" in refusal(tmp_path / name)
@@ -301,7 +301,7 @@ def test_a_compression_of_tiff_that_needs_a_package_names_it():
 def test_slices_are_read_in_natural_order_from_a_folder_or_a_pattern(tmp_path):
     from PIL import Image
 
-    for number in range(12):  # 2 before 10
+    for number in range(12):  # natural order
         levels = np.roll(LEVELS[0], number, axis=1).astype(np.uint8)
         Image.fromarray(levels).save(tmp_path / f"slice{number}.png", dpi=(0.0254 / 65e-9,) * 2)
     expected = np.stack([np.roll(LABELS[0], number, axis=1) for number in range(12)])
@@ -363,18 +363,18 @@ def test_resampling_splits_voxels_exactly_and_keeps_fractions():
     np.testing.assert_array_equal(
         resampled(np.repeat(LABELS, 3, axis=0), 3, (3, 1, 1)), LABELS
     )  # means over whole voxels
-    assert set(np.unique(resampled(2 * (LABELS // 2), 3, (0.3, 0.4, 0.5)))) == {0, 2}  # no phase between two
+    assert set(np.unique(resampled(2 * (LABELS // 2), 3, (0.3, 0.4, 0.5)))) == {0, 2}  # no new values
 
 
-def test_voxels_that_two_phases_share_equally_go_to_either():
-    """With an even factor many do; all to the darker phase would make 0.47 of 0.51 of this medium."""
+def test_voxels_that_two_phases_share_equally_go_to_both_alternately():
+    """With even factors they are frequent; all in the darker phase would change 0.51 of this medium to 0.47."""
     field = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((256, 256)), 2.0) > 0
     for phase in (field.astype(np.uint8), 1 - field.astype(np.uint8)):
         for factor in (2, 4):
             assert resampled(phase, 2, (factor, factor)).mean() == pytest.approx(phase.mean(), abs=0.01)
 
 
-def test_a_volume_that_is_not_cubic_is_made_so(tmp_path):
+def test_a_volume_of_voxels_that_are_not_cubic_is_resampled(tmp_path):
     found = io.read(DATA / "itk_flat.mha", resample="0.1", unit="um")
     assert (found.shape, found.voxel_size, found.unit) == ((12, 5, 6), 0.1, "um")
     np.testing.assert_array_equal(found.labels[1::3], LABELS)  # the middle of each three is the old slice

@@ -1,4 +1,4 @@
-"""Laws of reading: equal pixels give equal labels whatever the file; a bad file gives one line that says what to do."""
+"""Equal pixels yield equal labels in every format; an unreadable file yields one line with a remedy."""
 
 import logging
 import pickle

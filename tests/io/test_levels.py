@@ -1,4 +1,4 @@
-"""Which values of an image are phases: strays, float noise and resampled edges are told apart, merged on request."""
+"""Values of images that are phases, and stray values, float noise and resampled edges, which can be merged."""
 
 import io
 from pathlib import Path
@@ -21,7 +21,7 @@ def medium(edge: int = 96, ndim: int = 2, phases: int = 2, seed: int = 0) -> np.
 
 
 def halved(mask: np.ndarray) -> np.ndarray:
-    """A mask 0 / 255 at half its size, by the mean of blocks: bilinear interpolation."""
+    """A mask 0 / 255 at half its size, by means of blocks, which is bilinear interpolation."""
     blocks = sum(([edge // 2, 2] for edge in mask.shape), [])
     return np.floor(mask.reshape(blocks).mean(axis=tuple(range(1, 2 * mask.ndim, 2)))).astype(np.uint8)
 
@@ -71,9 +71,9 @@ def test_edges_of_a_resampled_mask_are_named_with_their_shares_and_merged(ndim, 
     np.testing.assert_array_equal(merged.labels[0][certain], small[certain] // 255)
     quarters = (small > 0) & (small < 100)  # mostly phase 0
     assert np.mean(merged.labels[0][quarters]) < 0.1
-    # half of the voxels halved go to the phase around them: the rarer phase loses some of its corners, not its edges
+    # voxels of mean value get the phase around them: the rarer phase loses some of its corners, but no edges
     assert np.mean(merged.labels[0]) == pytest.approx(mask.mean() / 255, abs=0.03)
-    if ndim == 3:  # nine values: refused before, with advice to segment by grey level
+    if ndim == 3:  # nine values: an error that recommends segmentation by grey level
         assert "--merge-rare" in refusal([small]) and "--segment" not in refusal([small])
 
 
@@ -93,28 +93,30 @@ def test_a_stray_pixel_is_remarked_and_goes_to_its_neighbours():
 
 @pytest.mark.parametrize("how", ["bilinear", "lanczos", "jpeg"])
 @pytest.mark.parametrize("phases", [2, 3])
-def test_a_resampled_or_jpeg_mask_is_named_by_its_values_and_parted_as_advised(phases, how):
-    """Of fine features much lies at edges; thresholds between the values give the mask back."""
+def test_the_advised_options_recover_the_phases_of_a_resampled_or_jpeg_mask(phases, how):
+    """A large share of fine features is at edges; thresholds between the values recover the mask."""
     values = np.array([0, 127, 255] if phases == 3 else [0, 255], np.uint8)
     mask = np.asarray(Image.open(Path(__file__).parents[1] / "data" / "sofc_electrode_3phase_256.png").convert("L"))
     mask = mask if phases == 3 else np.where(mask > 100, 255, 0).astype(np.uint8)
     if how == "jpeg":
         Image.fromarray(mask).save(file := io.BytesIO(), "JPEG", quality=75)
-        image, wanted = np.asarray(Image.open(file)), mask
+        image, expected = np.asarray(Image.open(file)), mask
     else:
         kind = Image.Resampling.BILINEAR if how == "bilinear" else Image.Resampling.LANCZOS
         image = np.asarray(Image.fromarray(mask).resize((180, 180), kind))
-        wanted = np.asarray(Image.fromarray(mask).resize((180, 180), Image.Resampling.NEAREST))
+        expected = np.asarray(Image.fromarray(mask).resize((180, 180), Image.Resampling.NEAREST))
     line = refusal([image])
     assert f"--segment {phases} " in line and "--ignore" not in line
     assert all(f"{value} ({100 * np.mean(image == value):.3g}%)" in line for value in values)
-    parted, _ = multi_otsu_labels(image, phases)
-    assert np.mean(values[parted] != wanted) < (0.001 if how == "jpeg" else 0.06)  # of resampled ones edges of a pixel
+    segmented, _ = multi_otsu_labels(image, phases)
+    assert np.mean(values[segmented] != expected) < (
+        0.001 if how == "jpeg" else 0.06
+    )  # after resampling edges differ by a pixel
     if phases == 2:
         advised = float(line.split("--merge-rare ")[1].split("%")[0]) / 100
         merged = label([image], max_phases=8, merge_rare=advised)
         assert merged.values == (0.0, 255.0)
-        assert np.mean(values[merged.labels[0]] != wanted) < 0.06
+        assert np.mean(values[merged.labels[0]] != expected) < 0.06
 
 
 def test_an_ordinary_phase_of_a_grey_image_is_not_taken_for_surroundings():
@@ -148,7 +150,7 @@ def test_a_grey_image_with_a_background_names_both_switches():
 
 def test_voxels_far_from_any_phase_take_the_nearest_in_space():
     labels = np.zeros((8, 40), np.uint8)
-    labels[:, 12:20], labels[:, 20:] = 9, 1  # eight columns of neither: the first four are nearer to phase 0
+    labels[:, 12:20], labels[:, 20:] = 9, 1  # eight columns of neither phase: the first four are closer to phase 0
     found = label([labels], max_phases=8, merge_rare=0.25).labels[0]
     np.testing.assert_array_equal(found, np.broadcast_to(np.arange(40) >= 16, (8, 40)))
 

@@ -19,7 +19,7 @@ def variance_between(levels, counts, thresholds):
 
 
 def exhaustive(levels, counts, classes):
-    """The largest variance between classes that any set of thresholds gives."""
+    """The largest variance between classes over all sets of thresholds."""
     middles = (levels[1:] + levels[:-1]) / 2
     return max(variance_between(levels, counts, cuts) for cuts in itertools.combinations(middles, classes - 1))
 
@@ -33,7 +33,7 @@ def test_thresholds_are_those_of_an_exhaustive_search(classes, seed):
     thresholds = multi_otsu(levels, counts, classes)
     assert np.all(np.diff(thresholds) > 0) and np.unique(np.digitize(levels, thresholds)).size == classes
     found = variance_between(levels, counts, thresholds)
-    assert found == pytest.approx(exhaustive(levels, counts, classes), rel=1e-12)  # rounding; of equal optima any
+    assert found == pytest.approx(exhaustive(levels, counts, classes), rel=1e-12)  # rounding; any of several optima
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -41,7 +41,7 @@ def test_thresholds_are_those_of_an_exhaustive_search(classes, seed):
     "scale, dtype", [(1, np.uint8), (17, np.uint8), (4000, np.uint16), (1 / 3, np.float32), (1.0, np.float64)]
 )
 def test_an_image_of_few_grey_levels_is_split_where_its_histogram_says(classes, scale, dtype):
-    """Level 0 is not empty here: counted as 1, as some implementations do, the thresholds would be others."""
+    """Level 0 is occupied here: implementations that count level 0 as 1 give other thresholds."""
     counts = np.array([4000, 900, 300, 200, 180, 400, 500, 420, 380, 300, 200, 100, 40, 20, 10, 5])
     grey = np.random.default_rng(0).permutation(np.repeat(np.arange(16), counts))
     found, thresholds = segmentation.multi_otsu_labels((grey * scale).astype(dtype).reshape(1, -1), classes)

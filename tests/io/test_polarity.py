@@ -1,4 +1,4 @@
-"""Grey levels are what a viewer shows, 0 is black: whatever the file stores, its compression and its suffix."""
+"""Grey levels are those that a viewer shows, with 0 black, for every storage, compression and suffix."""
 
 import numpy as np
 import pytest

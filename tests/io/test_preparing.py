@@ -42,7 +42,7 @@ def test_a_crop_is_the_slice_of_numpy_and_keeps_the_calibration(tmp_path):
     "crop, reason",
     [("0:10", "expected 2 ranges"), ("0:10,3", "expected 2"), ("0:10,5:5", "no part of axis x"), ("0:99,:", "axis y")],
 )
-def test_a_crop_that_is_none_is_refused(tmp_path, crop, reason):
+def test_an_invalid_crop_is_refused(tmp_path, crop, reason):
     assert reason in refusal(save(tmp_path / "a.npy", medium(48)), crop=crop)
 
 
@@ -63,7 +63,7 @@ def test_a_line_is_no_image(crop, reason):
         cropped(Raster(np.zeros((5, 6, 7))), crop)
 
 
-def test_a_periodic_volume_is_periodic_no_more_when_it_is_cropped(tmp_path):
+def test_a_crop_of_a_periodic_volume_is_not_periodic(tmp_path):
     from jaxmicro.types import Microstructure
 
     io.write(tmp_path / "a.npz", Microstructure(medium(24, 3), (0.0, 1.0), periodic=True))
@@ -73,7 +73,7 @@ def test_a_periodic_volume_is_periodic_no_more_when_it_is_cropped(tmp_path):
 
 @pytest.mark.parametrize("outside, dtype", [(7, np.uint8), (np.nan, np.float32), (-1, np.int16)])
 def test_a_mask_leaves_a_box_inside_the_sample(tmp_path, outside, dtype):
-    """Of a cylinder the box is its inscribed square times its height: 2 / pi of the area, less whole voxels."""
+    """The box of a cylinder is its inscribed square times its height: 2 / pi of the area, up to voxels."""
     volume = medium(64, 3)[:20].astype(dtype)
     y, x = np.ogrid[:64, :64]
     volume[:, (y - 31.5) ** 2 + (x - 31.5) ** 2 > 31.5**2] = outside
@@ -138,7 +138,7 @@ def test_a_stack_stored_as_a_colour_picture_is_remarked(tmp_path):
     assert "photometric='minisblack'" in first
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
     assert len(io.read_images([tmp_path / "stack.tif"], stack="images")) == 3
-    four = np.concatenate([stack, stack[:1, ::-1]])  # the fourth as if it were the opacity
+    four = np.concatenate([stack, stack[:1, ::-1]])  # the fourth is taken for the opacity
     tifffile.imwrite(tmp_path / "four.tif", four, photometric="rgb", planarconfig="separate")
     assert "photometric='minisblack'" in refusal(tmp_path / "four.tif")
 
@@ -177,10 +177,10 @@ def test_planes_of_a_volume_are_related_and_images_are_not(noise):
 
     assert not unrelated(grey(medium(32, 3)))
     assert unrelated(grey(np.stack([medium(64, seed=seed) for seed in range(4)])))
-    assert not unrelated(rng.integers(0, 3, (5, 24, 20)))  # noise: nothing can be told
+    assert not unrelated(rng.integers(0, 3, (5, 24, 20)))  # noise: cannot be judged
 
 
-def test_a_stack_of_images_is_no_volume_without_a_word(tmp_path):
+def test_a_stack_of_unrelated_images_is_refused_unless_its_kind_is_stated(tmp_path):
     images = np.stack([medium(64, seed=seed) for seed in range(4)])
     tifffile.imwrite(tmp_path / "stack.tif", 255 * images, photometric="minisblack")
     assert "--stack images" in refusal(tmp_path / "stack.tif")
@@ -218,7 +218,7 @@ def test_files_of_one_size_join_to_a_volume(tmp_path):
         io.read_images(sorted(tmp_path.glob("*.png")), stack="volume")
 
 
-def test_what_is_to_be_said_of_a_later_slice_is_said_of_the_volume(tmp_path):
+def test_a_remark_on_a_later_slice_is_a_remark_on_the_volume(tmp_path):
     volume = medium(24, 3)
     for number, section in enumerate(volume):
         inverted = number == 2

@@ -1,4 +1,4 @@
-"""Laws of phases that are read from grey levels or from distinct values."""
+"""Laws of phases from grey levels or distinct values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Laws of writing: it reads back equal, other programs find the calibration, and no file is left half written."""
+"""Written files read back equal, other programs read their calibration, and writing is atomic."""
 
 import errno
 import os
@@ -56,7 +56,7 @@ def test_a_periodic_volume_is_read_back_as_periodic(tmp_path, suffix):
 def test_what_imagej_crops_from_a_periodic_volume_is_not_periodic(tmp_path):
     io.write_tiff(tmp_path / "whole.tif", Microstructure(labels(4, 5, 6), (0.0, 127.0, 255.0), periodic=True))
     with tifffile.TiffFile(tmp_path / "whole.tif") as tiff:
-        text = tiff.imagej_metadata["Info"]  # ImageJ hands it on
+        text = tiff.imagej_metadata["Info"]  # ImageJ keeps it when it crops
     tifffile.imwrite(tmp_path / "crop.tif", labels(4, 5, 6)[:, :4], imagej=True, metadata={"axes": "ZYX", "Info": text})
     found = io.read(tmp_path / "crop.tif")
     assert found.values == (0.0, 127.0, 255.0) and not found.periodic
@@ -78,7 +78,7 @@ def test_tiff_is_an_imagej_stack_of_slices_with_its_calibration(tmp_path):
         assert tiff.series[0].axes == "ZYX" and tiff.series[0].dtype == np.uint8
         assert tiff.imagej_metadata["slices"] == tiff.imagej_metadata["images"] == 5
         assert (tiff.imagej_metadata["spacing"], tiff.imagej_metadata["unit"]) == (0.398, "um")
-        assert (tiff.imagej_metadata["min"], tiff.imagej_metadata["max"]) == (0, 2)  # contrast: all labels visible
+        assert (tiff.imagej_metadata["min"], tiff.imagej_metadata["max"]) == (0, 2)  # display range: all labels visible
         for axis in "XY":
             pixels, units = tiff.pages[0].tags[f"{axis}Resolution"].value
             assert units / pixels == pytest.approx(0.398, rel=1e-9)  # fraction of 32-bit integers
@@ -206,7 +206,7 @@ def test_ctrl_c_while_writing_leaves_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_place_that_cannot_be_written_to_is_refused(tmp_path):
+def test_a_path_that_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(UserError, match="no folder"):
         io.write(tmp_path / "missing" / "volume.tif", volume(3, 4, 5))
     with pytest.raises(UserError, match="suffix"):

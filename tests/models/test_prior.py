@@ -16,7 +16,7 @@ from jaxmicro.models.prior import likelihood_logits, posterior_logits
 TINY = PriorConfig(phases=3, patch=16, unet=UNetConfig(widths=(8, 12), embedding=16))
 
 
-initial = jax.jit(models.init, static_argnums=0)  # one compilation instead of one for each operation
+initial = jax.jit(models.init, static_argnums=0)  # one compilation, not one for each operation
 logits_of = jax.jit(posterior_logits, static_argnums=0)
 
 
@@ -28,7 +28,7 @@ def random_params(config: PriorConfig, key: int = 0):
 
 
 @pytest.mark.parametrize("spatial", [(16, 24), (8, 8, 16)])
-def test_space_to_depth_loses_nothing(spatial):
+def test_depth_to_space_inverts_space_to_depth(spatial):
     x = jax.random.normal(jax.random.key(0), (2, *spatial, 3))
     folded = space_to_depth(x, 4)
     assert folded.shape == (2, *(edge // 4 for edge in spatial), 4 ** len(spatial) * 3)
@@ -49,7 +49,7 @@ def test_the_output_has_the_size_of_the_input(dims):
     assert found.shape == x.shape
 
 
-def test_without_attention_distant_pixels_do_not_see_the_edge():
+def test_without_attention_pixels_do_not_depend_on_a_distant_edge():
     params = random_params(TINY)
     x = jax.random.normal(jax.random.key(1), (1, 128, 128, 3))
     logits = logits_of(TINY, params, x, jnp.zeros(1))
@@ -57,7 +57,7 @@ def test_without_attention_distant_pixels_do_not_see_the_edge():
     np.testing.assert_allclose(part[:, :32], logits[:, :32], atol=1e-4)  # 64 pixels and more from the cut
 
 
-def test_attention_sees_everything():
+def test_with_attention_pixels_depend_on_distant_ones():
     config = dataclasses.replace(TINY, unet=UNetConfig(widths=(8, 8), embedding=16, attention=(False, True)))
     params = random_params(config)
     x = jax.random.normal(jax.random.key(1), (1, 16, 16, 3))
@@ -79,7 +79,7 @@ def test_an_untrained_network_gives_the_exact_posterior_of_independent_pixels():
     np.testing.assert_allclose((x0_hat + 1) / 2, jax.nn.softmax(log_likelihood, axis=-1), atol=1e-6)
 
 
-def test_independent_witnesses_multiply():
+def test_evidence_of_independent_planes_multiplies():
     # three planes report p(phase | plane a) that are independent given the phase: Bayes with a known joint distribution
     rng = np.random.default_rng(0)
     prior = np.array([0.5, 0.3, 0.2])
@@ -138,11 +138,11 @@ def test_the_loss_has_finite_gradients_and_falls(prediction):
     assert np.mean(values[-10:]) < 0.8 * np.mean(values[:5])
 
 
-def test_renaming_the_phases_leaves_the_untrained_loss_alone():
+def test_permuting_the_phases_does_not_change_the_untrained_loss():
     params = initial(TINY, jax.random.key(0))
     labels = jax.random.randint(jax.random.key(0), (64, 16, 16), 0, 3).astype(jnp.uint8)
     values = [float(models.loss(TINY, params, named, jax.random.key(1))[0]) for named in (labels, (labels + 1) % 3)]
-    assert values[0] == pytest.approx(values[1], rel=0.02)  # other noise at each phase: Monte-Carlo error
+    assert values[0] == pytest.approx(values[1], rel=0.02)  # each phase has other noise: Monte-Carlo error
 
 
 def test_a_config_survives_its_dictionary():
@@ -152,7 +152,7 @@ def test_a_config_survives_its_dictionary():
         PriorConfig.from_dict({**config.to_dict(), "colour": 1})
 
 
-def test_configs_refuse_what_cannot_be():
+def test_invalid_configs_are_refused():
     with pytest.raises(ValueError, match="multiple of the network's factor 8"):
         PriorConfig(phases=2, patch=20)
     with pytest.raises(ValueError, match="at least 2 phases"):
@@ -171,7 +171,7 @@ def same_values_and_gradients(ours, theirs, params, x):
 
 @pytest.mark.parametrize(("dims", "size"), [(2, 3), (2, 1), (3, 3)])
 def test_a_convolution_is_that_of_flax(dims: int, size: int):
-    """Ours writes down the gradient of the input itself, so that it is fast within loops."""
+    """Our convolution defines the gradient of its input explicitly, for speed inside loops."""
     x = jax.random.normal(jax.random.key(0), (2, *(6,) * dims, 4))
     ours, theirs = conv(5, dims, size=size), nn.Conv(5, (size,) * dims)
     same_values_and_gradients(ours.apply, theirs.apply, ours.init(jax.random.key(1), x), x)
@@ -185,7 +185,7 @@ def test_a_convolution_of_an_interpolation_is_the_two_after_each_other(dims: int
     same_values_and_gradients(ours.apply, lambda p, x: theirs.apply(p, upsample(x)), params, x)
 
 
-def test_layers_refuse_what_they_cannot_do():
+def test_layers_refuse_unsupported_arguments():
     with pytest.raises(ValueError, match="6 channels cannot be shared by 4 heads"):
         SelfAttention(heads=4).init(jax.random.key(0), jnp.zeros((1, 2, 2, 6)))
     with pytest.raises(ValueError, match="expected 3 and 1"):
@@ -193,7 +193,7 @@ def test_layers_refuse_what_they_cannot_do():
 
 
 def test_attention_is_that_of_flax():
-    """Ours divides at the end; scores that a plain exponential could not hold are no matter."""
+    """Our attention normalises at the end; scores whose exponential would overflow are included."""
     x = jax.random.normal(jax.random.key(0), (2, 5, 3, 8))
     params = SelfAttention(heads=2).init(jax.random.key(1), x)["params"]
     params = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(2), leaf.shape), params)

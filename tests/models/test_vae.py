@@ -19,7 +19,7 @@ LATENT = PriorConfig(
 
 
 @pytest.mark.parametrize(("config", "size"), [(make(3, size), size) for make in (small, paper) for size in (4, 8, 16)])
-def test_the_code_of_a_crop_has_the_size_asked_for_and_decodes_to_logits_of_the_phases(config: VAEConfig, size: int):
+def test_the_code_of_a_crop_has_the_configured_size_and_decodes_to_logits_of_the_phases(config: VAEConfig, size: int):
     params = jax.eval_shape(lambda: models.init_vae(config, jax.random.key(0)))
     x = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
     mean, log_var = jax.eval_shape(lambda p, x: models.encode(config, p, x), params, x)
@@ -72,7 +72,7 @@ def test_the_code_is_normalised_and_the_codec_knows_only_the_normalised_one():
     np.testing.assert_allclose(codec.decode(z).sum(axis=-1), 1, rtol=1e-5)
 
 
-def test_the_pixel_codec_loses_nothing():
+def test_the_pixel_codec_is_invertible():
     codec = models.codec(PriorConfig(phases=3), {})
     x = jax.nn.one_hot(jax.random.randint(jax.random.key(1), (2, 8, 8), 0, 3), 3)
     np.testing.assert_array_equal(codec.decode(codec.encode(x)), x)
@@ -100,7 +100,7 @@ def test_an_autoencoder_learns_stripes():
 
 @pytest.mark.parametrize("prediction", ["epsilon", "velocity"])
 def test_a_perfect_network_predicts_the_clean_code(prediction: str):
-    """x_0 from what the loss calls right, at every noise level."""
+    """x_0 from the target of the loss, at every noise level."""
     z, eps = jax.random.normal(jax.random.key(0), (2, 4, 4, 4, 2))
     for log_snr in (-6.0, 0.0, 5.0):
         z_t = noise.diffuse(z, jnp.array(log_snr), eps)
@@ -133,7 +133,7 @@ def test_a_latent_config_survives_json():
     assert (LATENT.space, LATENT.cell, LATENT.channels, LATENT.factor) == ("latent", 4, 2, 8)
 
 
-def test_configs_refuse_what_cannot_be():
+def test_invalid_configs_are_refused():
     with pytest.raises(ValueError, match="must be 10 times a power of two"):
         small(2, 5)
     with pytest.raises(ValueError, match="as many widths"):

@@ -1,4 +1,4 @@
-"""Winograd's convolutions are convolutions: with NumPy's own in double precision, whatever the kernel."""
+"""Winograd convolutions against sums in double precision, for all sizes of the kernel."""
 
 import itertools
 
@@ -25,32 +25,32 @@ def exact(x: np.ndarray, kernel: np.ndarray, padding) -> np.ndarray:
 
 
 @pytest.mark.parametrize("padding", [((1, 1),), ((1, 1), (1, 1)), ((1, 0), (0, 1)), ((1, 1), (1, 1), (0, 1))])
-def test_it_is_a_convolution(padding: tuple[tuple[int, int], ...]):
-    """Of size 3 where both sides are padded, of size 2 where one is; the edges are different, too."""
+def test_the_result_is_a_convolution(padding: tuple[tuple[int, int], ...]):
+    """Kernel of size 3 along axes padded on both sides, 2 along those padded on one; different edges."""
     edges, size = (8, 4, 12)[: len(padding)], [1 + sum(sides) for sides in padding]
     x = jax.random.normal(jax.random.key(0), (2, *edges, 5))
     kernel = jax.random.normal(jax.random.key(1), (*size, 5, 7))
-    ours, wanted = winograd.convolve(x, kernel, padding), exact(x, kernel, padding)
-    np.testing.assert_allclose(ours, wanted, atol=1e-5 * np.abs(wanted).max())
+    ours, expected = winograd.convolve(x, kernel, padding), exact(x, kernel, padding)
+    np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_it_rounds_little_more_than_plain_sums():
+def test_rounding_errors_are_close_to_those_of_direct_sums():
     x = jax.random.normal(jax.random.key(0), (2, 16, 16, 128))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 128, 128))
-    wanted = exact(x, kernel, ((1, 1), (1, 1)))
+    expected = exact(x, kernel, ((1, 1), (1, 1)))
     plain = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     ours = winograd.convolve(x, kernel, ((1, 1), (1, 1)))
-    assert np.std(ours - wanted) < 4 * np.std(plain - wanted)
+    assert np.std(ours - expected) < 4 * np.std(plain - expected)
 
 
 @pytest.mark.parametrize(
-    "edge, size, channels, does",
+    "edge, size, channels, used",
     [(8, 3, 128, True), (8, 2, 128, True), (6, 3, 128, False), (8, 1, 128, False), (8, 3, 64, False)],
 )
-def test_where_it_is_used(edge: int, size: int, channels: int, does: bool):
+def test_it_is_used_on_cpus_for_many_channels_and_full_tiles(edge: int, size: int, channels: int, used: bool):
     assert not winograd.suits(jnp.zeros((1, 8, 8, 128), jnp.bfloat16), jnp.zeros((3, 3, 128, 128), jnp.bfloat16))
     assert winograd.suits(jnp.zeros((1, edge, edge, 128)), jnp.zeros((size, size, 128, channels))) is (
-        does and jax.default_backend() == "cpu"
+        used and jax.default_backend() == "cpu"
     )
 
 
@@ -69,6 +69,6 @@ def test_wide_layers_have_the_values_and_gradients_of_flax(upsampled: bool, monk
         out, pull = jax.vjp(apply, params, x)
         return out, pull(jnp.cos(jnp.arange(out.size, dtype=out.dtype)).reshape(out.shape))
 
-    for found, wanted in zip(jax.tree.leaves(both(ours.apply)), jax.tree.leaves(both(wide)), strict=True):
-        np.testing.assert_allclose(found, wanted, atol=2e-5 * float(jnp.abs(wanted).max()))
+    for found, expected in zip(jax.tree.leaves(both(ours.apply)), jax.tree.leaves(both(wide)), strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-5 * float(jnp.abs(expected).max()))
     assert len(calls) >= (8 if upsampled else 2)  # forward, and for the gradient of the input

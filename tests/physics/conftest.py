@@ -1,4 +1,4 @@
-"""Double precision for the tests that ask for it, and only there."""
+"""Double precision for the tests that request it."""
 
 import jax
 import pytest

@@ -1,4 +1,4 @@
-"""Our elements are JAX-FEM's."""
+"""Our elements equal those of JAX-FEM."""
 
 import subprocess
 import sys
@@ -30,12 +30,12 @@ def test_residual_equals_that_of_jax_fem_on_the_whole_grid(shape: tuple[int, ...
 
 
 @every_shape
-def test_slab_by_slab_jax_fems_residual_is_the_same(shape: tuple[int, ...], float64: None, monkeypatch):
+def test_the_residual_of_jax_fem_is_the_same_by_slabs(shape: tuple[int, ...], float64: None, monkeypatch):
     kappa = jnp.asarray(medium(shape, 1e-6))
     nodes = jnp.asarray(np.random.default_rng(1).random([edge + 1 for edge in shape]))
     elements = jaxfem_elements.JaxFemElements(("insulated",) * len(shape))
     whole = elements.residual(kappa, nodes)
-    # voxels of three planes: the last slab is not full
+    # slabs of three planes: the last one is not full
     monkeypatch.setattr(jaxfem_elements, "LARGEST_PROBLEM", 3 * kappa[0].size)
     np.testing.assert_allclose(elements.residual(kappa, nodes), whole, atol=1e-14)
 
@@ -94,7 +94,7 @@ assert abs(stiffness[0, 0] - 1 / 3) < 1e-15 and abs(stiffness[0, 6] + 1 / 12) < 
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
-def test_import_of_jax_fem_leaves_no_traces():
+def test_the_import_of_jax_fem_has_no_side_effects():
     """No banner, no logging, NumPy prints as before, 64-bit numbers stay off, and the solver module is not loaded."""
     script = """
 import logging, sys

@@ -31,7 +31,7 @@ def test_elements_conduct_more_than_volumes_and_both_obey_the_bounds(shape, floa
     assert wiener[0] < hashin_shtrikman[0] < volumes < elements < hashin_shtrikman[1] < wiener[1]
 
 
-def test_both_schemes_close_in_on_the_truth_when_voxels_are_split(float64: None):
+def test_the_bounds_of_both_schemes_approach_each_other_when_voxels_are_split(float64: None):
     coarse = np.where(level_cut((9, 8), fraction=0.6, sigma=1.0), 1.0, 0.05)
     fine = np.kron(coarse, np.ones((2, 2)))  # the same geometry
     below, above = (
@@ -116,7 +116,7 @@ def test_tortuosity_factor_of_a_blocked_medium_is_infinite_and_of_a_straight_cha
     assert np.isnan(physics.tortuosity_factor(jnp.float32(np.nan), 0.25))
 
 
-def test_a_solution_that_did_not_converge_gives_no_number():
+def test_a_solution_that_did_not_converge_has_diffusivity_nan():
     kappa = np.where(level_cut((32, 32), fraction=0.5) > 0, 1.0, 1e-3).astype(np.float32)
     assert np.isnan(physics.effective_diffusivity(kappa, axis=0, config=SolverConfig(max_iterations=2)))
 
@@ -132,7 +132,7 @@ def test_diffusivity_of_phases_is_linear_and_an_absent_phase_does_not_matter():
 
 @pytest.mark.parametrize("scheme", ["finite_volume", pytest.param("q1", marks=pytest.mark.slow)])
 def test_tensor_in_single_precision_is_that_in_double(scheme: str):
-    """Nothing fixes a periodic field: rounding of the forces has a mean, which must not grow into the field."""
+    """A periodic field has no fixed value: the mean of the rounding errors of forces must not be amplified."""
     kappa = np.random.default_rng(0).uniform(0.5, 1.5, (8, 8, 8))
     single = physics.effective_tensor(kappa.astype(np.float32), discretisation=scheme)
     with jax.enable_x64(True):
@@ -142,7 +142,7 @@ def test_tensor_in_single_precision_is_that_in_double(scheme: str):
     np.testing.assert_allclose(uniform, np.eye(2), atol=1e-6)
 
 
-def test_what_no_path_connects_conducts_exactly_nothing():
+def test_a_medium_without_a_connected_path_has_exactly_zero_diffusivity():
     wall = np.ones((6, 5, 5), np.float32)
     wall[3] = 0
     corner = np.kron(np.eye(2, dtype=np.float32), np.ones((3, 3), np.float32))
@@ -154,8 +154,8 @@ def test_what_no_path_connects_conducts_exactly_nothing():
 
 
 @pytest.mark.parametrize("ends", ["fixed", "periodic"])
-def test_media_that_connect_through_the_wrap_conduct_what_a_direct_solve_says(ends, float64: None):
-    """Near the percolation threshold many media connect through periodic sides alone; reference: assembled voxel by
+def test_media_connected_through_periodic_faces_equal_a_direct_solve(ends, float64: None):
+    """Near the percolation threshold many media connect only through periodic sides; reference: assembled voxel by
     voxel and solved directly."""
     rng, conducting, through_the_wrap = np.random.default_rng(0), 0, 0
     for _ in range(40):
@@ -168,7 +168,7 @@ def test_media_that_connect_through_the_wrap_conduct_what_a_direct_solve_says(en
     assert conducting > 10 and through_the_wrap > 3
 
 
-def test_a_thread_that_closes_after_two_periods_conducts_what_its_length_says(float64: None):
+def test_a_channel_that_closes_after_two_periods_conducts_by_its_length(float64: None):
     # a slope of 1 along y drops 2 * 16 over the 48 unit conductances of the thread, one along x 16: the current is 2/3
     # or 1/3, and covers 32 steps of y and 16 of x
     thread = two_periods().astype(float)
@@ -180,11 +180,11 @@ def test_a_thread_that_closes_after_two_periods_conducts_what_its_length_says(fl
 
 
 @pytest.mark.parametrize(("scheme", "shape"), PERIODIC, ids=SCHEMES)
-def test_a_direction_that_does_not_conduct_has_zeros_in_the_tensor_and_leaves_the_others_right(
+def test_a_direction_that_does_not_conduct_has_zeros_in_the_tensor_and_does_not_change_the_others(
     scheme, shape, float64: None
 ):
     kappa = level_cut(shape, fraction=0.7, sigma=1.0)
-    kappa[3] = 0  # a wall: the first axis conducts nothing
+    kappa[3] = 0  # a wall normal to the first axis, which blocks it
     tensor = np.asarray(physics.effective_tensor(kappa, discretisation=scheme, config=TIGHT))
     assert np.all(tensor[0] == 0) and np.all(tensor[:, 0] == 0) and np.all(np.diag(tensor)[1:] > 0.01)
     leaky = np.asarray(physics.effective_tensor(kappa + 1e-9, discretisation=scheme, config=TIGHT))
@@ -241,7 +241,7 @@ def test_bounds_of_impossible_media_are_refused(bad: tuple[list[float], list[flo
         physics.hashin_shtrikman_bounds(fractions, diffusivities, dimensions=3)
 
 
-def test_tortuosity_factor_refuses_what_cannot_be():
+def test_invalid_arguments_of_the_tortuosity_factor_are_refused():
     assert np.isnan(physics.tortuosity_factor(jnp.float32(-0.25), 0.5))
     for fraction, diffusivity in ((2.0, 1.0), (-0.5, 1.0), (0.5, 0.0)):
         with pytest.raises(UserError, match="not"):

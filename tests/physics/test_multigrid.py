@@ -55,22 +55,22 @@ def test_thin_boxes_of_finite_volumes_have_coarser_grids(cells, float64: None):
 @schemes
 @pytest.mark.parametrize("cells", [(24, 22), (10, 8, 8)], ids=["2d", "3d"])
 @pytest.mark.parametrize("contrast", [pytest.param(1e-2, marks=pytest.mark.slow), 1e-6, 0.0])
-def test_the_cycle_is_symmetric_and_positive_and_enlarges_no_error(scheme, contrast: float, cells, float64: None):
+def test_the_cycle_is_symmetric_and_positive_and_amplifies_no_error(scheme, contrast: float, cells, float64: None):
     """B K has its eigenvalues in (0, 2): then I - B K contracts, and B is a preconditioner. In dense algebra, on
-    grids deep enough for repeated visits in 3D, with clusters that hang on nothing where the contrast is 0."""
+    grids deep enough for repeated visits in 3D, with isolated clusters where the contrast is 0."""
     grid = scheme(("fixed", "insulated", "periodic")[: len(cells)])
     kappa = jnp.asarray(np.where(np.random.default_rng(1).random(cells) < 0.6, 1.0, contrast))
-    levels = jax.jit(lambda kappa: hierarchy(grid, kappa))(kappa)  # op by op it compiles each of them
+    levels = jax.jit(lambda kappa: hierarchy(grid, kappa))(kappa)  # without jit each operation is compiled separately
     assert len(levels) >= 3
     shape, zero = grid.unknowns(cells), (0.0,) * len(cells)
     units = jnp.eye(int(np.prod(shape))).reshape(-1, *shape)
     b = np.asarray(jax.lax.map(lambda r: cycle(grid, levels, cells, r).ravel(), units, batch_size=32))
     k = np.asarray(jax.lax.map(lambda u: grid.forces(grid.material(kappa), u, zero).ravel(), units, batch_size=32))
-    connected = np.ix_(np.diag(k) > 0, np.diag(k) > 0)  # no force ever acts on the others
+    connected = np.ix_(np.diag(k) > 0, np.diag(k) > 0)  # no force acts on the others
     b, k = b[connected], k[connected]
     np.testing.assert_allclose(b, b.T, atol=1e-9 * np.abs(b).max())
     values, vectors = np.linalg.eigh(k)
-    stiff = values > 1e-9 * values.max()  # the others are fields that no flux ties to anything
+    stiff = values > 1e-9 * values.max()  # the others are fields without any flux
     root = vectors[:, stiff] * np.sqrt(values[stiff])
     found = np.linalg.eigvalsh(root.T @ b @ root)
     assert 0 < found.min() and found.max() < 2
@@ -79,7 +79,7 @@ def test_the_cycle_is_symmetric_and_positive_and_enlarges_no_error(scheme, contr
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere barriers separate the products")
 @schemes
 def test_the_products_of_a_cycle_stay_calls_when_compiled(scheme):
-    """Inlined they would be fused into each other, and computed many times over."""
+    """Inlined products would be fused into each other and computed repeatedly."""
     grid, cells = scheme(("fixed", "insulated")), (16, 16)
     levels = hierarchy(grid, jnp.ones(cells, jnp.float32))
     program = jax.jit(lambda r: cycle(grid, levels, cells, r)).lower(jnp.ones(grid.unknowns(cells), jnp.float32))

@@ -1,4 +1,4 @@
-"""Agreement with codes that share nothing with ours but the equation: TauFactor, PoreSpy, pyamg, JAX-FEM's solver.
+"""Agreement with independent codes for the same equation: TauFactor, PoreSpy, pyamg, JAX-FEM's solver.
 
 Peers come with the extra `benchmark`; a test of one that is not installed is skipped. What is compared and the
 tolerances are those of benchmarks/agreement, which also runs 64^3 and 128^3 and writes them down.
@@ -18,7 +18,7 @@ from benchmarks.agreement import PEERS, TIGHT, with_jaxfem
 from benchmarks.solvers import finite_volumes_at, medium
 from jaxmicro.physics import SolverConfig, solve
 
-# What a peer warns of is not ours to mend.
+# warnings of other packages are not errors here
 pytestmark = pytest.mark.filterwarnings("ignore")
 EDGES = [pytest.param(24), pytest.param(64, marks=pytest.mark.slow), pytest.param(128, marks=pytest.mark.slow)]
 

@@ -16,7 +16,7 @@ from jaxmicro.physics.steady_diffusion import problem
 TIGHT = SolverConfig(tolerance=1e-7)  # relative error of D_eff 1e-14: below every tolerance here
 SCHEMES = ["finite_volume", "q1"]
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
-# what takes a quarter of a minute to compile, of elements in `make test-all` only
+# compilations of a quarter of a minute: for elements in `make test-all` only
 schemes_by_cost = pytest.mark.parametrize("scheme", ["finite_volume", pytest.param("q1", marks=pytest.mark.slow)])
 
 
@@ -68,7 +68,7 @@ def test_scaling_and_euler_relation(contrast: float, scheme: str, float64: None)
     value, gradient = jax.value_and_grad(partial(d_eff, scheme=scheme))(kappa)
     assert d_eff(1e-12 * kappa, scheme=scheme) == pytest.approx(1e-12 * float(value), rel=1e-10)
     assert np.sum(kappa * gradient) == pytest.approx(float(value), rel=1e-12)
-    assert np.all(gradient >= 0)  # more diffusivity anywhere never hinders
+    assert np.all(gradient >= 0)  # more diffusivity in any voxel never decreases D_eff
 
 
 def test_checkerboard_tends_to_the_geometric_mean(float64: None):
@@ -163,7 +163,7 @@ def test_warm_start_gives_the_same_answer_in_fewer_iterations(scheme: str, float
     cold = solve(kappa, axis=1, discretisation=scheme)
     warm = solve(1.01 * kappa, axis=1, discretisation=scheme, guess=cold.concentration)
     assert warm.d_eff == pytest.approx(1.01 * float(cold.d_eff), rel=1e-7)
-    assert warm.iterations <= 6 < cold.iterations  # it takes a window of steps to know that it is done
+    assert warm.iterations <= 6 < cold.iterations  # the stopping criterion needs a window of steps
 
 
 @every_scheme
@@ -176,13 +176,13 @@ def test_single_precision_agrees_at_moderate_contrast(scheme: str):
     assert single.d_eff == pytest.approx(float(double.d_eff), rel=2e-4)  # design target at contrast 1e3
 
 
-def test_a_hit_cap_is_reported(float64: None):
+def test_reaching_the_largest_number_of_iterations_is_reported(float64: None):
     solution = solve(two_phase((32, 32), 1e-4), axis=0, config=SolverConfig(max_iterations=3))
     assert not solution.converged and solution.iterations == 3
 
 
 @schemes_by_cost
-def test_degenerate_boxes_are_right(scheme: str, float64: None):
+def test_boxes_one_voxel_thick_have_their_exact_diffusivity(scheme: str, float64: None):
     assert d_eff(np.full((1, 1, 1), 2.0), scheme=scheme) == pytest.approx(2.0)
     slab = np.random.default_rng(0).uniform(0.1, 1.0, size=(1, 5, 4))
     assert d_eff(slab, axis=0, scheme=scheme) == pytest.approx(slab.mean())  # each voxel is its own path
@@ -230,7 +230,7 @@ def test_unusable_input_is_one_clear_line():
     for names, message in [(("spectral", "periodic", "xla"), "spectral"), (("q1", "fixed", "xla"), "sides")]:
         with pytest.raises(UserError, match=message):
             problem(2, 0, *names)  # of `solve`, whose literal types the tests check before it can
-    for kappa in (bad, -good):  # compiled code cannot raise: it says so in the solution
+    for kappa in (bad, -good):  # compiled code cannot raise: `converged` is False
         solution: DiffusionSolution = jax.jit(partial(solve, axis=0))(kappa)
         assert np.isnan(solution.d_eff) and not solution.converged
     with pytest.raises(UserError, match="tolerance"):

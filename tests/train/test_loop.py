@@ -39,7 +39,7 @@ def interrupt_at(step):
     return log
 
 
-def test_training_finds_the_line_and_leaves_the_start_untouched():
+def test_training_fits_the_line_and_does_not_change_its_initial_parameters():
     start = toy.params()
     state = fit(toy.loss, start, toy.Points(), toy.config(steps=400))
     # Noise of 0.1 on 8 points a batch, averaged by a vanishing learning rate.
@@ -85,7 +85,7 @@ def test_validation_scores_the_averaged_parameters_with_noise_that_does_not_chan
         for seed, record in enumerate(records)
     ]
     again = []
-    # No training to speak of: the score of given parameters depends on nothing else, not even on the seed.
+    # learning rate almost 0: the validation loss depends on the parameters only, not on the seed
     fit(
         toy.loss,
         states[0].ema,
@@ -110,7 +110,7 @@ def test_ctrl_c_saves_the_state_between_two_updates_and_the_resumed_run_ends_equ
     assert equal(resumed, straight)
 
 
-def test_the_handlers_of_ctrl_c_and_termination_are_put_back():
+def test_the_handlers_of_ctrl_c_and_termination_are_restored():
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     fit(toy.loss, toy.params(), toy.Points(), toy.config(steps=2))
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
@@ -153,8 +153,8 @@ def test_ctrl_c_does_not_save_a_state_that_is_not_finite():
     assert not shelf.saved
 
 
-def test_a_signal_does_after_the_save_what_it_does_outside():
-    """Whoever started the training tells Ctrl-C from SIGTERM by what is raised."""
+def test_a_signal_reaches_its_previous_handler_after_the_save():
+    """The caller can distinguish Ctrl-C from SIGTERM by the exception."""
 
     class Ended(KeyboardInterrupt):
         pass
@@ -192,7 +192,7 @@ def test_a_time_limit_ends_the_run_early_and_saves_it():
         toy.Points(),
         toy.config(steps=10_000, log_every=10_000, save_every=10_000, minutes=1.0),
         save=shelf.save,
-        clock=lambda: float(next(seconds)),  # a second passes with every look at the clock
+        clock=lambda: float(next(seconds)),  # each reading of the clock advances it by a second
     )
     assert 0 < int(state.step) < 60 and list(shelf.saved) == [int(state.step)]
 

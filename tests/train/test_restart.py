@@ -1,4 +1,4 @@
-"""Training that is killed, interrupted, or spread over devices ends where the undisturbed run ends."""
+"""Training that is killed, interrupted or distributed over devices ends in the state of an undisturbed run."""
 
 import os
 import random
@@ -58,7 +58,7 @@ def undisturbed(tmp_path_factory) -> list[np.ndarray]:
 
 def test_a_run_killed_at_three_random_moments_ends_equal_to_the_bit(tmp_path, undisturbed):
     chance = random.Random(time.time_ns())  # another three moments each time; equality must hold at all of them
-    kill(tmp_path, saves=3, seconds=0.0)  # in the middle of a save
+    kill(tmp_path, saves=3, seconds=0.0)  # during a save
     kill(tmp_path, saves=3, seconds=chance.uniform(0, 0.05))
     kill(tmp_path, saves=3, seconds=chance.uniform(0, 0.1))
     said = finish(tmp_path)

@@ -42,7 +42,7 @@ def test_the_average_is_the_weighted_sum_of_all_parameters_with_a_warmed_up_deca
     assert float(ema_decay_at(jnp.int32(10**6), 0.999)) == pytest.approx(0.999)
 
 
-def test_a_long_gradient_is_scaled_to_the_clip_before_adam_sees_it():
+def test_a_long_gradient_is_scaled_to_the_clip_before_adam():
     config = toy.config(clip=1e-3)
     state = run(config, 1)[-1]
     (adam,) = [s for s in jax.tree.leaves(state.opt_state, is_leaf=is_adam) if is_adam(s)]

@@ -1,4 +1,4 @@
-"""The smallest thing that trains: a line through noisy points, with noise drawn in the loss as in diffusion."""
+"""A minimal model for training: a line through noisy points, with noise drawn in the loss as in diffusion."""
 
 import sys
 
