@@ -25,9 +25,8 @@ def run(options: Train) -> None:
     """
     console = Console(quiet=options.quiet)
     micrographs = read_several(options.micrograph, options, console)
-    micrograph = max(
-        micrographs, key=lambda image: image.labels.size
-    )  # the reference that volumes will be compared with
+    # the reference that volumes will be compared with
+    micrograph = max(micrographs, key=lambda image: image.labels.size)
     _check(options, micrograph)
     start = _start(options, micrograph)
     if start is not None and (options.patch != Train.patch or options.widths or options.paper):

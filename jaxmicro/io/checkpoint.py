@@ -22,9 +22,8 @@ from orbax.checkpoint import v1 as ocp
 from jaxmicro.errors import UserError
 from jaxmicro.io.files import digest_of_arrays, write_bytes
 
-logging.getLogger("absl").setLevel(
-    logging.CRITICAL
-)  # Orbax logs every save, and tracebacks of errors that it also raises
+# Orbax logs every save, and tracebacks of errors that it also raises
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # asyncio logs tasks that Orbax leaves pending when it raises
 
 FORMAT = "jaxmicro-weights-1"
@@ -118,9 +117,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        failed = kind is not None and issubclass(
-            kind, Exception
-        )  # not on Ctrl-C: an error of the save must then be raised
+        # not on Ctrl-C: an error of the save must then be raised
+        failed = kind is not None and issubclass(kind, Exception)
         with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
             self.close()
 

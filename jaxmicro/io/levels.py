@@ -271,9 +271,8 @@ def _peaks(arrays: Sequence[np.ndarray], levels: Levels, most: int) -> float | N
     frequent = np.asarray(levels.shares >= least)
     kept = [np.take(frequent, np.searchsorted(levels.bounds, array, side="right")) for array in arrays]
     rare = sum(np.count_nonzero(each == 0) for each in kept)
-    far = sum(
-        np.count_nonzero(ndimage.maximum_filter(each, 5) == 0) for each in kept
-    )  # rare, and more than two voxels from a frequent value
+    # rare, and more than two voxels from a frequent value
+    far = sum(np.count_nonzero(ndimage.maximum_filter(each, 5) == 0) for each in kept)
     areas = _filled(arrays, levels)[frequent].sum() / levels.counts[frequent].sum()
     return _between(float(ordered[parted[-1]]), least) if far <= 0.1 * rare and areas >= 0.2 else None
 

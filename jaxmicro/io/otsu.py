@@ -26,9 +26,8 @@ def multi_otsu(
     >>> multi_otsu(np.array([1.0, 2.0, 8.0, 9.0]), np.array([5, 1, 2, 2]), 2)
     array([5.])
     """
-    centred = levels - np.average(
-        levels, weights=counts
-    )  # avoids cancellation: otherwise the criterion is a difference of large sums
+    # avoids cancellation: otherwise the criterion is a difference of large sums
+    centred = levels - np.average(levels, weights=counts)
     number = np.concatenate([[0], np.cumsum(counts, dtype=np.float64)])
     total = np.concatenate([[0], np.cumsum(counts * centred, dtype=np.float64)])
     with np.errstate(divide="ignore", invalid="ignore"):  # [i, j]: term of a class of the levels i to j - 1

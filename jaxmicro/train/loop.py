@@ -103,9 +103,8 @@ def fit(
         try:
             upcoming = _take(batches, config, mesh) if step < config.steps else None
             if upcoming is not None:
-                _lead_only(
-                    progress, Progress(step, config.steps, math.nan, math.nan)
-                )  # before the first update compiles
+                # before the first update compiles
+                _lead_only(progress, Progress(step, config.steps, math.nan, math.nan))
             while upcoming is not None:
                 batch, position_after = upcoming
                 state, metrics = update(state, batch)

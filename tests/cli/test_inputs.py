@@ -81,9 +81,8 @@ def test_several_images_are_measured_one_by_one_and_together(
     assert [phase["volume_fraction"] for phase in found["pooled"]] == pytest.approx(shares)
     for phase in found["pooled"]:
         s2 = [image["phases"][phase["label"]]["two_point"] for image in found["images"]]
-        np.testing.assert_allclose(
-            phase["two_point"], np.mean(s2, axis=0), rtol=1e-12
-        )  # of one size: the unweighted mean
+        # of one size: the unweighted mean
+        np.testing.assert_allclose(phase["two_point"], np.mean(s2, axis=0), rtol=1e-12)
 
 
 def test_images_that_lack_a_phase_and_values_merged_in_all_images_are_remarked_on(

@@ -306,9 +306,8 @@ def test_evaluate_compares_files_with_a_micrograph(work: Path, here: Path, jaxmi
     report = json.loads((here / "run" / "evaluation.json").read_text())
     assert len(report["phases"]) == 2
     assert (here / "run" / "report.html").exists()
-    assert (
-        report["held"] is None and "not known what was" in outcome.out
-    )  # without config.json the constraints are unknown
+    # without config.json the constraints are unknown
+    assert report["held"] is None and "not known what was" in outcome.out
     assert "D_eff / D_0" in outcome.out and report["transport"]["phases"][1]["axes"]["z"]["diffusivity"]["volumes"]
 
 

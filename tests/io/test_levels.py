@@ -109,9 +109,8 @@ def test_the_advised_options_recover_the_phases_of_a_resampled_or_jpeg_mask(phas
     assert f"--segment {phases} " in line and "--ignore" not in line
     assert all(f"{value} ({100 * np.mean(image == value):.3g}%)" in line for value in values)
     segmented, _ = multi_otsu_labels(image, phases)
-    assert np.mean(values[segmented] != expected) < (
-        0.001 if how == "jpeg" else 0.06
-    )  # after resampling edges differ by a pixel
+    # after resampling edges differ by a pixel
+    assert np.mean(values[segmented] != expected) < (0.001 if how == "jpeg" else 0.06)
     if phases == 2:
         advised = float(line.split("--merge-rare ")[1].split("%")[0]) / 100
         merged = label([image], max_phases=8, merge_rare=advised)
