@@ -301,8 +301,6 @@ def _reconstruction(
     path = None if settings.keep is None else settings.keep / f"untargeted_{settings.method}_{number:03d}.npz"
     work = dataclasses.asdict(config), settings.shape, seed, number, prior.config.to_dict()
     state = Resumable(path, "" if path is None else identity_of(*work, arrays=[prior.params, constraints]))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
     known = state.load()
     if known is not None:
         labels = known.pop("labels")
@@ -312,11 +310,13 @@ def _reconstruction(
             prior, config, shape=settings.shape, fractions=[fractions] * (number + 1), seed=seed, numbers=[number],
             progress=progress,
         )  # fmt: skip
-        state.save(labels=volume.labels)
-        return None, volume.labels
-    key = volume_keys(seed, [number])[0]
-    start, labels = sample_unguided(prior, config, key, constraints, report=stages("reconstructing"))
-    state.save(labels=labels, **start._asdict())
+        start, labels = None, volume.labels
+    else:
+        key = volume_keys(seed, [number])[0]
+        start, labels = sample_unguided(prior, config, key, constraints, report=stages("reconstructing"))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    state.save(labels=labels, **({} if start is None else start._asdict()))
     return start, labels
 
 

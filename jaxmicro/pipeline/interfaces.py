@@ -82,9 +82,8 @@ def move_interfaces(
         exact = np.maximum(values_of(moved, targets, values), 1e-12)
         ratio = np.clip(soft / exact, 1 / MAX_SETPOINT_RATIO, MAX_SETPOINT_RATIO)
         setpoints = jnp.asarray(nominal * ratio * correction, jnp.float32)
-        before, labels = labels, np.asarray(
-            _optimised(jnp.asarray(labels), constraints, setpoints, targets=without_values(moved))
-        )  # fmt: skip
+        before = labels
+        labels = np.asarray(_optimised(jnp.asarray(before), constraints, setpoints, targets=without_values(moved)))
         values = measure(labels)
         residual = largest_residual(targets, values)
         if residual < best[0] or (number == 0 and residual <= 1):
