@@ -1,5 +1,6 @@
 """Descriptors and transport as plain NumPy loops over voxels: slow and obvious, the reference for the fast code."""
 
+import heapq
 import itertools
 import math
 
@@ -210,3 +211,73 @@ def finite_volume_diffusivity(
     matrix.setdiag(matrix.diagonal() + 1e-13)  # holds clusters in place that nothing fixes
     u = linalg.spsolve(matrix.tocsc(), b)
     return float((energy - b @ u) * edge**2 / kappa.size)  # of the minimum, u.K u = b.u
+
+
+def film_graph(shape, periodic):
+    """Voxel -> neighbours over faces, edges and corners -> length of the step; the first axis is never periodic."""
+    graph = {x: {} for x in voxels(shape)}
+    for x, step in itertools.product(graph, itertools.product((-1, 0, 1), repeat=len(shape))):
+        y = tuple(
+            (a + d) % n if periodic and i else a + d for i, (a, d, n) in enumerate(zip(x, step, shape, strict=True))
+        )
+        if y in graph and y != x:
+            graph[x][y] = min(math.hypot(*step), graph[x].get(y, math.inf))
+    return graph
+
+
+def shortest_paths(graph, inside, starts):
+    """Dijkstra's algorithm: distance of the voxels `inside` that can be reached from `starts` (voxel -> distance)."""
+    distance, queue = {}, [(d, x) for x, d in starts.items()]
+    heapq.heapify(queue)
+    while queue:
+        d, x = heapq.heappop(queue)
+        if x not in distance:
+            distance[x] = d
+            for y, step in graph[x].items():
+                if y in inside:
+                    heapq.heappush(queue, (d + step, y))
+    return distance
+
+
+def graspi(labels, phases, periodic, pixel):
+    """GraSPI's descriptors from its graph, with `phases` the labels of D, A and perhaps M."""
+    graph, last = film_graph(labels.shape, periodic), len(labels) - 1
+    found, to_electrode = {"STAT_n": labels.size, "STAT_e": 0, "CT_e_conn": 0}, {}
+    inside = {p: {x for x in graph if labels[x] == label} for p, label in phases.items()}
+    for p, part in inside.items():
+        found[f"STAT_n_{p}"], clusters = len(part), []
+        for x in part:
+            if not any(x in cluster for cluster in clusters):
+                clusters.append(shortest_paths(graph, part, {x: 0.0}))
+        found[f"STAT_CC_{p}"] = len(clusters)
+        for electrode, plane in (("An", last), ("Ca", 0)):
+            ends = {x: 0.0 for x in part if x[0] == plane}
+            to_electrode[p, electrode] = paths = shortest_paths(graph, part, ends)
+            straight = [x for x, d in paths.items() if d == 0 or d / abs(x[0] - plane) - 1 < 1 / len(labels)]
+            tort1 = f"CT_f_M_tort1_{electrode}" if p == "M" else f"CT_f_{p}_tort1"
+            if p == "M" or (p, electrode) in (("D", "An"), ("A", "Ca")):
+                found[f"STAT_CC_{p}_{electrode}"] = sum(any(x in ends for x in cluster) for cluster in clusters)
+                found[f"CT_n_{p}_adj_{electrode}"] = len(ends)
+                found[f"CT_f_conn_{p}_{electrode}"] = len(paths) / len(part)
+                found[tort1] = len(straight) / max(len(paths), 1)
+        if p != "A":
+            starts = {
+                x: min(graph[x][y] for y in graph[x] if y in inside["A"]) / 2 for x in part & beside(graph, inside["A"])
+            }
+            near = [d * pixel for d in shortest_paths(graph, part, starts).values() if d * pixel < 10]
+            found[f"DISS_f10_{p}"], found[f"ABS_f_{p}"] = len(near) / len(part), len(part) / labels.size
+            found[f"DISS_wf10_{p}"] = sum(6.265 * math.exp(-(((d + 23.0) / 17.17) ** 2)) for d in near) / len(part)
+    holes, electrons = to_electrode["D", "An"], to_electrode["A", "Ca"]
+    for x, y in itertools.product(inside["D"], inside["A"]):
+        if graph[x].get(y) == 1:
+            found["STAT_e"] += 1
+            found["CT_e_conn"] += x in holes and y in electrons
+    found["CT_f_e_conn"] = found["CT_e_conn"] / found["STAT_e"]
+    found["CT_e_D_An"] = len(holes.keys() & beside(graph, inside["A"]))
+    found["CT_e_A_Ca"] = len(electrons.keys() & beside(graph, inside["D"]))
+    found["ABS_wf_D"] = sum(math.exp(-(last + 1 - x[0]) * pixel / 100) for x in inside["D"]) / labels.size
+    return found
+
+
+def beside(graph, part):
+    return {y for x in part for y in graph[x]}

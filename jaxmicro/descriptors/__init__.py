@@ -1,8 +1,8 @@
 """Descriptors: statistics and curves that characterise a microstructure in 2D or 3D. Lengths are in voxels.
 
 Each function takes one image or volume and one phase; map over slices or volumes with `jax.vmap`. The correlation
-functions, volume fraction, surface areas and Euler characteristic are differentiable in soft phases; chords and
-clusters are counted exactly on the host.
+functions, volume fraction, surface areas and Euler characteristic are differentiable in soft phases; chords,
+clusters and GraSPI's descriptors of a film are counted exactly on the host.
 """
 
 from jaxmicro.descriptors.chord_length import chord_length_distribution, chord_lengths, mean_chord_length
@@ -16,6 +16,7 @@ from jaxmicro.descriptors.connectivity import (
     percolating_fraction,
     percolation,
 )
+from jaxmicro.descriptors.graspi import GRASPI_THREE_PHASE, GRASPI_TWO_PHASE, graspi_descriptors
 from jaxmicro.descriptors.lineal_path import lineal_path
 from jaxmicro.descriptors.slice_steps import dependent_steps, isotropic_slice_steps, slice_steps
 from jaxmicro.descriptors.surface_area import (
@@ -35,6 +36,8 @@ from jaxmicro.descriptors.two_point import (
 from jaxmicro.descriptors.volume_fraction import volume_fraction
 
 __all__ = [
+    "GRASPI_THREE_PHASE",
+    "GRASPI_TWO_PHASE",
     "centred",
     "chord_length_distribution",
     "chord_lengths",
@@ -45,6 +48,7 @@ __all__ = [
     "directional_two_point",
     "euler_characteristic",
     "euler_density",
+    "graspi_descriptors",
     "interface_areas",
     "isotropic_slice_steps",
     "label_clusters",
