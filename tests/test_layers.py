@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "jaxmicro"
 LAYER = {
-    **dict.fromkeys(["errors", "types", "phases", "units"], 0),
+    **dict.fromkeys(["errors", "types", "phases", "units", "collection"], 0),
     **dict.fromkeys(["descriptors", "diffusion", "devices"], 1),
     **dict.fromkeys(["physics", "models"], 2),
     **dict.fromkeys(["data", "train", "reconstruct", "guidance", "evaluate"], 3),
@@ -17,7 +17,13 @@ LAYER = {
 }
 MAY_IMPORT = {0: {0}, 1: {0}, 2: {0, 1}, 3: {0, 1, 2}, 4: {0}, 5: {0, 1, 2, 3, 4}}
 # Pairs of one layer in which the first may import the second; all other packages of a layer are independent.
-SIBLINGS = {("types", "errors"), ("units", "errors"), ("cli", "pipeline")}
+SIBLINGS = {
+    ("types", "errors"),
+    ("units", "errors"),
+    ("collection", "errors"),
+    ("collection", "types"),
+    ("cli", "pipeline"),
+}
 HOMES = {
     "matplotlib": ["viz/"],
     "orbax": ["io/checkpoint.py"],

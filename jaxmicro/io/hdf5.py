@@ -30,7 +30,7 @@ def read_hdf5(path: Path, dataset: str | None = None) -> Raster:
         found = _datasets(file)
         name = _choose(path, found, dataset)
         data = file[name]
-        _check(path, name, data)
+        check_dataset(path, name, data)
         array = data[()]
         if array.ndim == 4 and array.shape[-1] == 1:  # DREAM.3D: z y x component
             array = array[..., 0]
@@ -99,7 +99,12 @@ def _choose(path: Path, found: dict[str, tuple[int, ...]], dataset: str | None) 
     return chosen[0]
 
 
-def _check(path: Path, name: str, data: Any) -> None:
+def check_dataset(path: Path, name: str, data: Any) -> None:
+    """Check the size of a dataset before memory is allocated.
+
+    Raises:
+        UserError: it keeps its numbers in other files, is too large, was never written, or its header is damaged.
+    """
     if data.external or data.is_virtual:
         raise UserError(
             f"{path}: dataset {name} keeps its numbers in other files, which are not read; copy them into one"

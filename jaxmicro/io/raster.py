@@ -150,11 +150,22 @@ def replacing(path: Path, *, ours: Callable[[Path], bool] | None = None) -> Iter
     Raises:
         UserError: the disk is full, or `path` cannot be written; its old content is unchanged.
     """
-    try:
+    with writing(path):
         if not path.parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {path.parent}; create it first")
         with whole(path, ours=ours) as part:
             yield part
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Context that converts any failure to write to a UserError of one line.
+
+    Raises:
+        UserError: the disk is full, or `path` cannot be written.
+    """
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:

@@ -37,7 +37,7 @@ def slice_files(path: Path) -> list[Path]:
     endings = sorted({file.suffix.lower() for file in files})
     if len(endings) > 1:
         raise UserError(f"{path} holds files {', '.join(endings)}; give one kind as a pattern, such as '*{endings[0]}'")
-    return sorted(files, key=_natural)
+    return sorted(files, key=natural)
 
 
 def in_order(files: Sequence[str | Path]) -> list[int]:
@@ -51,7 +51,7 @@ def in_order(files: Sequence[str | Path]) -> list[int]:
     """
     names = [str(file) for file in files]
     places = range(len(names))
-    return sorted(places, key=lambda i: _natural(Path(names[i]))) if names == sorted(names) else list(places)
+    return sorted(places, key=lambda i: natural(Path(names[i]))) if names == sorted(names) else list(places)
 
 
 def uneven(files: Sequence[str | Path]) -> str | None:
@@ -84,5 +84,6 @@ def uneven(files: Sequence[str | Path]) -> str | None:
     )
 
 
-def _natural(path: Path) -> list[tuple[int, int | str]]:
+def natural(path: Path) -> list[tuple[int, int | str]]:
+    """Key that sorts names by the numbers in them: 2 before 10."""
     return [(0, int(part)) if part.isdigit() else (1, part.lower()) for part in re.split(r"(\d+)", path.name) if part]
