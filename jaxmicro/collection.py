@@ -87,8 +87,8 @@ class Collection:
 
     >>> labels, phi = np.zeros((3, 4, 4), np.uint8), np.array([[0.5], [0.5], [0.6]])
     >>> of = Collection(labels, (Feature("phi", "process"),), phi, origin=np.array([0, 0, 1]), values=(0.0, 1.0))
-    >>> len(of), of.grid, of.column("phi").tolist(), [len(side) for side in of.split(0.3)]
-    (3, (4, 4), [0.5, 0.5, 0.6], [2, 1])
+    >>> len(of), of.grid, of.column("phi").tolist(), [len(side) for side in of.split(0.6)]
+    (3, (4, 4), [0.5, 0.5, 0.6], [1, 2])
     """
 
     labels: LabelSource
@@ -176,13 +176,13 @@ class Collection:
             raise UserError(f"{self.source or 'the collection'} has no sample {i}; it has {len(self)}, from 0 on")
         return self._checked(self.labels[int(i) % len(self)][None], [int(i)])[0]
 
-    def samples(self, indices: Iterable[int]) -> np.ndarray:
+    def samples(self, indices: Iterable[int] | np.ndarray) -> np.ndarray:
         """Labels of several samples, uint8 "m *grid"; only these are read.
 
         Raises:
             UserError: a label is not below P.
         """
-        chosen = np.fromiter(indices, np.int64)
+        chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices), np.int64)
         return self._checked(self.labels[chosen], chosen)
 
     def _checked(self, labels: np.ndarray, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -209,7 +209,7 @@ class Collection:
             self.sample(i), self.values, self.voxel_size, self.unit, source, periodic=all(self.periodic)
         )
 
-    def subset(self, indices: Sequence[int] | Int64[np.ndarray, " m"]) -> "Collection":
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "Collection":
         """The samples of these numbers, in this order; their labels are still read when asked for.
 
         Raises:
@@ -227,7 +227,8 @@ class Collection:
         """A training and a held-out part that have no origin in common, each with at least one.
 
         Args:
-            validation: share of the samples to hold out, 0 < validation < 1; kept as closely as whole origins allow.
+            validation: share of the samples to hold out, 0 < validation < 1; kept as closely as whole origins
+                in a random order allow.
             seed: of the choice of origins, >= 0.
         Raises:
             UserError: all samples are of one origin, or the share is out of range.

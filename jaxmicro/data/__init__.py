@@ -1,4 +1,4 @@
-"""Crops of micrographs for training, and synthetic media with known statistics."""
+"""Crops of micrographs and samples of collections for training, and synthetic media with known statistics."""
 
 from jaxmicro.data.batches import (
     CropConfig,
@@ -9,6 +9,7 @@ from jaxmicro.data.batches import (
     volume_planes,
 )
 from jaxmicro.data.prior_media import prior_media
+from jaxmicro.data.samples import SampleConfig, sample_batches, sample_dataset
 from jaxmicro.data.synthetic import (
     discs,
     gaussian_field,
@@ -24,6 +25,7 @@ from jaxmicro.data.synthetic import (
 
 __all__ = [
     "CropConfig",
+    "SampleConfig",
     "Sources",
     "crop_batches",
     "crop_dataset",
@@ -36,6 +38,8 @@ __all__ = [
     "pack_spheres",
     "polydisperse_spheres",
     "prior_media",
+    "sample_batches",
+    "sample_dataset",
     "sphere_density",
     "tessellation",
     "training_sources",

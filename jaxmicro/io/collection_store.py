@@ -9,7 +9,6 @@ Samples are chunks of their own, without shards: several processes store differe
 damaged chunk is noticed by its checksum. The last thing written is `finished`, without which the reader refuses.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorstore
 from jaxtyping import Bool
 
 from jaxmicro.collection import Feature, check_column
 from jaxmicro.errors import UserError
+from jaxmicro.io.collection_arrays import (
+    create_array,
+    create_labels,
+    open_array,
+    read_column,
+    stored_samples,
+    write_group,
+)
 from jaxmicro.io.collection_files import TABLE
 from jaxmicro.io.files import clean, read_json, remove
 from jaxmicro.io.raster import reading, replacing, writing
@@ -30,7 +36,6 @@ from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit
 
 SCHEMA = "jaxmicro.collection/1"
-_ZSTD_LEVEL = 3
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,8 @@ class CollectionWriter:
             read_column(self.path, "origin", self.shape[0])[0], origin
         ):
             with replacing(self.path / "origin", ours=is_zarr) as part:
-                _create(part, origin, {})
-        _write_group(self.path, read_json(self.path / "zarr.json")["attributes"] | {"finished": True})
+                create_array(part, origin, {})
+        write_group(self.path, read_json(self.path / "zarr.json")["attributes"] | {"finished": True})
 
 
 def create_collection(
@@ -140,10 +145,10 @@ def create_collection(
     else:
         with writing(path):
             (path / "features").mkdir(parents=True, exist_ok=True)
-            _write_group(path / "features", {})
-            _write_group(path, attributes)
+            write_group(path / "features", {})
+            write_group(path, attributes)
     with writing(path):
-        tensorstore.open(_spec(path / "labels") | {"metadata": _label_metadata(shape)}, create=True, open=True).result()
+        create_labels(path / "labels", shape)
     return CollectionWriter(path, shape, len(values))
 
 
@@ -229,73 +234,4 @@ def _add(path: Path, n: int, features: Sequence[Feature], table: np.ndarray) -> 
             new.append((feature, column))
     for feature, column in new:
         with replacing(path / "features" / feature.name) as part:
-            _create(part, column, {"role": feature.role, "unit": feature.unit})
-
-
-def chunk_name(i: int, axes: int) -> str:
-    """Name of the file of sample i, of labels with `axes` axes."""
-    return ".".join(["c", str(i), *["0"] * (axes - 1)])
-
-
-def stored_samples(path: Path, shape: tuple[int, ...]) -> Bool[np.ndarray, " n"]:
-    """Which samples of a collection have a file."""
-    try:
-        names = set(os.listdir(path / "labels"))
-    except OSError:
-        names = set()
-    return np.array([chunk_name(i, len(shape)) in names for i in range(shape[0])])
-
-
-def _spec(path: Path) -> dict[str, Any]:
-    return {
-        "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": f"{path.resolve()}/"},
-        "fill_missing_data_reads": False,  # a sample that is not there must not read as phase 0
-        "store_data_equal_to_fill_value": True,
-    }
-
-
-def open_array(path: Path) -> tensorstore.TensorStore:
-    """An array of a collection; reading a chunk that is not there is an error."""
-    return tensorstore.open(_spec(path), open=True).result()
-
-
-def _label_metadata(shape: tuple[int, ...]) -> dict[str, Any]:
-    zstd = {"name": "zstd", "configuration": {"level": _ZSTD_LEVEL, "checksum": False}}
-    return _metadata("uint8", shape, (1, *shape[1:]), [{"name": "bytes"}, zstd, {"name": "crc32c"}], {})
-
-
-def _metadata(
-    kind: str, shape: tuple[int, ...], chunk: tuple[int, ...], codecs: list[dict[str, Any]], attributes: dict[str, Any]
-) -> dict[str, Any]:
-    return {
-        "data_type": kind,
-        "shape": list(shape),
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-        "codecs": codecs,
-        "attributes": attributes,
-    }
-
-
-def _create(path: Path, column: np.ndarray, attributes: dict[str, Any]) -> None:
-    """Write a new array of one chunk."""
-    codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
-    metadata = _metadata(str(column.dtype), column.shape, column.shape, codecs, attributes)
-    tensorstore.open(_spec(path) | {"metadata": metadata}, create=True).result().write(column).result()
-
-
-def read_column(folder: Path, name: str, n: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """One number per sample, and the attributes of their array."""
-    path = folder / name
-    with reading(path, "column of a collection"):
-        store = open_array(path)
-        if store.shape != (n,):
-            raise UserError(f"{path} is damaged: it has the shape {store.shape} for {n} samples; copy it again")
-        return np.asarray(store.read().result()), store.spec().to_json()["metadata"].get("attributes", {})
-
-
-def _write_group(path: Path, attributes: dict[str, Any]) -> None:
-    group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    with replacing(path / "zarr.json") as part:
-        part.write_text(json.dumps(group, indent=1) + "\n")
+            create_array(part, column, {"role": feature.role, "unit": feature.unit})

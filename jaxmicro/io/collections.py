@@ -9,15 +9,9 @@ import numpy as np
 
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
+from jaxmicro.io.collection_arrays import chunk_name, open_array, read_column, stored_samples
 from jaxmicro.io.collection_files import TABLE, is_hdf5, read_folder, read_hdf5_collection
-from jaxmicro.io.collection_store import (
-    chunk_name,
-    create_collection,
-    finished_attributes,
-    open_array,
-    read_column,
-    stored_samples,
-)
+from jaxmicro.io.collection_store import create_collection, finished_attributes
 from jaxmicro.io.raster import check_size, reading
 from jaxmicro.io.volumes import is_zarr
 
