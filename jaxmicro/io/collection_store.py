@@ -144,10 +144,12 @@ def create_collection(
         raise UserError(f"{path} exists and is no collection; choose another name")
     else:
         with writing(path):
-            (path / "features").mkdir(parents=True, exist_ok=True)
-            write_group(path / "features", {})
-            write_group(path, attributes)
+            path.mkdir(parents=True, exist_ok=True)
+            write_group(path, attributes)  # first: by this another process knows that it is its collection, too
     with writing(path):
+        (path / "features").mkdir(exist_ok=True)
+        if not (path / "features" / "zarr.json").exists():
+            write_group(path / "features", {})
         create_labels(path / "labels", shape)
     return CollectionWriter(path, shape, len(values))
 

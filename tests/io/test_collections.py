@@ -107,6 +107,7 @@ def test_processes_store_different_samples_at_the_same_time(stored, tmp_path):
         worker.start()
     for worker in workers:
         worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
     finish(begin(tmp_path / "b.zarr", collection()), collection())
     assert contents(tmp_path / "b.zarr") == contents(stored)
 
