@@ -10,7 +10,7 @@ TITLES = {
     5: "verbs and command line",
     4: "files and pictures",
     3: "methods",
-    2: "networks and physics",
+    2: "networks, physics, simulation",
     1: "descriptors, diffusion process, devices",
 }
 

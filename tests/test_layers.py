@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1] / "jaxmicro"
 LAYER = {
     **dict.fromkeys(["errors", "types", "phases", "units", "collection"], 0),
     **dict.fromkeys(["descriptors", "diffusion", "devices"], 1),
-    **dict.fromkeys(["physics", "models"], 2),
+    **dict.fromkeys(["physics", "models", "simulate"], 2),
     **dict.fromkeys(["data", "train", "reconstruct", "guidance", "evaluate"], 3),
     **dict.fromkeys(["io", "viz"], 4),
     **dict.fromkeys(["pipeline", "cli"], 5),

@@ -1,0 +1,108 @@
+"""The terms of the Cahn-Hilliard equation in the modes of a box: du/dt = -L u + N(u) + noise, and the free energy."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from jaxmicro.simulate.config import CahnHilliardConfig
+from jaxmicro.simulate.free_energy import FreeEnergy
+from jaxmicro.simulate.spectral import Modes
+
+Source = Callable[[Float[Array, ""]], Float[Array, "*grid"]]
+
+
+class Model(NamedTuple):
+    """The equation: what is static, and its numbers, which may be traced.
+
+    Attributes:
+        config, source: as in `evolve`.
+        energy, kappa, mobility, temperature: as in `evolve`.
+        mean: mean of phi, which the modes leave out.
+        curvature: of f at the coexisting compositions.
+    """
+
+    config: CahnHilliardConfig
+    source: Source | None
+    energy: FreeEnergy
+    kappa: Float[Array, ""]
+    mobility: Float[Array, ""]
+    temperature: Float[Array, ""]
+    mean: Float[Array, ""]
+    curvature: Float[Array, ""]
+
+    @property
+    def squared_wave_number(self) -> Float[Array, "*mode"]:
+        """k^2 of each mode."""
+        return self.config.box.squared_wave_number(self.mean.dtype)
+
+    @property
+    def largest_mobility(self) -> Float[Array, ""]:
+        """M of the linear part: M0, or its largest share of phi (1 - phi)."""
+        return self.mobility if self.config.mobility == "constant" else self.mobility / 4
+
+    def field(self, modes: Modes) -> Float[Array, "*grid"]:
+        """phi."""
+        return self.mean + self.config.box.field(modes)
+
+    def decay_rate(self, splitting: Float[Array, ""]) -> Float[Array, "*mode"]:
+        """L = M k^2 (kappa k^2 + S)."""
+        k2 = self.squared_wave_number
+        return self.largest_mobility * k2 * (self.kappa * k2 + splitting)
+
+
+class Rate(NamedTuple):
+    """What a field says about its evolution.
+
+    Attributes:
+        rest: N, what L leaves of the rate of the modes.
+        energy: free energy F.
+        top: largest curvature of f in the field; f'' is largest at one of the extremes of phi.
+    """
+
+    rest: Modes
+    energy: Float[Array, ""]
+    top: Float[Array, ""]
+
+
+def rate_of(model: Model, modes: Modes, time: Float[Array, ""], splitting: Float[Array, ""]) -> Rate:
+    """N = div(M grad mu) + source + L u, with the free energy."""
+    box, k2 = model.config.box, model.squared_wave_number
+    field = model.field(modes)
+    slope = model.energy.slope(field)
+    if model.config.mobility == "constant":
+        rest = -model.mobility * k2 * (box.modes(slope) - splitting * modes)
+    else:
+        potential = slope + box.field(model.kappa * k2 * modes)
+        local = model.mobility * field * (1 - field)
+        rates = [box.divergence(local * box.gradient(potential, axis), axis) for axis in range(field.ndim)]
+        rest = box.differentiable(k2.dtype) * box.modes(sum(rates[1:], rates[0])) + model.decay_rate(splitting) * modes
+    if model.source is not None:
+        rest = rest + box.modes(model.source(time)) * (k2 > 0)
+    top = jnp.max(model.energy.curvature(jnp.stack([jnp.min(field), jnp.max(field)])))
+    return Rate(rest, free_energy_of(model, field, modes), top)
+
+
+def free_energy_of(model: Model, field: Float[Array, "*grid"], modes: Modes) -> Float[Array, ""]:
+    """F = sum of (f + kappa / 2 |grad phi|^2) dV, of a field and its modes."""
+    gradients = model.config.box.inner(model.squared_wave_number * modes, modes)
+    return model.config.box.cell_volume * (jnp.sum(model.energy.value(field)) + model.kappa / 2 * gradients)
+
+
+def noise_of(model: Model, modes: Modes, h: Float[Array, ""], splitting: Float[Array, ""], key: Array) -> Modes:
+    """What a random flux of variance 2 M kT / (dt dV) adds to the modes in a step h, damped by L meanwhile."""
+    box, k2 = model.config.box, model.squared_wave_number
+    x = h * model.decay_rate(splitting)
+    damped = jnp.where(x > 1e-6, -jnp.expm1(-2 * x) / (2 * jnp.maximum(x, 1e-6)), 1)
+    strength = jnp.sqrt(2 * h * model.temperature / box.cell_volume * damped)
+    if model.config.mobility == "constant":
+        white = box.modes(jax.random.normal(key, box.shape, h.dtype))
+        return strength * jnp.sqrt(model.mobility * k2) * white
+    field = model.field(modes)
+    local = jnp.sqrt(jnp.maximum(model.mobility * field * (1 - field), 0))
+    fluxes = local * jax.random.normal(key, (field.ndim, *box.shape), h.dtype)
+    rates = [box.divergence(flux, axis) for axis, flux in enumerate(fluxes)]
+    return strength * box.differentiable(h.dtype) * box.modes(sum(rates[1:], rates[0]))
