@@ -81,7 +81,7 @@ def _run(command: Any, argv: Sequence[str]) -> int:
     except TargetsMissed as missed:
         return _fail(str(missed), 3)
     except KeyboardInterrupt as interruption:
-        outcome = "nothing was kept." if isinstance(command, Measure) else "what was computed is kept."
+        outcome = "what was computed is kept." if _keeps(command) else "nothing was kept."
         code = 143 if isinstance(interruption, _Terminated) else 130
         return _fail(f"interrupted; {outcome} {_resume_hint(command, argv)}", code)
     except BrokenPipeError:  # which is an OSError
@@ -261,10 +261,19 @@ def _fail(text: str, code: int) -> int:
     return code
 
 
+def _keeps(command: Any) -> bool:
+    """Whether an interrupted command continues: all but the measurement of an image or a volume."""
+    if not isinstance(command, Measure):
+        return True
+    from jaxmicro.cli.collection import names_collection
+
+    return names_collection(command)
+
+
 def _resume_hint(command: Any, argv: Sequence[str]) -> str:
-    if not hasattr(command, "resume") or isinstance(command, Measure):
+    if not hasattr(command, "resume") or not _keeps(command):
         return ""
-    missing = [] if command.resume else ["--resume"]
+    missing = [] if command.resume or isinstance(command, Measure) else ["--resume"]
     return f"Continue with: {shlex.join(['jaxmicro', *argv, *missing])}"
 
 

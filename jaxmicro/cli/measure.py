@@ -1,4 +1,4 @@
-"""`jaxmicro measure`: descriptors and transport properties of an image or a volume."""
+"""`jaxmicro measure`: descriptors and transport properties of an image, a volume, or the samples of a collection."""
 
 import contextlib
 import math
@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
+from jaxmicro.cli.collection import collection_table, measured_collection, names_collection
 from jaxmicro.cli.console import Console, aligned
 from jaxmicro.cli.inputs import files_of, grey_levels, read_several
 from jaxmicro.cli.options import Measure
@@ -25,9 +26,15 @@ BYTES_PER_VOXEL = 300  # of the solves, in double precision: measured at 256^3, 
 def run(options: Measure) -> None:
     """Read the files, measure them and print the result."""
     console = Console(quiet=options.quiet)
+    of_collection = names_collection(options)
+    if not of_collection and (options.features or options.replace):
+        raise UserError(
+            "--features and --replace are for collections: a Zarr folder of jaxmicro, or with --out NEW.zarr a folder "
+            "with features.csv or HDF5 files"
+        )
     with contextlib.redirect_stdout(sys.stderr):  # what libraries print must not mix with the result
-        numbers = _measured(options, console)
-    show = table_of_several if "images" in numbers else table
+        numbers = (measured_collection if of_collection else _measured)(options, console)
+    show = collection_table if of_collection else table_of_several if "images" in numbers else table
     console.result(to_json(numbers) if options.json else show(numbers))
 
 

@@ -290,12 +290,18 @@ class Measure(ImageOptions):
     that the voxels are too coarse. Along an axis that a phase does not connect its diffusivity is 0. They are those
     between two opposite faces with tight sides; the effective tensor is that of the medium repeated periodically: of a
     periodic volume, what does not depend on where it is cut, and what designs are judged by.
+
+    Of a collection (many samples of one shape with a table of features, docs/formats.md) every sample is measured, and
+    the numbers are added to it as columns: volume_fraction.P, surface_area.P, and along each axis
+    percolating_fraction.P.z, diffusivity.P.z and tortuosity.P.z (inf where not connected), by finite volumes between
+    two faces; with --donor and --acceptor also GraSPI's descriptors of solar cells. Ctrl-C keeps what was measured; the
+    same command goes on with it.
     """
 
     file: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...", help_behavior_hint="(required)")]
     """Image or volume (PNG, TIFF, VTI, MHA, NRRD, HDF5, Zarr ...), or the folder or 'pattern*.png' of its slices; of
     several a row for each, and all together. Phases are numbered from the darkest, as a viewer shows it (0 is black,
-    also where the file stores white as 0)."""
+    also where the file stores white as 0). Or a collection."""
     r_max: MaybeInt = None
     """Largest distance of the curves, in voxels. Default: 32, or half the shortest edge if that is less."""
     diffusivity: Literal["volumes", "always", "never"] = "volumes"
@@ -303,7 +309,19 @@ class Measure(ImageOptions):
     json: bool = False
     """Print one JSON object with all numbers and curves."""
     out: MaybePath = None
-    """Also write a folder with measure.json, pictures of the phases and of the concentration, and its fields as VTI."""
+    """Also write a folder with measure.json, pictures of the phases and of the concentration, and its fields as VTI.
+    Of a collection that is a folder with features.csv, or HDF5: the new Zarr folder to which it is copied."""
+    features: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")] = ()
+    """Of a collection: features to measure, or beginnings of their names: tortuosity, diffusivity.1, CT_f. Default: all
+    that it does not have."""
+    donor: MaybeInt = None
+    """Of a collection: label of the donor of a solar cell, whose film normal is the first axis, the anode last."""
+    acceptor: MaybeInt = None
+    """Of a collection: label of the acceptor."""
+    mixed: MaybeInt = None
+    """Of a collection: label of the mixed phase, if there is one."""
+    replace: bool = False
+    """Of a collection: measure again what it has already."""
     quiet: bool = False
     """Print the result and errors only."""
     resume: bool = False

@@ -38,6 +38,7 @@ from jaxmicro.pipeline.fitting import (
     train_on,
 )
 from jaxmicro.pipeline.measure import measure
+from jaxmicro.pipeline.measure_collection import measure_collection
 from jaxmicro.pipeline.pooling import pooled, pooled_numbers
 from jaxmicro.pipeline.prior import Material, Prior, with_statistics
 from jaxmicro.pipeline.prior_files import (
@@ -50,6 +51,7 @@ from jaxmicro.pipeline.prior_files import (
 )
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.reconstruct import reconstruct
+from jaxmicro.pipeline.sample_properties import Film, chosen_features, measurable_features
 from jaxmicro.pipeline.sampling import default_sampling, sample_images, sampling_config
 from jaxmicro.pipeline.target_statistics import constrained_statistics, scattered_fractions, target_fractions
 from jaxmicro.pipeline.targets import crop_values, length_unit_of, read_targets, residual
@@ -65,6 +67,7 @@ __all__ = [
     "CURVES",
     "FINE_TUNING",
     "FROM_SCRATCH",
+    "Film",
     "PER_LENGTH",
     "QUANTITIES",
     "Design",
@@ -84,6 +87,7 @@ __all__ = [
     "bundled",
     "bundled_micrograph",
     "check_feasible",
+    "chosen_features",
     "check_r_max",
     "check_training",
     "constrained_in_design",
@@ -101,7 +105,9 @@ __all__ = [
     "latent_small",
     "length_unit_of",
     "load_prior",
+    "measurable_features",
     "measure",
+    "measure_collection",
     "parse_target",
     "pooled",
     "pooled_numbers",

@@ -1,0 +1,188 @@
+"""The properties that can be measured of each sample of a collection, and their numbers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jaxmicro import descriptors, physics
+from jaxmicro.collection import Collection, Feature
+from jaxmicro.errors import UserError
+from jaxmicro.units import ratio
+
+ALONG = ("percolating_fraction", "diffusivity", "tortuosity")  # quantities that each axis has
+SOLVED = ALONG[1:]  # those that need a solve
+_SOLVER = physics.SolverConfig(tolerance=1e-2)  # of the field; the error of the diffusivity is its square: 1e-4
+# Solves in one call of the compiled program: of 32^3 voxels eight together take 0.4 of the time that each takes alone
+_MOST_TOGETHER, _VOXELS_TOGETHER = 8, 2**21
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """Which labels are the phases of an organic solar cell, for GraSPI's descriptors; the first axis is its normal."""
+
+    donor: int  # label of the donor, which conducts holes to the anode: the last plane
+    acceptor: int  # label of the acceptor, which conducts electrons to the cathode: the first plane
+    mixed: int | None = None  # label of the mixed phase, if there is one
+
+
+class Conductor(NamedTuple):
+    """One phase of one sample, along one axis along which it percolates."""
+
+    sample: int
+    phase: int
+    axis: str
+    volume_fraction: float  # of the phase, with its isolated parts
+    conducting: Bool[np.ndarray, "*grid"]  # the voxels that connect the two faces, the axis first
+
+
+def measurable_features(collection: Collection, film: Film | None = None) -> tuple[Feature, ...]:
+    """All properties that can be measured: of each phase its volume_fraction and surface_area, along each axis its
+    percolating_fraction, diffusivity and tortuosity; with `film` also GraSPI's descriptors under their names."""
+    per_length = f"1/{collection.unit or 'unit'}" if collection.voxel_size else "1/voxel"
+    phases = range(collection.phases)
+    features = [Feature(f"volume_fraction.{p}") for p in phases]
+    features += [Feature(f"surface_area.{p}", unit=per_length) for p in phases]
+    features += [Feature(f"{quantity}.{p}.{axis}") for quantity in ALONG for p in phases for axis in collection.axes]
+    if film is not None:
+        features += [Feature(name) for name in _graspi(film)]
+    return tuple(features)
+
+
+def chosen_features(collection: Collection, names: Sequence[str] = (), film: Film | None = None) -> tuple[Feature, ...]:
+    """The measurable features of these names, or that begin with them ("tortuosity", "tortuosity.1", "CT_f"); all of
+    them if no name is given.
+
+    Raises:
+        UserError: a name is none of theirs.
+    """
+    known = measurable_features(collection, film)
+    chosen: set[Feature] = set()
+    for name in names:
+        found = {f for f in known if f.name == name or f.name.startswith((f"{name}.", f"{name}_"))}
+        if not found:
+            solar = any(each.startswith(name) for each in descriptors.GRASPI_THREE_PHASE)
+            hint = "; GraSPI's descriptors need --donor and --acceptor, some of them --mixed" if solar and name else ""
+            there = ", ".join(dict.fromkeys(feature.name.split(".")[0] for feature in known))
+            raise UserError(f"{name!r:.120} is no feature that can be measured here{hint}; there are {there}")
+        chosen |= found
+    return tuple(feature for feature in known if not names or feature in chosen)
+
+
+class Counted(NamedTuple):
+    """Some samples and what was counted of them.
+
+    Attributes:
+        labels: uint8 "*grid", by number of the sample.
+        numbers: by number of the sample and name of the feature; no surface areas, and of conductors no diffusivity and
+            no tortuosity.
+        conductors: what needs a solve.
+    """
+
+    labels: dict[int, np.ndarray]
+    numbers: dict[int, dict[str, float]]
+    conductors: list[Conductor]
+
+
+def counted(
+    collection: Collection, indices: Sequence[int] | np.ndarray, names: Sequence[str], film: Film | None
+) -> Counted:
+    """Read some samples and compute what is counted, not solved: by NumPy and SciPy alone, so that a thread may do so
+    while another waits for JAX (two programs of JAX at once may wait for each other for ever).
+
+    Raises:
+        UserError: a sample is damaged, or is no film of the given phases.
+    """
+    labels_of = dict(zip(map(int, indices), collection.samples(indices), strict=True))
+    numbers: dict[int, dict[str, float]] = {}
+    conductors: list[Conductor] = []
+    for i, labels in labels_of.items():
+        found = numbers[i] = {}
+        if film is not None and (chosen := [name for name in names if name in _graspi(film)]):
+            try:
+                found |= descriptors.graspi_descriptors(
+                    labels, donor=film.donor, acceptor=film.acceptor, mixed=film.mixed, names=chosen,
+                    periodic=all(collection.periodic[1:]), pixel=_nanometres(collection),
+                )  # fmt: skip
+            except UserError as error:
+                raise UserError(f"sample {i} of {collection.source}: {error}") from None
+        for p in range(collection.phases):
+            phase = labels == p
+            fraction = found[f"volume_fraction.{p}"] = float(phase.mean())
+            for axis, connected in _connected(phase, p, collection.axes, names).items():
+                share = float(connected.mean()) / fraction if fraction else 0.0
+                found[f"percolating_fraction.{p}.{axis}"] = share
+                found |= {f"diffusivity.{p}.{axis}": 0.0, f"tortuosity.{p}.{axis}": np.inf}
+                if share and any(f"{quantity}.{p}.{axis}" in names for quantity in SOLVED):
+                    along_first = np.moveaxis(connected, collection.axes.index(axis), 0)
+                    conductors.append(Conductor(i, p, axis, fraction, along_first))
+    return Counted(labels_of, numbers, conductors)
+
+
+def surface_areas(collection: Collection, labels: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Crofton's area per volume of the phases of a sample that `names` asks for."""
+    size = collection.voxel_size or 1.0
+    asked = [(f"surface_area.{p}", labels == p) for p in range(collection.phases) if f"surface_area.{p}" in names]
+    return {name: float(descriptors.crofton_surface_area(phase, voxel_size=size)) for name, phase in asked}
+
+
+def solved(conductors: Sequence[Conductor]) -> list[dict[str, float]]:
+    """Diffusivity, relative to that of the phase, and tortuosity factor of each conductor, by name.
+
+    Finite volumes between the two faces, with tight sides, in double precision; NaN where a solve does not converge.
+    One compiled program for each shape; every number depends on its conductor alone, to the bit.
+    """
+    d_eff = np.zeros(len(conductors))
+    shapes = [conductor.conducting.shape for conductor in conductors]
+    with jax.enable_x64(True):
+        for shape in dict.fromkeys(shapes):
+            places = [place for place, other in enumerate(shapes) if other == shape]
+            together = min(max(_VOXELS_TOGETHER // math.prod(shape), 1), _MOST_TOGETHER)
+            for start in range(0, len(places), together):
+                group = places[start : start + together]
+                stack = np.zeros((together, *shape), bool)  # what is not filled conducts nothing, and is solved at once
+                stack[: len(group)] = [conductors[place].conducting for place in group]
+                d_eff[group] = np.asarray(_diffusivities(stack))[: len(group)]
+    return [
+        {
+            f"diffusivity.{conductor.phase}.{conductor.axis}": float(value),
+            f"tortuosity.{conductor.phase}.{conductor.axis}": float(conductor.volume_fraction / value),
+        }
+        for conductor, value in zip(conductors, d_eff, strict=True)
+    ]
+
+
+def _connected(
+    phase: Bool[np.ndarray, "*grid"], p: int, axes: str, names: Sequence[str]
+) -> dict[str, Bool[np.ndarray, "*grid"]]:
+    """Voxels of a phase in clusters that connect both faces, along each axis that a name asks for."""
+    wanted = [axis for axis in axes if any(f"{quantity}.{p}.{axis}" in names for quantity in ALONG)]
+    if not wanted:
+        return {}
+    clusters = descriptors.label_clusters(phase)
+    connected = {}
+    for axis in wanted:
+        table = np.zeros(int(clusters.max()) + 1, bool)
+        table[descriptors.spanning(clusters, axes.index(axis))] = True
+        connected[axis] = table[clusters]
+    return connected
+
+
+@jax.jit
+@jax.vmap
+def _diffusivities(conducting: Bool[Array, "*grid"]) -> Float[Array, ""]:
+    """D_eff / D_0 along the first axis."""
+    return physics.conducted(physics.solve(conducting.astype(float), axis=0, config=_SOLVER), True)
+
+
+def _graspi(film: Film) -> Sequence[str]:
+    return list(descriptors.GRASPI_TWO_PHASE if film.mixed is None else descriptors.GRASPI_THREE_PHASE)
+
+
+def _nanometres(collection: Collection) -> float:
+    """Edge of a voxel in nm; GraSPI's 1 nm where it is unknown."""
+    return (collection.voxel_size or 1.0) * ((ratio(collection.unit, "nm") if collection.unit else None) or 1.0)
