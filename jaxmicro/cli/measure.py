@@ -24,7 +24,11 @@ BYTES_PER_VOXEL = 300  # of the solves, in double precision: measured at 256^3, 
 
 
 def run(options: Measure) -> None:
-    """Read the files, measure them and print the result."""
+    """Read the files, measure them and print the result.
+
+    Raises:
+        UserError: a file cannot be read, or an option does not apply to it.
+    """
     console = Console(quiet=options.quiet)
     of_collection = names_collection(options)
     if not of_collection and (options.features or options.replace):

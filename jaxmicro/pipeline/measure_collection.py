@@ -19,7 +19,7 @@ from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.sample_properties import Film, counted, solved, surface_areas
 from jaxmicro.pipeline.state import Resumable, identity_of
 
-STATE = ".measuring.npz"  # in the folder of the collection: what an interrupted measurement has
+STATE = "features/.measuring.npz"  # in the folder of the collection: what an interrupted measurement has
 _TOGETHER = 2**22  # voxels of the samples that are measured together
 _SAVE_SECONDS = 5.0
 
