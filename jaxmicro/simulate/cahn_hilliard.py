@@ -10,11 +10,11 @@ weight falls as 1 / (1 + (h L / 4)^2): third order in time for small steps, seco
 curvature of f at the coexisting compositions, or the largest in the field where that exceeds it, with which
 extrapolation is stable for steps of any size.
 
-The value that N really has after the step shows the error: h phi_2(h L) (N - extrapolated N). Its root mean square over
-the cells, relative to that of phi - mean, is kept below the tolerance, but for rounding. A step that raises the free
-energy beyond rounding is taken back and halved, too. Output times do not change the steps: the state there is a shorter
-step from the last one before, of a step that has been tried. With noise the steps are of first order, end at output
-times and are never taken back, for that would select the noise; the error then chooses the next step only.
+The value that N really has after the step shows the error: about h / (2 + h L) (N - extrapolated N). Its root mean
+square over the cells, relative to that of phi - mean, is kept below the tolerance, but for rounding. A step that raises
+the free energy beyond rounding is taken back and halved, too. Output times do not change the steps: the state there is
+a shorter step from the last one before, of a step that has been tried. With noise the steps are of first order, end at
+output times and are never taken back, for that would select the noise; the error then chooses the next step only.
 """
 
 from typing import NamedTuple

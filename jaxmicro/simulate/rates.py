@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxmicro.simulate.config import CahnHilliardConfig
 from jaxmicro.simulate.free_energy import FreeEnergy
-from jaxmicro.simulate.spectral import Modes
+from jaxmicro.simulate.spectral import Modes, total
 
 Source = Callable[[Float[Array, ""]], Float[Array, "*grid"]]
 
@@ -88,8 +88,9 @@ def rate_of(model: Model, modes: Modes, time: Float[Array, ""], splitting: Float
 
 def free_energy_of(model: Model, field: Float[Array, "*grid"], modes: Modes) -> Float[Array, ""]:
     """F = sum of (f + kappa / 2 |grad phi|^2) dV, of a field and its modes."""
-    gradients = model.config.box.inner(model.squared_wave_number * modes, modes)
-    return model.config.box.cell_volume * (jnp.sum(model.energy.value(field)) + model.kappa / 2 * gradients)
+    gradients = model.config.box.squared_sum(jnp.sqrt(model.squared_wave_number) * modes)
+    wells = total(model.energy.value(field), jnp.ones_like(field))
+    return model.config.box.cell_volume * (wells + model.kappa / 2 * gradients)
 
 
 def noise_of(model: Model, modes: Modes, h: Float[Array, ""], splitting: Float[Array, ""], key: Array) -> Modes:

@@ -72,18 +72,18 @@ def advance_to(model: Model, state: State, time: Float[Array, ""]) -> tuple[Stat
     return state, reached(state)
 
 
-def extrapolated(model: Model, state: State, h: Float[Array, ""]) -> tuple[Modes, Modes, Float[Array, "*mode"]]:
-    """The modes after a time h, the N expected there, and phi_2: a miss of N makes an error of h phi_2 of it."""
+def extrapolated(model: Model, state: State, h: Float[Array, ""]) -> tuple[Modes, Modes]:
+    """The modes after a time h, and the N expected there."""
     x = h * model.decay_rate(state.splitting)
     decay, one, two, three = _phi_functions(x)
     a, b, c = state.rests
     if model.config.noise:  # differences of N would be those of the noise
-        return decay * state.modes + h * one * a, a, two
+        return decay * state.modes + h * one * a, a
     first, second = state.gaps
     slope = (a - b) / first
     bend = (slope - (b - c) / second) / (first + second) / (1 + (x / THIRD_ORDER_BELOW) ** 2)
     modes = decay * state.modes + h * (one * a + h * two * slope + h * (2 * h * three + first * two) * bend)
-    return modes, a + h * slope + h * (h + first) * bend, two
+    return modes, a + h * slope + h * (h + first) * bend
 
 
 def _never(like: Array) -> Array:
@@ -100,16 +100,16 @@ def _step(model: Model, time: Float[Array, ""], state: State) -> State:
     """One step: taken, or taken back, or, if it passes `time`, found good and left for later."""
     config, box = model.config, model.config.box
     h = jnp.minimum(state.step, time - state.time) if config.noise else state.step
-    modes, expected, weight = extrapolated(model, state, h)
+    modes, expected = extrapolated(model, state, h)
     key = state.key
     if config.noise:
         key, noise_key = jax.random.split(key)
         modes = modes + noise_of(model, state.modes, h, state.splitting, noise_key)
     rate = rate_of(model, modes, state.time + h, state.splitting)
-    miss = h * weight * (rate.rest - expected)
+    miss = h / (2 + h * model.decay_rate(state.splitting)) * (rate.rest - expected)
     eps, cells = float(jnp.finfo(h.dtype).eps), math.prod(box.shape)
-    allowed = config.tolerance * jnp.sqrt(box.inner(modes, modes)) + 8 * eps * math.sqrt(cells)
-    error = jnp.sqrt(box.inner(miss, miss)) / allowed
+    allowed = config.tolerance * jnp.sqrt(box.squared_sum(modes)) + 8 * eps * math.sqrt(cells)
+    error = jnp.sqrt(box.squared_sum(miss)) / allowed
     factor = 0.9 * jnp.maximum(error, 1e-6) ** (-1 / 2 if config.noise else -1 / 3)
     taken = state._replace(
         modes=modes,
