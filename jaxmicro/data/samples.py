@@ -60,7 +60,8 @@ def sample_batches(
     collection: Collection, config: SampleConfig, *, process_index: int = 0, process_count: int = 1
 ) -> grain.DatasetIterator:
     """Endless iterator over this process's share of the batches, each a dictionary of "labels", UInt8 "n *grid", and
-    "features", Float32 "n f" in the order of the collection's features (choose them with `Collection.select`).
+    "features", Float32 "n f" in the order of the collection's features (choose them with `Collection.select`). An
+    infinite tortuosity stays infinite.
 
     Each run through the collection has every sample once. `get_state()` and `set_state(state)` save and restore the
     exact position; the state is one number. Only the samples of a batch are read.

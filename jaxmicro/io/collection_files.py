@@ -83,10 +83,13 @@ def read_hdf5_collection(path: Path, *, shape: tuple[int, ...] = ()) -> Collecti
     samples: list[_Sample] = []
     attributes: list[dict[str, Any]] = []
     for file in files:
-        with reading(file, "HDF5 file"), needs("h5py", "HDF5").File(file, "r") as opened:
-            for name in sorted(opened.keys(), key=lambda name: natural(Path(name))):
-                samples.append((file, name))
-                attributes.append(dict(opened[name].attrs))
+        h5py = needs("h5py", "HDF5")
+        with reading(file, "HDF5 file"), h5py.File(file, "r") as opened:
+            for name in sorted(opened, key=lambda name: natural(Path(name))):
+                inside = isinstance(opened.get(name, getlink=True), h5py.HardLink)  # links to other files are not read
+                if inside and isinstance(opened[name], h5py.Dataset):
+                    samples.append((file, name))
+                    attributes.append(dict(opened[name].attrs))
     if not samples:
         raise UserError(f"{path} holds no samples; expected HDF5 with one dataset for each")
     names = [name for name, value in attributes[0].items() if _is_number(value)]
@@ -95,9 +98,15 @@ def read_hdf5_collection(path: Path, *, shape: tuple[int, ...] = ()) -> Collecti
         if missing:
             raise UserError(f"{file}: dataset {dataset} has no number {missing[0]}, which others have as an attribute")
     given = [found.get("origin") for found in attributes]
-    origin = np.arange(len(samples)) if None in given else _numbered([str(each) for each in given])
+    origin = (
+        np.arange(len(samples))
+        if any(each is None for each in given)
+        else _numbered([str(np.ravel(each)[0]) for each in given])
+    )
     features = tuple(_feature(name) for name in names if name != "origin")
-    table = np.array([[float(found[f.name]) for f in features] for found in attributes]).reshape(len(samples), -1)
+    table = np.array([[float(np.ravel(found[f.name])[0]) for f in features] for found in attributes]).reshape(
+        len(samples), -1
+    )
     first, values, _ = _survey(samples, shape)
     return Collection(
         _Files(tuple(samples), first.array.shape, values, shape), features, table, origin, values, source=path.name
@@ -245,7 +254,7 @@ def _number(where: str, name: str, cell: str) -> float:
 
 
 def _is_number(value: Any) -> bool:
-    return np.ndim(value) == 0 and np.asarray(value).dtype.kind in "buif"
+    return np.size(value) == 1 and np.asarray(value).dtype.kind in "buif"
 
 
 def _numbered(names: Sequence[str]) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import device, guidance, solver_in_the_loop, solvers
+from benchmarks import collection, device, guidance, solver_in_the_loop, solvers
 from benchmarks.reconstruction import HARMONISE_COLUMNS, SIZE_COLUMNS, Case, measure, parse_case
 from jaxmicro.models import PriorConfig, UNetConfig
 
@@ -70,3 +70,10 @@ def test_guidance_of_slices_is_compared_with_a_plain_loop(capsys: pytest.Capture
     guidance.main(["--network", "default", "--slices", "4", "--edge", "16", "--repeats", "1"])
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| default")]
     assert len(table) == 4
+
+
+@pytest.mark.slow  # an experiment as a whole
+def test_samples_of_a_collection_are_checked_before_they_are_timed(capsys: pytest.CaptureFixture):
+    collection.main(["--edge", "12", "--samples", "4"])
+    table = capsys.readouterr().out.strip().splitlines()
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["12^3"]

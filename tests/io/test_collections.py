@@ -311,6 +311,19 @@ def test_several_hdf5_files_are_one_collection(tmp_path):
     assert len(whole) == 6 and whole.origin.tolist() == [3, 3, 3, 8, 8, 8]
 
 
+def test_only_datasets_of_the_file_itself_are_samples(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = hdf5(tmp_path / "train.h5", strength=np.array([2.0]))
+    with h5py.File(path, "a") as file:
+        file["elsewhere"] = h5py.ExternalLink("other.h5", "/data")
+        file.create_group("notes")
+    whole = io.read_collection(path)
+    assert len(whole) == 3 and whole.column("strength").tolist() == [2.0] * 3
+    with h5py.File(tmp_path / "empty.h5", "w"):
+        pass
+    refuses(tmp_path / "empty.h5", "holds no samples; expected HDF5 with one dataset for each")
+
+
 def test_hdf5_that_does_not_fit_is_refused(tmp_path):
     h5py = pytest.importorskip("h5py")
     path = hdf5(tmp_path / "train.h5")
