@@ -97,12 +97,8 @@ def read_hdf5_collection(path: Path, *, shape: tuple[int, ...] = ()) -> Collecti
         missing = [name for name in names if not _is_number(found.get(name))]
         if missing:
             raise UserError(f"{file}: dataset {dataset} has no number {missing[0]}, which others have as an attribute")
-    given = [found.get("origin") for found in attributes]
-    origin = (
-        np.arange(len(samples))
-        if any(each is None for each in given)
-        else _numbered([str(np.ravel(each)[0]) for each in given])
-    )
+    origins = [str(np.ravel(found["origin"])[0]) for found in attributes if "origin" in found]
+    origin = _numbered(origins) if len(origins) == len(samples) else np.arange(len(samples))
     features = tuple(_feature(name) for name in names if name != "origin")
     table = np.array([[float(np.ravel(found[f.name])[0]) for f in features] for found in attributes]).reshape(
         len(samples), -1
