@@ -35,7 +35,7 @@ HOMES = {
     "safetensors": ["io/checkpoint.py"],
     "jax_fem": ["physics/jaxfem.py"],
 }
-VERBS = ("train", "reconstruct", "design", "measure", "evaluate")
+VERBS = ("train", "reconstruct", "design", "measure", "evaluate", "simulate")
 FILES = sorted(ROOT.rglob("*.py"))
 
 

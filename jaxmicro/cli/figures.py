@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxmicro import viz
 from jaxmicro.io import files
-from jaxmicro.pipeline import CURVES, QUANTITIES, Design, LengthUnit, Target
+from jaxmicro.io.films import film
+from jaxmicro.pipeline import CURVES, QUANTITIES, Design, LengthUnit, Simulated, SimulationConfig, Target
 from jaxmicro.types import Microstructure, in_phases_of
 
 
@@ -120,6 +121,43 @@ def of_evaluation(report: dict[str, Any], *, names: Sequence[str] = ()) -> dict[
     if report["memorisation"] is not None:
         figures["memorisation"] = viz.memorisation_figure(report)
     return {name: viz.png(figure) for name, figure in figures.items()}
+
+
+def evolution(config: SimulationConfig, found: Simulated) -> bytes:
+    """Snapshots of one simulated run, its free energy and the size of its domains over time."""
+    run = found.drawn
+    figure = viz.evolution_panel(
+        found.film, found.plan.times[run], found.energy[run], found.domain[run], title=_run_title(found),
+        voxel_size=config.voxel_size, unit=config.unit,
+    )  # fmt: skip
+    return viz.png(figure)
+
+
+def evolution_film(config: SimulationConfig, found: Simulated) -> bytes:
+    """A film of one simulated run as GIF."""
+    run = found.drawn
+    frames = viz.film_frames(
+        found.film, found.plan.times[run], found.energy[run], title=_run_title(found),
+        voxel_size=config.voxel_size, unit=config.unit,
+    )  # fmt: skip
+    return film(frames)
+
+
+def parameters(config: SimulationConfig, found: Simulated) -> bytes:
+    """The parameters of all simulated runs, and the times of their snapshots."""
+    names = [feature.name for feature in found.plan.features[:-1]]
+    spinodal = None
+    if "chi" in names:
+        phi = np.linspace(0.02, 0.98, 193)
+        n1, n2 = config.chain_lengths
+        spinodal = phi, (1 / (n1 * phi) + 1 / (n2 * (1 - phi))) / 2
+    figure = viz.parameter_panel(names, found.plan.parameters, found.plan.times, drawn=found.drawn, spinodal=spinodal)
+    return viz.png(figure)
+
+
+def _run_title(found: Simulated) -> str:
+    pairs = zip(found.plan.features, found.plan.parameters[found.drawn], strict=False)
+    return f"run {found.drawn}: " + ", ".join(f"{feature.name} {value:.3g}" for feature, value in pairs)
 
 
 def _planes(volume: Microstructure, reference: Microstructure | None = None, names: Sequence[str] = ()):

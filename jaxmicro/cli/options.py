@@ -41,7 +41,7 @@ Share = Annotated[
 
 # Ranges of integers that are not checked elsewhere. JAX takes seeds modulo 2^32: larger ones would repeat smaller ones.
 BOUNDS = {"seed": (0, 2**31 - 3), "volumes": (1, 10_000), "together": (1, 10_000), "rounds": (1, 1000)}
-BOUNDS |= {"r_max": (-(2**31), 2**31)}
+BOUNDS |= {"r_max": (-(2**31), 2**31), "runs": (1, 100_000), "times": (1, 10_000), "max_steps": (1, 2**31 - 1)}
 
 
 def check_bounds(options: Any) -> None:
@@ -272,6 +272,68 @@ class Design(RunOptions, Sampling):
     no_diffusivity: bool = False
     """Leave the diffusivities and tortuosity factors out of the report: seconds for 64 voxels a side, minutes and
     gigabytes for 256."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulate(RunOptions):
+    """Make a collection of microstructures by simulated phase separation (spinodal decomposition).
+
+    Each run starts from a mixture of mean composition phi with small random fluctuations and follows the Cahn-Hilliard
+    equation, dphi/dt = div(M grad(f'(phi) - kappa lap phi)) + noise, with M0 = 1 and energies in kT per cell; its
+    snapshots become samples with the process features phi, chi and time. By default f is Flory-Huggins', phi and chi
+    fill 0.35 to 0.65 and 2.6 to 4 evenly, kappa is the least that resolves every interface (4 cells), and the times of
+    a run go from the onset of its separation, by linear theory, to domains of about a third of the box. Times are in
+    cell^2 / M0. Writes the collection (collection.zarr), the parameters and the course of one run as pictures, and a
+    film of it. Ctrl-C waits for the run in work, and keeps all that are finished.
+    """
+
+    equation: Annotated[Positional[Literal["cahn-hilliard"]], arg(metavar="cahn-hilliard")]
+    """What is simulated: phase separation by the Cahn-Hilliard equation."""
+    size: Annotated[tuple[int, ...], arg(metavar="N | H W | Z Y X")] = (64,)
+    """Edge of a cube, two edges of an image, or three of a volume, in cells; one voxel is one cell."""
+    runs: MaybeInt = None
+    """Number of runs; the parameters of run i are the same however many you ask for. Default: 64, or each combination
+    of the given values once."""
+    times: int = 50
+    """Snapshots of each run, at times in geometric progression."""
+    time_range: Annotated[str | None, arg(metavar="A:B", help_behavior_hint="")] = None
+    """First and last time of every run. Default: of each run its own, see above."""
+    phi: Annotated[tuple[str, ...], arg(metavar="A:B | X X ...", help_behavior_hint="")] = ()
+    """Mean composition, between 0 and 1: a range, or values. Default: 0.35:0.65."""
+    chi: Annotated[tuple[str, ...], arg(metavar="A:B | X X ...", help_behavior_hint="")] = ()
+    """Interaction parameter of Flory-Huggins; a mixture of phi 0.5 separates above 2. Default: 2.6:4."""
+    energy: Literal["flory-huggins", "polynomial"] = "flory-huggins"
+    """Free energy of mixing: phi ln(phi) / n1 + (1 - phi) ln(1 - phi) / n2 + chi phi (1 - phi), or
+    5 (phi - low)^2 (high - phi)^2."""
+    chain_lengths: Annotated[tuple[float, float], arg(metavar="N1 N2")] = (1.0, 1.0)
+    """n1 and n2 of Flory-Huggins."""
+    wells: Annotated[tuple[float, float], arg(metavar="LOW HIGH")] = (0.3, 0.7)
+    """Low and high of the polynomial; phi then fills its middle by default."""
+    mobility: Literal["constant", "degenerate"] = "constant"
+    """M = M0, or M = M0 phi (1 - phi), with which separated domains grow much more slowly."""
+    kappa: MaybeFloat = None
+    """Gradient coefficient, in kT per cell x cell^2. Default: the least at which all interfaces span 4 cells; 11.5 for
+    chi up to 4."""
+    noise: float = 0.0
+    """Thermal noise: its temperature in units of f x cell. 0: none."""
+    no_flux: Annotated[tuple[Literal["z", "y", "x"], ...], arg(metavar="AXIS ...", help_behavior_hint="")] = ()
+    """Axes that end at walls which no flux crosses, such as z for a film. Others are periodic."""
+    phases: Literal[2, 3] = 2
+    """Poor and rich, or three, with the mixed interface between them."""
+    threshold: MaybeFloat = None
+    """Composition that parts two phases. Default: 0.5, or the middle of the wells."""
+    band: Annotated[tuple[float, float] | None, arg(metavar="LOW HIGH", help_behavior_hint="")] = None
+    """Compositions between which the middle one of three phases lies. Default: 0.3 0.7, or as much between the wells."""
+    voxel_size: MaybeFloat = None
+    """Edge of a cell in --unit. Default: unknown."""
+    unit: MaybeStr = None
+    """Unit of the voxel size: nm, um, mm ..."""
+    together: int = 1
+    """Runs computed at once: faster on a GPU, and takes more memory. Other numbers change the rounding of a run."""
+    amplitude: float = 0.01
+    """Standard deviation of the fluctuations that a mixture starts with."""
+    max_steps: int = 200_000
+    """Time steps after which a run is given up with an error."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit
 
 SCHEMA = "jaxmicro.collection/1"
+COLLECTION = "collection.zarr"  # name of a collection in a run folder
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def add_features(path: str | Path, features: Sequence[Feature], table: np.ndarra
     Raises:
         UserError: the table does not fit the collection, or a column is there with other numbers.
     """
-    path = Path(path)
+    path = collection_path(path)
     _add(path, finished_attributes(path)["samples"], features, table)
 
 
@@ -172,13 +173,20 @@ def remove_features(path: str | Path, names: Sequence[str]) -> None:
     Raises:
         UserError: a column cannot be removed.
     """
-    finished_attributes(Path(path))
+    path = collection_path(path)
+    finished_attributes(path)
     for name in names:
-        column = Path(path) / "features" / Feature(name).name
+        column = path / "features" / Feature(name).name
         with writing(column):
             gone = column.with_name(f".{column.stem}.{os.getpid()}.part")  # renamed at once, then removed
             os.replace(column, gone)
             remove(gone)
+
+
+def collection_path(path: str | Path) -> Path:
+    """The collection in a run folder; any other path as it is."""
+    inside = Path(path) / COLLECTION
+    return inside if is_collection(inside) else Path(path)
 
 
 def is_collection(path: str | Path) -> bool:

@@ -11,7 +11,7 @@ from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
 from jaxmicro.io.collection_arrays import chunk_name, open_array, read_column, stored_samples
 from jaxmicro.io.collection_files import TABLE, is_hdf5, read_folder, read_hdf5_collection
-from jaxmicro.io.collection_store import create_collection, finished_attributes
+from jaxmicro.io.collection_store import collection_path, create_collection, finished_attributes
 from jaxmicro.io.raster import check_size, reading
 from jaxmicro.io.volumes import is_zarr
 
@@ -44,12 +44,12 @@ def read_collection(path: str | Path, *, shape: Sequence[int] = ()) -> Collectio
     `features.csv` and HDF5 in the order of the file).
 
     Args:
-        path: a folder, or an HDF5 file or a pattern of HDF5 files; see `io.collection_files` for these.
+        path: a folder, also a run folder with `collection.zarr` in it, or an HDF5 file or a pattern of HDF5 files; see `io.collection_files` for these.
         shape: edges of a sample, of HDF5 files that hold plain lists of numbers.
     Raises:
         UserError: there is no collection, it is unfinished or damaged, or its shapes or numbers are not valid.
     """
-    path = Path(path)
+    path = collection_path(path)
     if is_hdf5(path):
         return read_hdf5_collection(path, shape=tuple(shape))
     if path.is_dir() and (path / TABLE).is_file() and not is_zarr(path):

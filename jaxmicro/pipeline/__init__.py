@@ -53,6 +53,9 @@ from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.reconstruct import reconstruct
 from jaxmicro.pipeline.sample_properties import Film, chosen_features, measurable_features
 from jaxmicro.pipeline.sampling import default_sampling, sample_images, sampling_config
+from jaxmicro.pipeline.simulate import Simulated, simulate
+from jaxmicro.pipeline.simulation_config import Range, SimulationConfig, check_room
+from jaxmicro.pipeline.simulation_plan import SimulationPlan, plan_simulation
 from jaxmicro.pipeline.target_statistics import constrained_statistics, scattered_fractions, target_fractions
 from jaxmicro.pipeline.targets import crop_values, length_unit_of, read_targets, residual
 from jaxmicro.pipeline.train import train
@@ -78,7 +81,11 @@ __all__ = [
     "Prior",
     "PriorConfig",
     "Progress",
+    "Range",
     "SamplingConfig",
+    "Simulated",
+    "SimulationConfig",
+    "SimulationPlan",
     "Target",
     "TargetSpec",
     "TrainConfig",
@@ -89,6 +96,7 @@ __all__ = [
     "check_feasible",
     "chosen_features",
     "check_r_max",
+    "check_room",
     "check_training",
     "constrained_in_design",
     "constrained_statistics",
@@ -109,6 +117,7 @@ __all__ = [
     "measure",
     "measure_collection",
     "parse_target",
+    "plan_simulation",
     "pooled",
     "pooled_numbers",
     "prior_path",
@@ -121,6 +130,7 @@ __all__ = [
     "sampling_config",
     "save_prior",
     "scattered_fractions",
+    "simulate",
     "target_fractions",
     "train",
     "train_on",

@@ -7,6 +7,7 @@ from jaxmicro.viz.curves import (
     memorisation_figure,
     true_volume_curves,
 )
+from jaxmicro.viz.evolution import evolution_panel, film_frames, parameter_panel
 from jaxmicro.viz.maps import slice_map
 from jaxmicro.viz.rendering import cube_image, surface_image, volume_rendering
 from jaxmicro.viz.slices import (
@@ -27,8 +28,11 @@ __all__ = [
     "design_panel",
     "direction_curves",
     "error_summary",
+    "evolution_panel",
+    "film_frames",
     "memorisation_figure",
     "paint",
+    "parameter_panel",
     "phase_colours",
     "pixels",
     "png",
