@@ -31,6 +31,7 @@ SMALL = {
     "train": ["--steps", "2", "--batch", "2"],
     "reconstruct": ["--steps", "2"],
     "demo": ["--steps", "2"],
+    "simulate": ["--kappa", "2"],
     "design": ["--steps", "2", "--rounds", "1", "--size", "16"],
 }
 
@@ -78,7 +79,7 @@ def small(line: str) -> list[str]:
     """The words of a command of the README, with small sizes."""
     words = shlex.split(line)[1:] + SMALL.get(shlex.split(line)[1], [])
     words += ["--size", "16"] if words[0] == "demo" else []
-    return ["16" if word == "64" else word for word in words]
+    return [{"64": "16", "32": "16", "50": "3"}.get(word, word) for word in words]
 
 
 def test_every_command_of_the_readme_runs_in_its_order(small_world: Path):

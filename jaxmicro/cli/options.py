@@ -323,7 +323,7 @@ class Simulate(RunOptions):
     threshold: MaybeFloat = None
     """Composition that parts two phases. Default: 0.5, or the middle of the wells."""
     band: Annotated[tuple[float, float] | None, arg(metavar="LOW HIGH", help_behavior_hint="")] = None
-    """Compositions between which the middle one of three phases lies. Default: 0.3 0.7, or as much between the wells."""
+    """Compositions between which the middle one of three phases lies. Default: 0.3 0.7, or so between the wells."""
     voxel_size: MaybeFloat = None
     """Edge of a cell in --unit. Default: unknown."""
     unit: MaybeStr = None

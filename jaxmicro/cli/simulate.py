@@ -132,6 +132,6 @@ def _summary(found: Simulated) -> str:
     last = np.quantile(found.domain[:, -1], [0.0, 0.5, 1.0])
     features = ", ".join(feature.name for feature in found.plan.features)
     return (
-        f"{runs * times} samples ({runs} runs x {times} times) with {features} in {found.collection.source}; domains at "
-        f"the last time {last[1]:.3g} cells ({last[0]:.3g} to {last[2]:.3g})"
+        f"{runs * times} samples ({runs} runs x {times} times) with {features} in {found.collection.source}; domains "
+        f"at the last time {last[1]:.3g} cells ({last[0]:.3g} to {last[2]:.3g})"
     )

@@ -44,7 +44,8 @@ def read_collection(path: str | Path, *, shape: Sequence[int] = ()) -> Collectio
     `features.csv` and HDF5 in the order of the file).
 
     Args:
-        path: a folder, also a run folder with `collection.zarr` in it, or an HDF5 file or a pattern of HDF5 files; see `io.collection_files` for these.
+        path: a folder, also a run folder with `collection.zarr` in it, or an HDF5 file or a pattern of HDF5 files; see
+            `io.collection_files` for these.
         shape: edges of a sample, of HDF5 files that hold plain lists of numbers.
     Raises:
         UserError: there is no collection, it is unfinished or damaged, or its shapes or numbers are not valid.

@@ -15,8 +15,8 @@ from scipy.optimize import brentq
 
 from jaxmicro.simulate import FreeEnergy, coexisting
 
-# L^3 = GROWTH tension mobility t / difference^2, L half the mean wavelength. Measured with constant mobility in boxes of
-# 128 x 128 and 48^3 at chi 2.6 to 4: 3 to 9 where L lies between an eighth and a quarter of the box.
+# L^3 = GROWTH tension mobility t / difference^2, L half the mean wavelength. Measured with constant mobility in boxes
+# of 128 x 128 and 48^3 at chi 2.6 to 4: 3 to 9 where L lies between an eighth and a quarter of the box.
 GROWTH = 6.0
 BEGUN = 0.5  # share of the final root mean square at which separation is called begun
 _COMPOSITIONS = 257  # of the profile of an interface

@@ -67,8 +67,9 @@ def simulate(config: SimulationConfig, out: str | Path, *, progress: Progress | 
 
     `out/collection.zarr` receives the labels as soon as a batch of runs is ready; `out/unfinished` what else is known
     of it, so that a call with the same settings goes on where an interrupted one ended, with the same result to the
-    bit. An interruption waits for the runs in work. Run i depends on (seed, i) and its parameters; the number of runs computed `together` changes its rounding,
-    which moves single voxels of interfaces, and more where two outcomes were equally near.
+    bit. An interruption waits for the runs in work. Run i depends on (seed, i) and its parameters; the number of runs
+    computed `together` changes its rounding, which moves single voxels of interfaces, and more where two outcomes were
+    equally near.
 
     Args:
         out: folder, made if it does not exist.
@@ -222,7 +223,7 @@ def _simulate_batch(
 
     def domain(field: Float[Array, "*grid"], mean: Float[Array, ""]) -> Float[Array, ""]:
         modes = box.modes(field - mean) * (k > 0)
-        return jnp.pi * box.inner(modes, modes) / box.inner(k * modes, modes)
+        return jnp.pi * box.squared_sum(modes) / box.squared_sum(jnp.sqrt(k) * modes)
 
     def run(mean: Float[Array, ""], energy: FreeEnergy, times: Float[Array, " t"], number: Array) -> _Batch:
         start, noise = jax.random.split(jax.random.fold_in(key, number))

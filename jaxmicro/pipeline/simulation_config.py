@@ -139,8 +139,8 @@ class SimulationConfig:
         combinations = math.prod(map(len, lists))
         if (self.runs or combinations) % combinations:
             raise UserError(
-                f"{self.runs} runs do not divide among {combinations} combinations of the given values; give a multiple "
-                f"of {combinations} as the number of runs, or ranges such as 0.35:0.65"
+                f"{self.runs} runs do not divide among {combinations} combinations of the given values; give a "
+                f"multiple of {combinations} as the number of runs, or ranges such as 0.35:0.65"
             )
         return self.runs or combinations
 

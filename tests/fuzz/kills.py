@@ -1,7 +1,7 @@
 """Kills runs at random times, resumes them, and compares what they end with: `python -m tests.fuzz.kills --count 50`.
 
-The verbs take turns: training in pixel and in latent space, reconstruction (two volumes, so also in the middle of one)
-and design, all tiny. Each run is killed `EACH` times, by SIGKILL and SIGTERM in turn, and resumed, until it is done; it
+The verbs take turns: training in pixel and in latent space, reconstruction (two volumes, so also in the middle of one),
+design and simulation, all tiny. Each run is killed `EACH` times, by SIGKILL and SIGTERM in turn, and resumed, until it is done; it
 must then equal the undisturbed run to the bit, and leave nothing half written. SIGTERM must end with exit code 143.
 """
 
@@ -35,6 +35,7 @@ VERBS = {
     "reconstruct": "reconstruct prior.safetensors --size 16 --steps 600 --volumes 2 --no-report",
     "design": "design prior.safetensors --size 16 --steps 20 --volumes 2 --rounds 2 --no-report "
     "--target diffusivity.0.z=+30% volume_fraction.1=0.45",
+    "simulate": "simulate cahn-hilliard --size 24 --runs 12 --times 8 --kappa 2 --no-flux z",
 }
 DONE = (0, 3)  # 3: a design that is complete and misses a target
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,7 @@ def outcome(folder: Path) -> dict[str, object]:
             params, config = load_weights(path)
             del config["record"]
             found[name] = json.dumps([plain(params), config], sort_keys=True)
-        elif path.suffix in (".tif", ".vti", ".npz") or name.startswith("design"):
+        elif path.suffix in (".tif", ".vti", ".npz") or name.startswith(("design", "collection.zarr")):
             found[name] = path.read_bytes()
         elif path.is_file():
             found[name] = None  # it is there
