@@ -174,7 +174,7 @@ def _compute(
     )
     interruption = _wait(found)
     batch = batch[batch < runs]
-    result = _Batch(*(np.asarray(leaf)[: len(batch)] for leaf in found))
+    result = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(batch)], found)
     _check(config, plan, batch, result)
     if writer is not None:
         for run, snapshots in zip(batch, result.labels, strict=True):

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import qmc
@@ -18,6 +20,7 @@ LEAST_WIDTH = 4.0  # cells across an interface that resolve it
 LAST_SHARE = 1 / 3  # of the shortest edge: size of the domains at the last time, by default
 LARGEST_SHARE = 1 / 2  # of it: domains that the box distorts
 _LATEST = 4.0  # last time over that of the onset, at least
+_HEIGHT = 5.0  # of the polynomial
 _DIGITS = 4  # of the parameters, and significant ones of times
 
 
@@ -43,12 +46,13 @@ class SimulationPlan(NamedTuple):
 
 def energies(config: SimulationConfig, chi: Float[np.ndarray, " r"], runs: int) -> FreeEnergy:
     """Free energy of each run; its numbers are arrays "r". A polynomial takes no chi."""
-    numbers = np.ones((2, runs), np.float32)
+
+    def same(number: float) -> jax.Array:
+        return jnp.full(runs, number, jnp.float32)
+
     if config.energy == "polynomial":
-        low, high = numbers * np.array(config.wells, np.float32)[:, None]
-        return Polynomial(np.full(runs, 5.0, np.float32), low, high)
-    n1, n2 = numbers * np.array(config.chain_lengths, np.float32)[:, None]
-    return FloryHuggins(np.asarray(chi, np.float32), n1, n2)
+        return Polynomial(same(_HEIGHT), *map(same, config.wells))
+    return FloryHuggins(jnp.asarray(chi, jnp.float32), *map(same, config.chain_lengths))
 
 
 def plan_simulation(config: SimulationConfig) -> SimulationPlan:

@@ -44,12 +44,12 @@ def evolution_panel(
     chosen = np.unique(np.linspace(0, len(times) - 1, _SHOWN).round().astype(int))
     high = min(max(2.1 * film.shape[1] / film.shape[2], 0.8), 4.0)
     figure = new_figure(10.5, 2.9 + high + 0.5)
-    above, below = figure.subfigures(2, 1, height_ratios=[high + 0.6, 2.8])
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[high + 0.6, 2.8])[:, 0]
     row = above.subplots(1, len(chosen), squeeze=False)[0]
     limits = _limits(film)
     for ax, number in zip(row, chosen, strict=True):
         _show(ax, film[number], limits)
-        ax.set_title(f"t = {_number(times[number])}")
+        ax.set_title(f"t = {_number(float(times[number]))}")
     scale_bar(row[0], film.shape[2], voxel_size, unit, inches=10.0 / len(chosen))
     _colour_bar(above, list(row), limits)
     left, right = below.subplots(1, 2)

@@ -1,8 +1,9 @@
 """Kills runs at random times, resumes them, and compares what they end with: `python -m tests.fuzz.kills --count 50`.
 
 The verbs take turns: training in pixel and in latent space, reconstruction (two volumes, so also in the middle of one),
-design and simulation, all tiny. Each run is killed `EACH` times, by SIGKILL and SIGTERM in turn, and resumed, until it is done; it
-must then equal the undisturbed run to the bit, and leave nothing half written. SIGTERM must end with exit code 143.
+design and simulation, all tiny. Each run is killed `EACH` times, by SIGKILL and SIGTERM in turn, and resumed, until it
+is done; it must then equal the undisturbed run to the bit, and leave nothing half written. SIGTERM must end with exit
+code 143.
 """
 
 import argparse
