@@ -12,7 +12,7 @@ from jaxmicro.cli.options import Measure
 from jaxmicro.collection import Collection
 from jaxmicro.errors import UserError
 from jaxmicro.io.collection_files import TABLE, is_hdf5
-from jaxmicro.io.collection_store import is_collection
+from jaxmicro.io.collection_store import collection_path, is_collection
 from jaxmicro.io.collections import read_collection, write_collection
 
 SCHEMA = "jaxmicro.measure_collection/1"
@@ -22,7 +22,7 @@ def names_collection(options: Measure) -> bool:
     """Whether the file is a collection: in Zarr, a folder with features.csv, or HDF5 that --out makes Zarr of."""
     if len(options.file) != 1:
         return False
-    path, to_zarr = options.file[0], options.out is not None and options.out.suffix == ".zarr"
+    path, to_zarr = collection_path(options.file[0]), options.out is not None and options.out.suffix == ".zarr"
     return is_collection(path) or (path / TABLE).is_file() or (is_hdf5(path) and to_zarr and options.dataset is None)
 
 
@@ -32,7 +32,7 @@ def measured_collection(options: Measure, console: Console) -> dict[str, Any]:
     Raises:
         UserError: the collection is damaged or is not in Zarr and --out is missing, or an option does not apply.
     """
-    path, film = options.file[0], _film(options)
+    path, film = collection_path(options.file[0]), _film(options)
     for name in ("segment", "merge_rare", "ignore", "crop", "stack", "voxel_size", "unit", "dataset", "r_max"):
         if getattr(options, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is for images and volumes; a collection is measured as it is")

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
-from jaxmicro.io.collection_store import add_features, remove_features
+from jaxmicro.io.collection_store import add_features, collection_path, remove_features
 from jaxmicro.io.collections import read_collection
 from jaxmicro.io.files import clean, remove
 from jaxmicro.pipeline.progress import Progress
@@ -50,7 +50,7 @@ def measure_collection(
     Raises:
         UserError: there is no such collection, a solve does not converge, or a column cannot be written.
     """
-    path = Path(path)
+    path = collection_path(path)
     collection = read_collection(path)
     known = {feature.name for feature in collection.features}
     missing = [feature for feature in features if replace or feature.name not in known]

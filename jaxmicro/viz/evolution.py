@@ -88,9 +88,13 @@ def parameter_panel(
         left.plot(*spinodal, color="0.6", linestyle="--", linewidth=1.2, label="spinodal", scalex=False, scaley=False)
     left.plot(parameters[:, 0], last, "o", color=_POOR, markersize=4.5, label=f"{len(parameters)} runs")
     left.plot(parameters[drawn, 0], last[drawn], "o", color=_LINE, markersize=8, label=f"run {drawn}")
-    spread = [np.ptp(values) or abs(values[0]) or 1.0 for values in (parameters[:, 0], last)]
-    for limits, values, width in ((left.set_xlim, parameters[:, 0], spread[0]), (left.set_ylim, last, spread[1])):
-        limits(values.min() - 0.12 * width, values.max() + 0.12 * width)
+    shown = [parameters[:, 0], last]
+    if spinodal is not None:  # so that it is seen how far the runs are from what does not separate
+        near = (spinodal[0] >= parameters[:, 0].min()) & (spinodal[0] <= parameters[:, 0].max())
+        shown[1] = np.append(last, spinodal[1][near])
+    for set_limits, values in zip((left.set_xlim, left.set_ylim), shown, strict=True):
+        width = float(np.ptp(values)) or abs(float(values[0])) or 1.0
+        set_limits(values.min() - 0.12 * width, values.max() + 0.12 * width)
     left.set(xlabel=_symbol(names[0]), ylabel=_symbol(name))
     left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     order = np.argsort(times[:, 0])

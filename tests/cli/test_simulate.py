@@ -1,6 +1,7 @@
 """`jaxmicro simulate`: what the collection holds, interruptions, labels, and wrong input."""
 
 import dataclasses
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -71,6 +72,14 @@ def test_a_collection_has_the_process_parameters_and_the_runs_as_origins(whole: 
     with Image.open(whole / "figures" / "film.gif") as film:
         assert getattr(film, "n_frames", 1) == 3
     assert not (whole / "unfinished").exists()
+
+
+def test_a_run_folder_is_measured_as_its_collection(whole: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    shutil.copytree(whole, here / "films")
+    assert jaxmicro("measure", "films", "--features", "volume_fraction.1").code == 0
+    measured = read_collection(here / "films")
+    shares = measured.samples(range(18)).reshape(18, -1).mean(axis=1)
+    np.testing.assert_allclose(measured.column("volume_fraction.1"), shares)
 
 
 @pytest.mark.parametrize("at", [2, 4, 6])

@@ -90,6 +90,8 @@ def outcome(folder: Path) -> dict[str, object]:
             params, config = load_weights(path)
             del config["record"]
             found[name] = json.dumps([plain(params), config], sort_keys=True)
+        elif path.is_dir():
+            continue
         elif path.suffix in (".tif", ".vti", ".npz") or name.startswith(("design", "collection.zarr")):
             found[name] = path.read_bytes()
         elif path.is_file():
