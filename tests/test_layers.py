@@ -11,7 +11,7 @@ LAYER = {
     **dict.fromkeys(["errors", "types", "phases", "units", "collection"], 0),
     **dict.fromkeys(["descriptors", "diffusion", "devices"], 1),
     **dict.fromkeys(["physics", "models", "simulate"], 2),
-    **dict.fromkeys(["data", "train", "reconstruct", "guidance", "evaluate"], 3),
+    **dict.fromkeys(["data", "train", "reconstruct", "generate", "guidance", "evaluate"], 3),
     **dict.fromkeys(["io", "viz"], 4),
     **dict.fromkeys(["pipeline", "cli"], 5),
 }
@@ -35,7 +35,7 @@ HOMES = {
     "safetensors": ["io/checkpoint.py"],
     "jax_fem": ["physics/jaxfem.py"],
 }
-VERBS = ("train", "reconstruct", "design", "measure", "evaluate", "simulate")
+VERBS = ("train", "reconstruct", "design", "generate", "measure", "evaluate", "simulate")
 FILES = sorted(ROOT.rglob("*.py"))
 
 

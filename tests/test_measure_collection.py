@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxmicro import descriptors, io
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
 from jaxmicro.pipeline import Film, chosen_features, measurable_features, measure_collection
-from jaxmicro.pipeline.measure_collection import STATE
+from jaxmicro.pipeline.measure_collection import STATE, measured_samples
 
 GRID = (8, 8, 8)
 FILM = Film(donor=1, acceptor=0)
@@ -189,3 +190,19 @@ def test_images_that_are_not_square_are_measured_across(tmp_path):
     for i in range(4):
         expected = resistor_network(images[i] == 1, 1)
         assert found.column("diffusivity.1.x")[i] == pytest.approx(expected, rel=1e-4) and expected > 0.05
+
+
+def test_a_film_has_the_same_numbers_wherever_it_is_cut_along_its_periodic_sides():
+    names = ("diffusivity.1.z", "percolating_fraction.1.z", "diffusivity.1.y")
+    film = replace(collection(4), labels=smooth_labels(6)[:4], periodic=(False, True, True))
+    shifted = replace(film, labels=np.roll(film.labels[np.arange(4)], (3, 5), (2, 3)))
+
+    def measured(samples: Collection) -> np.ndarray:
+        numbers = dict(item for found in measured_samples(samples, np.arange(4), names, None) for item in found.items())
+        return np.array([[numbers[i][name] for name in names] for i in range(4)])
+
+    here, there = measured(film), measured(shifted)
+    np.testing.assert_allclose(here[:, :2], there[:, :2], rtol=1e-6)  # along the normal, with periodic sides
+    assert np.abs(here[:, 2] - there[:, 2]).max() > 1e-3  # along y the sides normal to z are tight, the faces are cut
+    tight = measured(replace(film, periodic=(False, False, False)))
+    assert (here[:, 0] >= tight[:, 0] - 1e-9).all()  # what may cross the sides conducts at least as well

@@ -22,6 +22,7 @@ from jaxmicro import pipeline
 from jaxmicro.cli.main import VERBS, main
 from jaxmicro.guidance import exact_value
 from jaxmicro.reconstruct import SamplingConfig
+from jaxmicro.types import Microstructure
 from tests.cli.conftest import blobs, tiny_prior
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
@@ -52,6 +53,15 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Image.fromarray(blobs(phases=3) * np.uint8(127)).save("electrode.png")
     grey = np.clip(np.random.default_rng(1).normal(60 + 120.0 * blobs(), 12), 0, 255)
     Image.fromarray(grey.astype(np.uint8)).save("grey.png")
+    Path("crops").mkdir()
+    for number in range(6):
+        field = np.random.default_rng(number).normal(size=(16, 16, 16))
+        cut = np.quantile(field, 0.35 + 0.05 * number)
+        pipeline.write(f"crops/{number}.npz", Microstructure((field > cut).astype(np.uint8), (0.0, 255.0)))
+    rows = [f"{number}.npz,{number // 2},{20 + 10 * number}" for number in range(6)]
+    Path("crops/features.csv").write_text("\n".join(["file,origin,process:pressure [MPa]", *rows]))
+    monkeypatch.setattr("jaxmicro.models.presets.WIDTHS", (8, 8))
+    monkeypatch.setattr(pipeline, "PREDICTOR", dataclasses.replace(pipeline.PREDICTOR, steps=2, batch=2))
     tiny = {"sofc": tiny_prior(3), "general_3phase": tiny_prior(3)}
     for name, prior in tiny.items():
         pipeline.save_prior(tmp_path / f"{name}.safetensors", prior)
@@ -93,6 +103,8 @@ def test_every_command_of_the_readme_runs_in_its_order(small_world: Path):
         "volumes/volume_001.vti",
         "evaluation/report.html",
         "first/report.html",
+        "crops/weights.safetensors",
+        "generated/report.html",
     ):
         assert (small_world / "runs" / path).exists(), path
     demo = small_world / "runs" / "first"

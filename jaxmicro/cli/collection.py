@@ -1,6 +1,7 @@
 """`jaxmicro measure` of a collection: properties of every sample as columns of its table."""
 
 import glob
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ def names_collection(options: Measure) -> bool:
         return False
     path, to_zarr = collection_path(options.file[0]), options.out is not None and options.out.suffix == ".zarr"
     return is_collection(path) or (path / TABLE).is_file() or (is_hdf5(path) and to_zarr and options.dataset is None)
+
+
+def is_trainable_collection(paths: Sequence[Path]) -> bool:
+    """Whether the first path is a collection in Zarr or a folder with features.csv, which `train` learns as a whole."""
+    return bool(paths) and (is_collection(paths[0]) or (paths[0] / TABLE).is_file())
 
 
 def measured_collection(options: Measure, console: Console) -> dict[str, Any]:

@@ -110,6 +110,7 @@ def _checked_prior(options: Design) -> pipeline.Prior:
     if any(name.isdecimal() for name in options.names):
         raise UserError(f"--names {' '.join(options.names)}: a number is the label of a phase, not its name; use words")
     prior = pipeline.load_prior(options.source)
+    pipeline.check_of_planes(prior)
     if options.names and len(options.names) != prior.config.phases:
         raise UserError(f"--names has {len(options.names)} names; the prior has {prior.config.phases} phases")
     return prior

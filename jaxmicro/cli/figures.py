@@ -10,7 +10,17 @@ import numpy as np
 from jaxmicro import viz
 from jaxmicro.io import files
 from jaxmicro.io.films import film
-from jaxmicro.pipeline import CURVES, QUANTITIES, Design, LengthUnit, Simulated, SimulationConfig, Target
+from jaxmicro.pipeline import (
+    CURVES,
+    QUANTITIES,
+    Design,
+    Generated,
+    LengthUnit,
+    Prior,
+    Simulated,
+    SimulationConfig,
+    Target,
+)
 from jaxmicro.types import Microstructure, in_phases_of
 
 
@@ -61,6 +71,26 @@ def concentration(structure: Microstructure, label: int, fields: Mapping[str, np
 def samples(images: np.ndarray, phases: int, *, voxel_size: float | None = None, unit: str | None = None) -> bytes:
     """Images "n h w" drawn from a prior."""
     return viz.png(viz.sample_grid(images, phases, voxel_size=voxel_size, unit=unit))
+
+
+def generated(found: Generated, prior: Prior) -> dict[str, bytes]:
+    """Sections and a rendering of generated samples, asked against measured, and the process that would make them."""
+    assert prior.conditions is not None
+    scale, phases = {"voxel_size": found.volumes[0].voxel_size, "unit": found.volumes[0].unit}, found.volumes[0].phases
+    shown = [volume.labels for volume in found.volumes[:16]]
+    sections = np.stack([labels if labels.ndim == 2 else labels[len(labels) // 2] for labels in shown])
+    pictures = {"generated": viz.png(viz.sample_grid(sections, phases, **scale))}
+    if shown[0].ndim == 3:
+        pictures["rendering"] = viz.png(viz.volume_rendering(shown[0], phases=phases, **scale))
+    measured = {name: np.array([sample[name] for sample in found.measured]) for name in found.measured[0]}
+    ranges = {entry.name: (entry.least, entry.most) for entry in prior.conditions.entries}
+    if measured:
+        pictures["asked_and_measured"] = viz.png(viz.asked_and_measured(measured, found.targets, ranges))
+    if found.process:
+        scales = {entry.name: entry.scale for entry in prior.conditions.entries}
+        draws = {name: of.ravel() for name, of in found.process.items()}
+        pictures["process"] = viz.png(viz.process_distribution(draws, scales))
+    return pictures
 
 
 def training(log: Path) -> bytes:

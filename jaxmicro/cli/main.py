@@ -29,7 +29,18 @@ from typing import Annotated, Any, Union
 import tyro
 
 from jaxmicro.cli.bundled import bundled_names
-from jaxmicro.cli.options import Demo, Design, Evaluate, Export, Measure, Reconstruct, Simulate, Train, check_bounds
+from jaxmicro.cli.options import (
+    Demo,
+    Design,
+    Evaluate,
+    Export,
+    Generate,
+    Measure,
+    Reconstruct,
+    Simulate,
+    Train,
+    check_bounds,
+)
 from jaxmicro.errors import TargetsMissed, UserError
 
 DESCRIPTION = """3D microstructures from one 2D micrograph.
@@ -39,7 +50,7 @@ A usual session: 'train' on a segmented micrograph, 'reconstruct' volumes, 'eval
 """
 
 LEAST_WIDTH = 40  # columns; on narrower terminals the lines of the help are wrapped
-VERBS = (Train, Reconstruct, Design, Measure, Evaluate, Simulate, Export, Demo)
+VERBS = (Train, Reconstruct, Design, Generate, Measure, Evaluate, Simulate, Export, Demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -42,6 +42,7 @@ Share = Annotated[
 # Ranges of integers that are not checked elsewhere. JAX takes seeds modulo 2^32: larger ones would repeat smaller ones.
 BOUNDS = {"seed": (0, 2**31 - 3), "volumes": (1, 10_000), "together": (1, 10_000), "rounds": (1, 1000)}
 BOUNDS |= {"r_max": (-(2**31), 2**31), "runs": (1, 100_000), "times": (1, 10_000), "max_steps": (1, 2**31 - 1)}
+BOUNDS |= {"count": (1, 100_000)}
 
 
 def check_bounds(options: Any) -> None:
@@ -106,32 +107,39 @@ class ImageOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Train(RunOptions, ImageOptions):
-    """Teach a network the look of a micrograph: the first step towards volumes.
+    """Teach a network the look of a micrograph, or what a collection of samples says of their features.
 
     By default the bundled general prior for the same number of phases is fine-tuned, which takes minutes;
     --from-scratch starts from nothing and needs several times as long. One fifth of the image is held out to measure
     the loss on. Ctrl-C keeps what has been learned; --resume goes on with it. Bundled priors: BUNDLED.
+    Of a collection (see 'simulate' and 'measure'; a folder of images or volumes with features.csv is one) the network
+    learns the samples conditioned on their features, always from scratch; whole runs are held out. 'generate' then
+    makes samples that have given features.
     """
 
     micrograph: Annotated[Positional[tuple[Path, ...]], arg(metavar="MICROGRAPH ...", help_behavior_hint="(required)")]
-    """Segmented image (PNG, TIFF ...), several of one material at one voxel size (one set of phases and thresholds for
-    all), or a volume whose planes are used. Grey images need --segment.
+    """Segmented image (PNG, TIFF ...), or a collection; several images of one material at one voxel size (one set of
+    phases and thresholds for all), or a volume whose planes are used. Grey images need --segment.
     Phases are numbered from the darkest, as a viewer shows it."""
+    features: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")] = ()
+    """Features of a collection to condition on. Default: all of its table."""
     phases: MaybeInt = None
     """Number of phases you expect; another number in the image is an error. Default: as many as the image has."""
     space: Annotated[Literal["pixel", "latent"] | None, arg(metavar="{pixel,latent}", help_behavior_hint="")] = None
     """Where the prior diffuses: the pixels themselves, or the code of an autoencoder that is trained first (MicroLad).
     Default: that of --start, else pixel."""
     steps: MaybeInt = None
-    """Training steps. Default: 600 when fine-tuning, 1500 from scratch."""
+    """Training steps. Default: 600 when fine-tuning, 1500 from scratch, 4000 of a collection."""
     vae_steps: MaybeInt = None
     """Training steps of the autoencoder of a latent prior. Default: 400 when fine-tuning, 1200 from scratch."""
+    predictor_steps: MaybeInt = None
+    """Training steps of the predictor of the process parameters of a collection. Default: 1500."""
     latent_size: Literal[4, 8, 16] = 16
     """Edge of the code of a crop of 64 pixels, for a new latent prior."""
     paper: bool = False
     """Give a new latent prior the size of MicroLad's networks: for a GPU."""
     batch: int = 32
-    """Crops of the image per step."""
+    """Crops of the image per step; of a collection samples, 8 unless another number than 32 is given."""
     learning_rate: MaybeFloat = None
     """Peak step size of the optimiser (Muon). Default: 0.02."""
     minutes: MaybeFloat = None
@@ -211,6 +219,40 @@ class Reconstruct(RunOptions, Sampling):
     no_diffusivity: bool = False
     """Leave the diffusivities and tortuosity factors out of the report: seconds for 64 voxels a side, minutes and
     gigabytes for 256."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate(RunOptions):
+    """Make samples that have given features, from a prior of a collection: volumes of asked fractions and tortuosity.
+
+    MODEL is the run folder of 'jaxmicro train COLLECTION', a .safetensors file, or the name of a bundled prior. A
+    target is NAME=VALUE with a name of the collection's table, such as volume_fraction.0=0.3 tortuosity.1.z=2.5 or a
+    process parameter, chi=3; any subset may be given. Each sample is measured by the code that measures collections,
+    and the distribution of the process parameters that would make it is reported. Targets outside of what the prior
+    was trained on are refused with the range (exit code 2), and so are combinations that no training sample is near.
+    Bundled priors: BUNDLED.
+    """
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    """Run folder of 'train' on a collection, .safetensors file, or name of a bundled prior."""
+    target: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
+    """Features of the samples; all after one --target, or one after each. Default: none, samples as in the
+    collection."""
+    count: int = 4
+    """Number of samples; number i is the same however many you ask for."""
+    extrapolate: bool = False
+    """Allow targets that the prior was not trained on."""
+    steps: MaybeInt = None
+    """Evaluations of the network for each sample; more is slower and finer. Default: 32."""
+    guidance: MaybeFloat = None
+    """Weight of the targets in the network's prediction (classifier-free guidance). Default: 1, as trained; more
+    exaggerates them, at twice the time."""
+    sampler: Annotated[Literal["ddim", "dpm"] | None, arg(metavar="{ddim,dpm}", help_behavior_hint="")] = None
+    """Step rule: ddim (ancestral), or dpm (second order). Default: dpm."""
+    together: MaybeInt = None
+    """Samples in the network at once. Default: as many as have half a million voxels."""
+    formats: tuple[Literal["tif", "vti", "npz", "zarr"], ...] = ("tif", "vti")
+    """File formats of the samples."""
 
 
 @dataclass(frozen=True, kw_only=True)

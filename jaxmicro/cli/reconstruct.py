@@ -86,6 +86,7 @@ def _checked_prior(options: Reconstruct) -> Prior:
     if not options.formats:
         raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
     prior = pipeline.load_prior(options.source)
+    pipeline.check_of_planes(prior)
     if options.space not in (None, prior.config.space):
         raise UserError(f"{options.source} is a prior in {prior.config.space} space, but --space says {options.space}")
     if options.refine is not None and prior.config.space == "pixel":

@@ -5,7 +5,8 @@ import shutil
 from collections.abc import Sequence
 
 from jaxmicro import pipeline
-from jaxmicro.cli import figures
+from jaxmicro.cli import figures, train_collection
+from jaxmicro.cli.collection import is_trainable_collection
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.inputs import checked_options, files_of, grey_levels, read_several
 from jaxmicro.cli.options import Train
@@ -23,7 +24,16 @@ def run(options: Train) -> None:
     Raises:
         UserError: options exclude each other, or an image cannot be trained on.
     """
+    if is_trainable_collection(options.micrograph):
+        train_collection.run(options)
+    else:
+        _train_on_images(options)
+
+
+def _train_on_images(options: Train) -> None:
     console = Console(quiet=options.quiet)
+    if options.features or options.predictor_steps:
+        raise UserError(f"--features and --predictor-steps are for collections, and {options.micrograph[0]} is none")
     micrographs = read_several(options.micrograph, options, console)
     # the reference that volumes will be compared with
     micrograph = max(micrographs, key=lambda image: image.labels.size)
@@ -106,7 +116,9 @@ def _start(options: Train, micrograph: Microstructure) -> Prior | None:
     if options.from_scratch:
         return None
     if options.start:
-        return pipeline.load_prior(options.start)
+        start = pipeline.load_prior(options.start)
+        pipeline.check_of_planes(start)
+        return start
     return pipeline.general_prior(micrograph.phases, options.space or "pixel")
 
 

@@ -3,6 +3,7 @@
 from jaxmicro.evaluate.compare import check_comparable, compare, sub_volumes
 from jaxmicro.evaluate.fidelity import grey, mean_absolute_error, peak_signal_to_noise, structural_similarity
 from jaxmicro.evaluate.findings import directions, micrograph_directions, summarise, warnings
+from jaxmicro.evaluate.generated_report import generated_html
 from jaxmicro.evaluate.independent import CONSTRAINABLE, chord_distance, independent
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
@@ -38,6 +39,7 @@ __all__ = [
     "peak_signal_to_noise",
     "phase_covariance",
     "relative_area_error",
+    "generated_html",
     "report_html",
     "representativity",
     "shape_error",

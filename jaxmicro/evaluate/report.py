@@ -1,14 +1,13 @@
 """The result of a comparison as one self-contained HTML page: opens from disk, needs no network and no scripts."""
 
-import base64
-import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
 from jaxmicro.evaluate.findings import summarise, warnings
+from jaxmicro.evaluate.html import figure, page, settings, table
 from jaxmicro.evaluate.overview import Cell, Table, held_table, independent_table, yardstick
-from jaxmicro.evaluate.report_texts import CAPTIONS, GLOSSARY, STYLE, TWO_YARDSTICKS
+from jaxmicro.evaluate.report_texts import GLOSSARY, TWO_YARDSTICKS
 from jaxmicro.phases import phase_names
 
 
@@ -39,22 +38,16 @@ def report_html(
         _side_by_side(report, names),
         _list("box", summarise(report)),
         _warnings(warnings(report)),
-        *(_figure(name, content) for name, content in (figures or {}).items()),
-        *(f"<h2>{escape(name)}</h2>{_table(rows[0], rows[1:])}" for name, rows in (tables or {}).items()),
+        *(figure(name, content) for name, content in (figures or {}).items()),
+        *(f"<h2>{escape(name)}</h2>{table(rows[0], rows[1:])}" for name, rows in (tables or {}).items()),
         "<h2>Numbers per phase</h2>",
-        _table(*_phase_rows(report, names)),
+        table(*_phase_rows(report, names)),
         *_sections(report),
         "<h2>What the terms mean</h2>",
         "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in GLOSSARY) + "</dl>",
-        _config(config),
+        settings(config),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</body>\n</html>\n"
-    )
+    return page(title, body)
 
 
 def _subtitle(report: dict) -> str:
@@ -100,27 +93,16 @@ def _warnings(lines: Sequence[str]) -> str:
     return "<h2>Before you use these volumes</h2>" + _list("box warn", lines)
 
 
-def _figure(name: str, content: bytes) -> str:
-    heading, caption = CAPTIONS.get(name, (name.replace("_", " "), ""))
-    if name.startswith("design_"):
-        heading, caption = heading.capitalize(), CAPTIONS["design"][1]
-    data = base64.b64encode(content).decode("ascii")
-    return (
-        f'<h2>{escape(heading)}</h2>\n<figure><img alt="{escape(heading)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
 def _sections(report: dict) -> list[str]:
-    parts = ["<h2>Volume by volume</h2>", _table(*_volume_rows(report))]
+    parts = ["<h2>Volume by volume</h2>", table(*_volume_rows(report))]
     if report["transport"]:
-        parts += ["<h2>Diffusivity in 3D</h2>", _table(*_transport_rows(report["transport"]))]
+        parts += ["<h2>Diffusivity in 3D</h2>", table(*_transport_rows(report["transport"]))]
     if report["true_volume"]:
-        parts += ["<h2>In 3D, against the true volume</h2>", _table(*_truth_rows(report["true_volume"]))]
+        parts += ["<h2>In 3D, against the true volume</h2>", table(*_truth_rows(report["true_volume"]))]
     if report["representativity"]:
         parts += [
             "<h2>How well the micrograph knows the material</h2>",
-            _table(*_representativity_rows(report)),
+            table(*_representativity_rows(report)),
             f'<p class="lead">{escape(TWO_YARDSTICKS)}</p>',
         ]
     return parts
@@ -248,19 +230,6 @@ def _representativity_rows(report: dict) -> tuple[list[str], list[list[str]]]:
         for p, part in enumerate(report["representativity"])
     ]
     return head, rows
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _config(config: Mapping | None) -> str:
-    if config is None:
-        return ""
-    text = escape(json.dumps(config, indent=2, default=str))
-    return f"<details><summary>Configuration of this run</summary><pre>{text}</pre></details>"
 
 
 def _percent(value: float) -> str:

@@ -1,6 +1,19 @@
 """Fixed parts of the report page: captions of figures, meaning of the terms, style sheet."""
 
 CAPTIONS = {
+    "generated": (
+        "Generated samples",
+        "The middle plane normal to the first axis of each sample (of images the image).",
+    ),
+    "asked_and_measured": (
+        "Asked and measured",
+        "Each dot is a sample, the dashed line what was asked; the axis is the range of the training samples.",
+    ),
+    "process": (
+        "Process parameters",
+        "Distribution of the parameters that would make the samples: each by itself, and in pairs. A ridge means that "
+        "one parameter can be traded for the other.",
+    ),
     "slices": (
         "Planes of the first volume",
         "Planes normal to the three axes, beside crops of the micrograph at the same scale. They should look alike: "

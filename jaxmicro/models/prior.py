@@ -1,4 +1,4 @@
-"""The 2D prior: a network, what it predicts, and its loss.
+"""The prior of images or volumes: a network, what it predicts, and its loss.
 
 x_t = alpha x + sigma eps. In pixel space x in {-1, 1}^p is the one-hot phase of each pixel, in a latent space the
 normalised code of an autoencoder (vae.py). Three ways to predict, the first in pixel space only:
@@ -8,9 +8,14 @@ normalised code of an autoencoder (vae.py). Three ways to predict, the first in 
   phases a, b by -2 alpha (x_t[a] - x_t[b]) / sigma^2. Trained by cross-entropy.
 - "epsilon": the network predicts the noise (Ho et al. 2020; P-Micro3Diff eq. 15, P-MicroLad eq. 21); squared error.
 - "velocity": the network predicts alpha eps - sigma x (Salimans & Ho 2022); squared error.
+
+The prior of a collection is conditioned on named features of its samples, of which any subset may be given: in training
+some are dropped at random, so that one network is p(x | any of them). Sampling may exaggerate them (classifier-free
+guidance, Ho & Salimans 2022): output(none) + guidance (output(given) - output(none)).
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +25,6 @@ from jaxtyping import Array, Float, Shaped
 
 from jaxmicro.diffusion import (
     Codec,
-    PlaneModel,
     alpha,
     diffuse,
     linear_beta,
@@ -30,7 +34,7 @@ from jaxmicro.diffusion import (
     x0_from_eps,
     x0_from_velocity,
 )
-from jaxmicro.models import vae
+from jaxmicro.models.conditions import drop_features
 from jaxmicro.models.unet import UNet, UNetConfig
 from jaxmicro.models.vae import VAEConfig, init_vae, vae_codec
 from jaxmicro.types import check_fields
@@ -41,7 +45,9 @@ class PriorConfig:
     """Configuration of a prior: phases, prediction, noise levels and networks; stored with its weights."""
 
     phases: int  # number of phases
-    patch: int = 64  # edge of the training crops in pixels
+    patch: int = 64  # edge of the training crops in pixels; unused with `shape`
+    shape: tuple[int, ...] = ()  # of the samples of a collection, "h w" or "z y x"; (): edges of `patch`
+    conditions: tuple[str, ...] = ()  # names of the features that it can be conditioned on
     prediction: str = "categorical"  # or "epsilon", "velocity"
     # range of noise levels in training: phases are undetermined at the first, certain at the last
     log_snr_range: tuple[float, float] = (-6.0, 3.0)
@@ -62,13 +68,27 @@ class PriorConfig:
             raise ValueError(f"prediction in {self.space} space is {self.prediction!r}, expected one of {predictions}")
         if self.levels not in ("uniform", "ddpm"):
             raise ValueError(f"levels is {self.levels!r}, expected 'uniform' or 'ddpm'")
-        if self.patch % self.factor:
-            raise ValueError(f"patch edge {self.patch} is not a multiple of the network's factor {self.factor}")
-        if self.vae is not None and (self.vae.phases, self.vae.patch) != (self.phases, self.patch):
+        if len(self.sample_shape) != self.unet.dims:
+            raise ValueError(f"samples have shape {self.sample_shape}, the network {self.unet.dims} dimensions")
+        if any(edge < 1 or edge % self.factor for edge in self.sample_shape):
+            edges = " x ".join(map(str, self.sample_shape))
+            raise ValueError(f"{edges} is no multiple of the network's factor {self.factor}")
+        if len(set(self.conditions)) < len(self.conditions) or len(self.conditions) > 256:
+            raise ValueError(f"conditions are {self.conditions}, expected at most 256 different names")
+        if self.vae is not None and (self.vae.phases, self.vae.dims) != (self.phases, self.unet.dims):
             raise ValueError(
-                f"the autoencoder is for {self.vae.phases} phases and crops of {self.vae.patch}, "
-                f"the prior for {self.phases} and {self.patch}; make them equal"
+                f"the autoencoder is for {self.vae.phases} phases in {self.vae.dims}D, "
+                f"the prior for {self.phases} in {self.unet.dims}D; make them equal"
             )
+        if self.vae is not None and not self.shape and self.vae.patch != self.patch:
+            raise ValueError(
+                f"the autoencoder is for crops of {self.vae.patch}, the prior for {self.patch}; make them equal"
+            )
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Pixels of a sample along each axis."""
+        return self.shape or (self.patch,) * self.unet.dims
 
     @property
     def space(self) -> str:
@@ -108,36 +128,11 @@ class PriorConfig:
         return config
 
 
-def latent_small(phases: int, latent_size: int = 16, *, patch: int = 64) -> PriorConfig:
-    """A latent prior for a CPU; `latent_size` is the edge of the code of a crop."""
-    return PriorConfig(
-        phases=phases,
-        patch=patch,
-        prediction="velocity",
-        log_snr_range=(-6.0, 5.0),
-        unet=UNetConfig(patch=1, widths=(64, 128)),
-        vae=vae.small(phases, latent_size, patch=patch),
-    )
-
-
-def latent_paper(phases: int, latent_size: int = 16, *, patch: int = 64) -> PriorConfig:
-    """P-MicroLad Tables A.2 to A.4: 1000 steps of linear beta, base width 128, embedding 64, attention throughout."""
-    return PriorConfig(
-        phases=phases,
-        patch=patch,
-        prediction="epsilon",
-        levels="ddpm",
-        log_snr_range=(-10.0, 9.0),  # range of these levels
-        unet=UNetConfig(patch=1, widths=(128, 256, 256), attention=(True,) * 3, embedding=64),
-        vae=vae.paper(phases, latent_size, patch=patch),
-    )
-
-
 def init(config: PriorConfig, key: jax.Array) -> dict:
     """Initial parameters, a nested dict of float32 arrays: those of the U-Net, or in latent space {"unet", "vae",
     "latent"} with mean and standard deviation of the code in "latent"."""
     x = jnp.zeros((1,) + (config.unet.factor,) * config.unet.dims + (config.channels,))
-    unet = dict(UNet(config.unet, config.channels).init(key, x, jnp.zeros(1))["params"])
+    unet = dict(_unet(config).init(key, x, jnp.zeros(1))["params"])
     if config.vae is None:
         return unet
     code = {"mean": jnp.zeros(config.channels), "std": jnp.ones(config.channels)}
@@ -161,9 +156,23 @@ def spread(log_snr: Float[Array, " n"], ndim: int) -> Float[Array, "n ..."]:
     return log_snr.reshape(log_snr.shape + (1,) * (ndim - 1))
 
 
-def network(config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]) -> Array:
-    """Output of the U-Net: context logits (categorical), noise (epsilon) or velocity."""
-    output = UNet(config.unet, config.channels).apply({"params": params}, x_t, log_snr)
+def _unet(config: PriorConfig) -> UNet:
+    return UNet(config.unet, config.channels, len(config.conditions))
+
+
+def network(
+    config: PriorConfig,
+    params,
+    x_t: Float[Array, "n *grid p"],
+    log_snr: Float[Array, " n"],
+    condition: Float[Array, "n f"] | None = None,
+) -> Array:
+    """Output of the U-Net: context logits (categorical), noise (epsilon) or velocity.
+
+    Args:
+        condition: standardised features in the order of `config.conditions`, NaN where one is not given; None: none is.
+    """
+    output = _unet(config).apply({"params": params}, x_t, log_snr, condition)
     return cast(Array, output)  # without mutable collections apply returns the output alone
 
 
@@ -173,56 +182,53 @@ def likelihood_logits(x_t: Float[Array, "... p"], log_snr: Float[Array, "..."]) 
 
 
 def posterior_logits(
-    config: PriorConfig, params, x_t: Float[Array, "n *grid p"], log_snr: Float[Array, " n"]
+    config: PriorConfig,
+    params,
+    x_t: Float[Array, "n *grid p"],
+    log_snr: Float[Array, " n"],
+    condition: Float[Array, "n f"] | None = None,
 ) -> Float[Array, "n *grid p"]:
-    """Logits of p(phase | x_t): context logits plus the exact likelihood of the pixel."""
-    return network(config, params, x_t, log_snr) + likelihood_logits(x_t, spread(log_snr, x_t.ndim))
+    """Logits of p(phase | x_t, features): context logits plus the exact likelihood of the pixel."""
+    return network(config, params, x_t, log_snr, condition) + likelihood_logits(x_t, spread(log_snr, x_t.ndim))
 
 
-def plane_model(config: PriorConfig, params) -> PlaneModel:
-    """The trained prior as the `PlaneModel` that multi-plane denoising uses."""
+def denoiser(
+    config: PriorConfig, params, condition: Float[Array, "n f"] | None = None, *, guidance: float = 1.0
+) -> Callable[[Float[Array, "n *grid c"], Float[Array, ""]], Float[Array, "n *grid c"]]:
+    """Function (x_t, log SNR) -> mean of the clean samples x_0 given their features.
+
+    Args:
+        condition: as in `network`.
+        guidance: weight w of the features; the output is that without features + w times the difference that they make.
+            1: as trained; more exaggerates them, at twice the cost.
+    """
     unet = network_params(config, params)
 
-    def evidence(x_t: Float[Array, "n h w p"], log_snr: Float[Array, " n"]) -> Float[Array, "n h w p"]:
-        output = network(config, unet, x_t, log_snr)
+    def output(x_t: Array, log_snr: Array) -> Array:
+        levels = jnp.broadcast_to(log_snr, len(x_t))
+        if condition is None or guidance == 1.0:
+            return network(config, unet, x_t, levels, condition)
+        both = jnp.concatenate([jnp.full_like(condition, jnp.nan), condition])
+        free, given = jnp.split(
+            network(config, unet, jnp.tile(x_t, (2,) + (1,) * (x_t.ndim - 1)), jnp.tile(levels, 2), both), 2
+        )
+        return free + guidance * (given - free)
+
+    def denoise(x_t: Float[Array, "n *grid c"], log_snr: Float[Array, ""]) -> Float[Array, "n *grid c"]:
+        predicted = output(x_t, log_snr)
         if config.prediction == "categorical":
-            return jax.nn.log_softmax(output, axis=-1)
-        x_0 = x0_from_eps if config.prediction == "epsilon" else x0_from_velocity
-        return x_0(x_t, spread(log_snr, x_t.ndim), output)
+            return 2 * jax.nn.softmax(predicted + likelihood_logits(x_t, log_snr), axis=-1) - 1
+        return (x0_from_eps if config.prediction == "epsilon" else x0_from_velocity)(x_t, log_snr, predicted)
 
-    return PlaneModel(evidence, product_of_experts if config.prediction == "categorical" else weighted_mean)
-
-
-def product_of_experts(
-    evidence: Float[Array, "a *grid p"],
-    weights: Float[Array, " a"],
-    x_t: Float[Array, "*grid p"],
-    log_snr: Float[Array, ""],
-) -> Float[Array, "*grid p"]:
-    """Mean of x_0 if the planes through a voxel are independent evidence, each raised to the power of its weight.
-
-    p(phase | x_t) is proportional to p(phase) prod_a [p(phase | plane a) / p(phase)]^w_a times the likelihood of the
-    noisy value of the voxel; p(phase) is the mean of p(phase | plane a) over the grid. With weights (1, 0, 0) it is the
-    posterior of one plane. Planes share neighbours of the voxel, so that with all weights 1 some count twice.
-    """
-    marginal = jnp.log(jnp.mean(jnp.exp(evidence), axis=tuple(range(1, evidence.ndim - 1)), keepdims=True) + 1e-9)
-    prior = jnp.tensordot(weights / weights.sum(), marginal, axes=1)
-    total = jnp.tensordot(weights, evidence - marginal, axes=1) + prior
-    return 2 * jax.nn.softmax(total + likelihood_logits(x_t, log_snr), axis=-1) - 1
-
-
-def weighted_mean(
-    evidence: Float[Array, "a *grid c"],
-    weights: Float[Array, " a"],
-    x_t: Float[Array, "*grid c"],
-    log_snr: Float[Array, ""],
-) -> Float[Array, "*grid c"]:
-    """Weighted mean of the planes' predictions of x_0."""
-    return jnp.tensordot(weights / weights.sum(), evidence, axes=1)
+    return denoise
 
 
 def loss(
-    config: PriorConfig, params, batch: Shaped[Array, " n *grid"], key: jax.Array
+    config: PriorConfig,
+    params,
+    batch: Shaped[Array, " n *grid"],
+    key: jax.Array,
+    features: Float[Array, "n f"] | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Training loss, the mean over crops, pixels and noise levels (stratified over the batch), and its metrics.
 
@@ -231,17 +237,19 @@ def loss(
     Args:
         params: of the U-Net alone (`network_params`).
         batch: labels "n *grid"; in latent space normalised codes "n *grid c": the autoencoder is not trained here.
+        features: of the samples, standardised; some are dropped at random (`drop_features`).
     """
     time_key, noise_key = jax.random.split(key)
+    condition = None if features is None else drop_features(features, jax.random.fold_in(key, 2))
     log_snr = noise_levels(config, batch.shape[0], time_key)
     x = 2 * jax.nn.one_hot(batch, config.phases) - 1 if config.vae is None else batch
     eps = jax.random.normal(noise_key, x.shape)
     x_t = diffuse(x, spread(log_snr, x.ndim), eps)
     if config.prediction != "categorical":
         target = eps if config.prediction == "epsilon" else velocity(x, spread(log_snr, x.ndim), eps)
-        value = jnp.mean((network(config, params, x_t, log_snr) - target) ** 2)
+        value = jnp.mean((network(config, params, x_t, log_snr, condition) - target) ** 2)
         return value, {"squared_error": value}
-    log_p = jax.nn.log_softmax(posterior_logits(config, params, x_t, log_snr), axis=-1)
+    log_p = jax.nn.log_softmax(posterior_logits(config, params, x_t, log_snr, condition), axis=-1)
     value = -jnp.mean(jnp.sum(log_p * (x + 1) / 2, axis=-1))
     return value, {"cross_entropy": value}
 

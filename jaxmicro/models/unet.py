@@ -1,4 +1,4 @@
-"""U-Net over space-to-depth pixels: (x_t, log SNR) -> one output per pixel and channel."""
+"""U-Net over space-to-depth pixels: (x_t, log SNR, features) -> one output per pixel and channel."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxmicro.models.conditions import ConditionEmbedding
 from jaxmicro.models.layers import (
     ResidualBlock,
     SelfAttention,
@@ -28,6 +29,7 @@ class UNetConfig:
     attention: tuple[bool, ...] = ()
     embedding: int = 128  # width of the log-SNR embedding
     dims: int = 2  # spatial dimensions
+    periodic: tuple[bool, ...] = ()  # for each axis, whether samples continue at their opposite face; (): along none
 
     def __post_init__(self):
         if self.attention and len(self.attention) != len(self.widths):
@@ -42,6 +44,8 @@ class UNetConfig:
             )
         if self.dims not in (2, 3):
             raise ValueError(f"dims is {self.dims}, expected 2 or 3")
+        if len(self.periodic) not in (0, self.dims):
+            raise ValueError(f"periodic is {self.periodic}, expected one entry for each of {self.dims} axes, or none")
 
     @property
     def factor(self) -> int:
@@ -50,34 +54,51 @@ class UNetConfig:
 
 
 class UNet(nn.Module):
-    """Residual U-Net conditioned on log SNR; without attention it is fully convolutional, for inputs of any size."""
+    """Residual U-Net conditioned on log SNR and, if there are any, on features of the sample.
+
+    Without attention it is fully convolutional, for inputs of any size.
+    """
 
     config: UNetConfig
     channels: int  # of the output
+    conditions: int = 0  # features that it can be conditioned on
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n *spatial c"], log_snr: Float[Array, " n"]) -> Float[Array, "n *spatial d"]:
+    def __call__(
+        self,
+        x: Float[Array, "n *spatial c"],
+        log_snr: Float[Array, " n"],
+        condition: Float[Array, "n f"] | None = None,
+    ) -> Float[Array, "n *spatial d"]:
+        """Output of each pixel; `condition` has the standardised features, NaN where one is not given, None: none."""
         cfg = self.config
         emb = nn.Dense(cfg.embedding)(fourier_features(log_snr, cfg.embedding))
+        if self.conditions:
+            if condition is None:
+                condition = jnp.full((len(x), self.conditions), jnp.nan)
+            emb = emb + ConditionEmbedding(cfg.embedding)(condition)
         emb = nn.swish(nn.Dense(cfg.embedding)(nn.swish(emb)))
-        h = conv(cfg.widths[0], cfg.dims)(space_to_depth(x, cfg.patch))
+        h = conv(cfg.widths[0], cfg.dims, periodic=cfg.periodic)(space_to_depth(x, cfg.patch))
         skips = []
         for level, width in enumerate(cfg.widths):
             if level:
-                h = conv(width, cfg.dims, stride=2)(h)
+                h = conv(width, cfg.dims, stride=2, periodic=cfg.periodic)(h)
             for _ in range(cfg.blocks):
                 h = self._block(h, emb, level)
                 skips.append(h)
-        h = ResidualBlock(cfg.widths[-1], cfg.dims)(h, emb)
+        h = ResidualBlock(cfg.widths[-1], cfg.dims, cfg.periodic)(h, emb)
+        if self.conditions:  # features are of the whole sample: what it has so far is compared with them here
+            pooled = h.mean(axis=tuple(range(1, 1 + cfg.dims)))
+            emb = emb + nn.Dense(cfg.embedding)(nn.swish(nn.Dense(cfg.embedding)(jnp.concatenate([pooled, emb], -1))))
         for level in reversed(range(len(cfg.widths))):
             if level < len(cfg.widths) - 1:
                 h = upsample(conv(cfg.widths[level], cfg.dims, size=1)(h))
             for _ in range(cfg.blocks):
                 h = self._block(jnp.concatenate([h, skips.pop()], axis=-1), emb, level)
         h = nn.swish(nn.RMSNorm()(h))
-        h = conv(cfg.patch**cfg.dims * self.channels, cfg.dims, zero=True)(h)
+        h = conv(cfg.patch**cfg.dims * self.channels, cfg.dims, zero=True, periodic=cfg.periodic)(h)
         return depth_to_space(h, cfg.patch)
 
     def _block(self, h, emb, level: int):
-        h = ResidualBlock(self.config.widths[level], self.config.dims)(h, emb)
+        h = ResidualBlock(self.config.widths[level], self.config.dims, self.config.periodic)(h, emb)
         return SelfAttention()(h) if self.config.attention and self.config.attention[level] else h

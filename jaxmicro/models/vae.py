@@ -1,4 +1,4 @@
-"""Variational autoencoder: phase fractions "n h w p" <-> a Gaussian code "n i j c" (P-MicroLad 3.2, appendix A).
+"""Variational autoencoder: phase fractions "n *grid p" <-> a Gaussian code "n *cell c" (P-MicroLad 3.2, appendix A).
 
 The input is one-hot and the output logits, so that phases have no order as grey levels would have. After training the
 code is normalised to zero mean and unit variance per channel (`latent_statistics`); the diffusion is in this code.
@@ -28,6 +28,8 @@ class VAEConfig:
     fold: int = 2  # edge of the pixel blocks rearranged into channels at the input (space to depth); 1: none
     encoder: tuple[int, ...] = (32, 32)  # widths at each resolution, finest first; each but the first halves the edge
     decoder: tuple[int, ...] = (32, 32)  # widths of the decoder, also finest first
+    dims: int = 2  # spatial dimensions
+    periodic: tuple[bool, ...] = ()  # for each axis, whether samples continue at their opposite face; (): along none
     blocks: int = 1  # residual blocks after each change of resolution; two more at the coarsest
     attention: bool = False  # among all pixels of the coarsest resolution
     reconstruction: str = "cross_entropy"  # or "l1", of the phase fractions (eq. 51); a mean over the pixels
@@ -48,6 +50,10 @@ class VAEConfig:
             raise ValueError(f"kl_weight is {self.kl_weight}, expected zero or more")
         if self.reconstruction not in ("cross_entropy", "l1"):
             raise ValueError(f"reconstruction is {self.reconstruction!r}, expected 'cross_entropy' or 'l1'")
+        if self.dims not in (2, 3):
+            raise ValueError(f"dims of the autoencoder is {self.dims}, expected 2 or 3")
+        if len(self.periodic) not in (0, self.dims):
+            raise ValueError(f"periodic is {self.periodic}, expected one entry for each of {self.dims} axes, or none")
         if self.patch % self.factor:
             raise ValueError(f"patch edge {self.patch} is not a multiple of the autoencoder's factor {self.factor}")
 
@@ -103,15 +109,17 @@ class Encoder(nn.Module):
     config: VAEConfig
 
     @nn.compact
-    def __call__(self, fractions: Float[Array, "n h w p"]) -> tuple[Float[Array, "n i j c"], Float[Array, "n i j c"]]:
+    def __call__(
+        self, fractions: Float[Array, "n *grid p"]
+    ) -> tuple[Float[Array, "n *cell c"], Float[Array, "n *cell c"]]:
         cfg = self.config
-        h = conv(cfg.encoder[0], 2)(space_to_depth(2 * fractions - 1, cfg.fold))
+        h = conv(cfg.encoder[0], cfg.dims, periodic=cfg.periodic)(space_to_depth(2 * fractions - 1, cfg.fold))
         for width in cfg.encoder[1:]:
-            h = conv(width, 2, stride=2)(h)
+            h = conv(width, cfg.dims, stride=2, periodic=cfg.periodic)(h)
             for _ in range(cfg.blocks):
-                h = ResidualBlock(width)(h)
+                h = ResidualBlock(width, cfg.dims, cfg.periodic)(h)
         h = nn.swish(nn.RMSNorm()(_coarsest(cfg, h)))
-        mean, log_var = jnp.split(conv(2 * cfg.channels, 2, size=1)(h), 2, axis=-1)
+        mean, log_var = jnp.split(conv(2 * cfg.channels, cfg.dims, size=1)(h), 2, axis=-1)
         return mean, jnp.clip(log_var, -20.0, 10.0)
 
 
@@ -121,31 +129,31 @@ class Decoder(nn.Module):
     config: VAEConfig
 
     @nn.compact
-    def __call__(self, z: Float[Array, "n i j c"]) -> Float[Array, "n h w p"]:
+    def __call__(self, z: Float[Array, "n *cell c"]) -> Float[Array, "n *grid p"]:
         cfg = self.config
-        h = _coarsest(cfg, conv(cfg.decoder[-1], 2)(z))
+        h = _coarsest(cfg, conv(cfg.decoder[-1], cfg.dims, periodic=cfg.periodic)(z))
         for width in cfg.decoder[-2::-1]:
-            h = conv(width, 2, upsampled=True)(h)
+            h = conv(width, cfg.dims, upsampled=True, periodic=cfg.periodic)(h)
             for _ in range(cfg.blocks):
-                h = ResidualBlock(width)(h)
+                h = ResidualBlock(width, cfg.dims, cfg.periodic)(h)
         h = nn.swish(nn.RMSNorm()(h))
-        return depth_to_space(conv(cfg.fold**2 * cfg.phases, 2)(h), cfg.fold)
+        return depth_to_space(conv(cfg.fold**cfg.dims * cfg.phases, cfg.dims, periodic=cfg.periodic)(h), cfg.fold)
 
 
-def _coarsest(config: VAEConfig, h: Float[Array, "n i j d"]) -> Float[Array, "n i j d"]:
+def _coarsest(config: VAEConfig, h: Float[Array, "n *cell d"]) -> Float[Array, "n *cell d"]:
     """Residual block, attention, residual block. Called inside a compact module, whose submodules these are."""
     width = h.shape[-1]
-    h = ResidualBlock(width)(h)
+    h = ResidualBlock(width, config.dims, config.periodic)(h)
     if config.attention:
         h = SelfAttention()(h)
-    return ResidualBlock(width)(h)
+    return ResidualBlock(width, config.dims, config.periodic)(h)
 
 
 def init_vae(config: VAEConfig, key: jax.Array) -> dict[str, Any]:
     """Initial parameters {"encoder", "decoder"}."""
     encoder_key, decoder_key = jax.random.split(key)
-    fractions = jnp.zeros((1, config.factor, config.factor, config.phases))
-    code = jnp.zeros((1, 1, 1, config.channels))
+    fractions = jnp.zeros((1, *(config.factor,) * config.dims, config.phases))
+    code = jnp.zeros((1, *(1,) * config.dims, config.channels))
     return {
         "encoder": dict(Encoder(config).init(encoder_key, fractions)["params"]),
         "decoder": dict(Decoder(config).init(decoder_key, code)["params"]),
@@ -153,14 +161,14 @@ def init_vae(config: VAEConfig, key: jax.Array) -> dict[str, Any]:
 
 
 def encode(
-    config: VAEConfig, params, fractions: Float[Array, "n h w p"]
-) -> tuple[Float[Array, "n i j c"], Float[Array, "n i j c"]]:
+    config: VAEConfig, params, fractions: Float[Array, "n *grid p"]
+) -> tuple[Float[Array, "n *cell c"], Float[Array, "n *cell c"]]:
     """Mean and log variance of the code q(z | x) = N(mean, exp(log_var)) (P-MicroLad eq. 17)."""
     code: Any = Encoder(config).apply({"params": params["encoder"]}, fractions)
     return code
 
 
-def decode(config: VAEConfig, params, z: Float[Array, "n i j c"]) -> Float[Array, "n h w p"]:
+def decode(config: VAEConfig, params, z: Float[Array, "n *cell c"]) -> Float[Array, "n *grid p"]:
     """Logits of the phases (P-MicroLad eq. 22); their softmax is the phase fractions."""
     logits: Any = Decoder(config).apply({"params": params["decoder"]}, z)
     return logits
@@ -176,7 +184,7 @@ def kl_divergence(mean: Float[Array, "*grid"], log_var: Float[Array, "*grid"]) -
 
 
 def vae_loss(
-    config: VAEConfig, params, labels: Shaped[Array, "n h w"], key: jax.Array
+    config: VAEConfig, params, labels: Shaped[Array, " n *grid"], key: jax.Array
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """P-MicroLad eq. 51: reconstruction + kl_weight KL, both per pixel.
 
@@ -196,7 +204,7 @@ def vae_loss(
     return error + config.kl_weight * kl, {config.reconstruction: error, "kl_per_pixel": kl}
 
 
-def latent_statistics(codes: Iterable[Float[Array, "n i j c"]]) -> dict[str, Float[Array, " c"]]:
+def latent_statistics(codes: Iterable[Float[Array, "n *cell c"]]) -> dict[str, Float[Array, " c"]]:
     """Mean and standard deviation of each channel over all crops and cells, for the normalisation of the code."""
     cells = jnp.concatenate([code.reshape(-1, code.shape[-1]) for code in codes])
     return {"mean": cells.mean(axis=0), "std": cells.std(axis=0)}
@@ -204,12 +212,12 @@ def latent_statistics(codes: Iterable[Float[Array, "n i j c"]]) -> dict[str, Flo
 
 def vae_codec(config: VAEConfig, params, statistics: dict[str, Float[Array, " c"]]) -> Codec:
     """Conversion of phase fractions to the normalised mean code, and of a normalised code to phase fractions."""
-    mean, std = (statistics[name].reshape(1, 1, 1, -1) for name in ("mean", "std"))
+    mean, std = (statistics[name].reshape((1,) * (config.dims + 1) + (-1,)) for name in ("mean", "std"))
 
-    def to_code(fractions: Float[Array, "n h w p"]) -> Float[Array, "n i j c"]:
+    def to_code(fractions: Float[Array, "n *grid p"]) -> Float[Array, "n *cell c"]:
         return (encode(config, params, fractions)[0] - mean) / std
 
-    def to_fractions(z: Float[Array, "n i j c"]) -> Float[Array, "n h w p"]:
+    def to_fractions(z: Float[Array, "n *cell c"]) -> Float[Array, "n *grid p"]:
         logits = decode(config, params, mean + std * z)
         # softmax over the first axis: over the last one XLA fuses it with the last layers, on one core of a CPU
         return jnp.moveaxis(jax.nn.softmax(jnp.moveaxis(logits, -1, 0), axis=0), 0, -1)

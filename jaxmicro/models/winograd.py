@@ -15,6 +15,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 TILE = 4  # outputs of a tile along each axis
+# Least number of channels, in and out, by the number of dimensions. Measured on two cores, batch 16: in 3D the directly
+# computed convolution takes 4.5 times as long with 64 channels at 8^3 and 1.6 times with 32 at 16^3.
+LEAST_CHANNELS = {1: 128, 2: 128, 3: 32}
 POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)  # evaluation points besides infinity; oneDNN's, for small rounding errors
 
 
@@ -23,14 +26,16 @@ def suits(x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"]) ->
     the tile. Half precision is excluded because of its rounding errors."""
     *size, c, d = kernel.shape
     filled, precise = all(edge % TILE == 0 for edge in x.shape[1:-1]), x.dtype.itemsize >= 4
-    return jax.default_backend() == "cpu" and min(c, d) >= 128 and set(size) <= {2, 3} and filled and precise
+    wide = min(c, d) >= LEAST_CHANNELS[len(size)]
+    return jax.default_backend() == "cpu" and wide and set(size) <= {2, 3} and filled and precise
 
 
 def convolve(
     x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"], padding: Sequence[tuple[int, int]]
-) -> Float[Array, "n *spatial d"]:
-    """Convolution of stride 1 with an output as large as its input, channels last; edges are multiples of `TILE`."""
-    (n, *spatial, c), (*size, _, d) = x.shape, kernel.shape
+) -> Float[Array, "n *out d"]:
+    """Convolution of stride 1, channels last; the edges of the output are multiples of `TILE`."""
+    (n, *edges, c), (*size, _, d) = x.shape, kernel.shape
+    spatial = [edge + sum(pad) - r + 1 for edge, pad, r in zip(edges, padding, size, strict=True)]
     dims, tiles = len(spatial), [edge // TILE for edge in spatial]
     of_inputs, of_kernel, to_outputs = zip(*map(_matrices, size), strict=True)
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))

@@ -13,10 +13,11 @@ from jaxmicro.physics.homogenize import (
     flux_field,
     tortuosity_factor,
 )
-from jaxmicro.physics.steady_diffusion import DiffusionSolution, SolverConfig, solve
+from jaxmicro.physics.steady_diffusion import DiffusionSolution, Sides, SolverConfig, solve
 
 __all__ = [
     "DiffusionSolution",
+    "Sides",
     "SolverConfig",
     "conducted",
     "diffusivity_of_phases",

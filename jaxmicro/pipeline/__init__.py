@@ -10,6 +10,7 @@ Progress goes to a function `progress(stage, done, total, note)`; without one, n
 """
 
 from jaxmicro.evaluate import directions
+from jaxmicro.generate import GenerationConfig
 from jaxmicro.guidance import (
     CURVES,
     PER_LENGTH,
@@ -24,6 +25,7 @@ from jaxmicro.guidance import (
 )
 from jaxmicro.io import read, read_images, write
 from jaxmicro.models import PriorConfig, UNetConfig, latent_paper, latent_small
+from jaxmicro.pipeline.conditions import Condition, Conditions, conditions_of
 from jaxmicro.pipeline.design import Design, Effect, design
 from jaxmicro.pipeline.design_constraints import constrained_in_design
 from jaxmicro.pipeline.estimators import check_r_max
@@ -37,10 +39,14 @@ from jaxmicro.pipeline.fitting import (
     check_training,
     train_on,
 )
+from jaxmicro.pipeline.fitting_collection import AUTOENCODER_3D, DENOISER, PREDICTOR, collection_network
+from jaxmicro.pipeline.generate import generate
+from jaxmicro.pipeline.generated import Generated, example_targets
+from jaxmicro.pipeline.generation import default_generation, generate_labels, process_of
 from jaxmicro.pipeline.measure import measure
 from jaxmicro.pipeline.measure_collection import measure_collection
 from jaxmicro.pipeline.pooling import pooled, pooled_numbers
-from jaxmicro.pipeline.prior import Material, Prior, with_statistics
+from jaxmicro.pipeline.prior import Material, Prior, check_of_planes, with_statistics
 from jaxmicro.pipeline.prior_files import (
     bundled,
     bundled_micrograph,
@@ -66,16 +72,23 @@ from jaxmicro.train import TrainConfig
 
 __all__ = [
     "AUTOENCODER",
+    "AUTOENCODER_3D",
     "AUTOENCODER_FINE_TUNING",
     "CURVES",
+    "DENOISER",
     "FINE_TUNING",
     "FROM_SCRATCH",
     "Film",
     "PER_LENGTH",
+    "PREDICTOR",
     "QUANTITIES",
+    "Condition",
+    "Conditions",
     "Design",
     "DistillationConfig",
     "Effect",
+    "Generated",
+    "GenerationConfig",
     "LengthUnit",
     "Material",
     "Prior",
@@ -95,12 +108,16 @@ __all__ = [
     "bundled_micrograph",
     "check_feasible",
     "chosen_features",
+    "check_of_planes",
     "check_r_max",
     "check_room",
     "check_training",
+    "collection_network",
+    "conditions_of",
     "constrained_in_design",
     "constrained_statistics",
     "crop_values",
+    "default_generation",
     "default_sampling",
     "design",
     "diffusivities",
@@ -108,7 +125,10 @@ __all__ = [
     "evaluate",
     "exact_value",
     "exact_values_of_planes",
+    "example_targets",
     "general_prior",
+    "generate",
+    "generate_labels",
     "latent_paper",
     "latent_small",
     "length_unit_of",
@@ -121,6 +141,7 @@ __all__ = [
     "pooled",
     "pooled_numbers",
     "prior_path",
+    "process_of",
     "read",
     "read_images",
     "read_targets",

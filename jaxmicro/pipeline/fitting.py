@@ -3,9 +3,8 @@
 import contextlib
 import dataclasses
 import functools
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,15 +16,16 @@ from jaxmicro import models
 from jaxmicro.data import CropConfig, Sources, crop_batches
 from jaxmicro.devices import jit_network
 from jaxmicro.errors import UserError
-from jaxmicro.io.checkpoint import Checkpoints, load_weights, save_weights
+from jaxmicro.io.checkpoint import load_weights, save_weights
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline.prior import Material, Prior, with_statistics
 from jaxmicro.pipeline.prior_files import save_prior
 from jaxmicro.pipeline.progress import Progress
+from jaxmicro.pipeline.stages import Mapped, fit_stage
 from jaxmicro.pipeline.state import fingerprint, identity_of
 from jaxmicro.pipeline.tuning import tune_correlation
-from jaxmicro.train import TrainConfig, TrainState, fit
+from jaxmicro.train import TrainConfig, TrainState
 from jaxmicro.types import Microstructure, check_all_phases, check_patch
 
 FINE_TUNING = TrainConfig(
@@ -35,7 +35,6 @@ FROM_SCRATCH = dataclasses.replace(FINE_TUNING, steps=1500, warmup=100)
 AUTOENCODER = dataclasses.replace(FINE_TUNING, steps=1200)  # of a latent prior, from scratch
 AUTOENCODER_FINE_TUNING = dataclasses.replace(FINE_TUNING, steps=400)
 STATISTICS_BATCHES = 16  # of training crops, from which the mean and deviation of the code are measured
-VALIDATION_BATCHES = 4  # of crops of the held-out part: enough to rank steps, few enough to be cheap
 _SCORES = ("validation_", "whole_image_")
 
 
@@ -61,7 +60,7 @@ def train_on(
     """
     fresh = isinstance(start, PriorConfig)
     network = start if fresh else start.config
-    params = _init(network, jax.random.key(config.seed)) if fresh else start.params
+    params = init_params(network, jax.random.key(config.seed)) if fresh else start.params
     crops = CropConfig(patch=network.patch, batch=config.batch, seed=config.seed, augment=augment)
     record: dict[str, Any] = {"steps": config.steps, "seed": config.seed, "disjoint_validation": sources.disjoint}
     run = functools.partial(_fit, sources=sources, crops=crops, network=network, out=out, progress=progress)
@@ -89,7 +88,7 @@ def train_on(
         models.network_params(network, params),
         config,
         stage="training",
-        encode=None if network.vae is None else functools.partial(_encode, params, config=network),
+        encode=None if network.vae is None else functools.partial(encode_labels, params, config=network),
         log=keep,
         on_sample=on_sample and (lambda step, ema: on_sample(step, so_far(ema))),
     )
@@ -168,27 +167,26 @@ def _fit(
         process_count=jax.process_count(),
     )
     if encode is not None:
-        held_out, batches = _Encoded(held_out, encode), _Encoded(batches, encode)
-    data = fingerprint([*sources, params])  # a training is resumed only with the same images and start
+        held_out, batches = Mapped(held_out, encode), Mapped(batches, encode)
+    identity = {
+        "prior": network.to_dict(),
+        "crops": dataclasses.asdict(crops),
+        "data": fingerprint([*sources, params]),  # a training is resumed only with the same images and start
+    }
     folder = None if out is None else _checkpoint_folder(Path(out), network, stage)
-    with _checkpoints(folder, network, config, crops, data) as checkpoints:
-        return fit(
-            loss,
-            params,
-            batches,
-            config,
-            save=checkpoints.save if checkpoints else None,
-            restore=checkpoints.restore if checkpoints else None,
-            log=log,
-            progress=progress and (lambda now: progress(stage, now.step, now.steps, _loss(now.loss))),
-            on_sample=on_sample,
-            validation=[next(held_out) for _ in range(VALIDATION_BATCHES)],
-        )
-
-
-def _loss(value: float) -> str:
-    """The loss as a note of progress; empty before the first update, where it is NaN."""
-    return "" if math.isnan(value) else f"loss {value:.4f}"
+    return fit_stage(
+        loss,
+        params,
+        config,
+        stage=stage,
+        batches=batches,
+        held_out=held_out,
+        identity=identity,
+        folder=folder,
+        log=log,
+        progress=progress,
+        on_sample=on_sample,
+    )
 
 
 def _with_autoencoder(
@@ -228,7 +226,7 @@ def _with_autoencoder(
     vae = jax.device_get(state.ema)
     plain = params | {"vae": vae, "latent": {"mean": jnp.zeros(network.channels), "std": jnp.ones(network.channels)}}
     batches = crop_batches(sources.train, dataclasses.replace(crops, seed=crops.seed + 2), weights=sources.weights)
-    codes = [_encode(plain, next(batches), config=network) for _ in range(STATISTICS_BATCHES)]
+    codes = [encode_labels(plain, next(batches), config=network) for _ in range(STATISTICS_BATCHES)]
     trained = {"vae": vae, "latent": jax.device_get(models.latent_statistics(codes))}
     record |= {"autoencoder_steps": int(state.step)}
     if finished is not None:
@@ -237,22 +235,9 @@ def _with_autoencoder(
 
 
 @functools.partial(jit_network, static_argnames="config")
-def _encode(params, labels, *, config: PriorConfig):
+def encode_labels(params: Any, labels: Any, *, config: PriorConfig) -> Any:
+    """Normalised codes "n *cell c" of labels "n *grid"."""
     return models.codec(config, params).encode(one_hot(labels, config.phases))
-
-
-class _Encoded:
-    """Iterator over the codes of batches of labels; its state is the position in the labels."""
-
-    def __init__(self, batches: Any, encode: Callable[[np.ndarray], Any]):
-        self._batches, self._encode = batches, encode
-        self.get_state, self.set_state = batches.get_state, batches.set_state
-
-    def __iter__(self) -> "_Encoded":
-        return self
-
-    def __next__(self) -> np.ndarray:
-        return np.asarray(self._encode(next(self._batches)))
 
 
 def _named(entry: dict[str, Any], *, disjoint: bool) -> dict[str, Any]:
@@ -267,22 +252,4 @@ def _checkpoint_folder(out: Path, network: PriorConfig, stage: str) -> Path:
     return out / "checkpoints" / ("" if network.vae is None else stage.replace(" ", "_"))
 
 
-@contextlib.contextmanager
-def _checkpoints(
-    folder: Path | None, network: PriorConfig, config: TrainConfig, crops: CropConfig, data: str
-) -> Iterator[Checkpoints | None]:
-    """The checkpoints of a training; when it is resumed, only the time limit may differ."""
-    if folder is None:
-        yield None
-        return
-    identity = {
-        "prior": network.to_dict(),
-        "train": dataclasses.asdict(dataclasses.replace(config, minutes=None)),
-        "crops": dataclasses.asdict(crops),
-        "data": data,
-    }
-    with Checkpoints(folder, config=identity) as checkpoints:
-        yield checkpoints
-
-
-_init = jax.jit(models.init, static_argnums=0)  # one compilation instead of one for each operation
+init_params = jax.jit(models.init, static_argnums=0)  # one compilation instead of one for each operation

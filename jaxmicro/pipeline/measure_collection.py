@@ -35,10 +35,11 @@ def measure_collection(
     """Measure features of all samples of a collection in Zarr, and add them to it as columns.
 
     Diffusivities are those of one phase with the others blocked, relative to its own, by finite volumes between two
-    opposite faces with tight sides, to a relative error of 1e-4; the tortuosity factor is volume fraction over
-    diffusivity, infinite where the phase does not connect the faces. Areas per volume are by Crofton's formula, in the
-    unit of the voxel size, or per voxel edge where that is unknown. When the call is interrupted, what was measured
-    stays in the folder, and the next call with the same `film` and `replace` continues with it.
+    opposite faces, to a relative error of 1e-4, with periodic sides if samples are periodic along the other axes, else
+    tight ones; the tortuosity factor is volume fraction over diffusivity, infinite where the phase does not connect the
+    faces. Areas per volume are by Crofton's formula, in the unit of the voxel size, or per voxel edge where that is
+    unknown. When the call is interrupted, what was measured stays in the folder, and the next call with the same `film`
+    and `replace` continues with it.
 
     Args:
         features: as `chosen_features` gives them; those that the collection has already are left as they are.
@@ -63,7 +64,7 @@ def measure_collection(
     left = np.flatnonzero(np.isnan(list(columns.values())).any(axis=0))
     done, saved = len(collection) - len(left), time.monotonic()
     try:
-        for found in _measured(collection, left, list(columns), film):
+        for found in measured_samples(collection, left, list(columns), film):
             for i, numbers in found.items():
                 for name, column in columns.items():
                     column[i] = numbers[name]
@@ -84,11 +85,19 @@ def measure_collection(
     return read_collection(path)
 
 
-def _measured(
+def measured_samples(
     collection: Collection, left: np.ndarray, names: Sequence[str], film: Film | None
 ) -> Iterator[dict[int, dict[str, float]]]:
     """The numbers of each sample by name, of some samples at a time. While diffusion is solved in these, a thread
-    counts in the next."""
+    counts in the next.
+
+    Args:
+        left: numbers of the samples to measure.
+        names: of features to measure; others may be among the results.
+        film: as `measure_collection`.
+    Raises:
+        UserError: a solve does not converge, or a sample is damaged.
+    """
     together = max(1, _TOGETHER // int(np.prod(collection.grid)))
     chunks = [left[start : start + together] for start in range(0, len(left), together)]
     with ThreadPoolExecutor(1) as pool:

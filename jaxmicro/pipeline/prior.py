@@ -15,7 +15,8 @@ from jaxmicro import models
 from jaxmicro.devices import jit_network
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import mean_lineal_path, phase_covariance
-from jaxmicro.models import PriorConfig
+from jaxmicro.models import PredictorConfig, PriorConfig
+from jaxmicro.pipeline.conditions import Conditions
 from jaxmicro.reconstruct import dyadic_lags, expected_boundary_density
 from jaxmicro.types import Microstructure
 from jaxmicro.units import plain_unit
@@ -86,13 +87,36 @@ def _check_curves(name: str, curves: tuple, phases: int) -> None:
 
 
 @dataclass(frozen=True)
+class FeaturePredictor:
+    """A trained predictor of process parameters: sample -> their distribution."""
+
+    config: PredictorConfig
+    params: Any
+
+
+@dataclass(frozen=True)
 class Prior:
-    """A trained 2D prior: network, parameters, material, and how it was trained."""
+    """A trained prior of a micrograph, or of a collection: network, parameters, material, and how it was trained."""
 
     config: PriorConfig
     params: Any
     material: Material | None = None  # None for a general prior
     record: dict = dataclasses.field(default_factory=dict)  # data, seed, steps, wall time, validation loss
+    conditions: Conditions | None = None  # of a prior of a collection
+    predictor: FeaturePredictor | None = None  # of a prior of a collection with process parameters
+
+
+def check_of_planes(prior: Prior) -> None:
+    """Check that a prior is that of the planes of a material, from which volumes can be reconstructed.
+
+    Raises:
+        UserError: it is that of a collection.
+    """
+    if prior.config.shape:
+        size = " x ".join(map(str, prior.config.shape))
+        raise UserError(
+            f"the prior is that of a collection, of whole samples of {size}: 'jaxmicro generate' makes samples of it"
+        )
 
 
 def material_of(micrograph: Microstructure, *more: Microstructure) -> Material:

@@ -13,9 +13,12 @@ from jaxmicro import models
 from jaxmicro.errors import UserError
 from jaxmicro.io import read
 from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
-from jaxmicro.models import PriorConfig
-from jaxmicro.pipeline.prior import Material, Prior
+from jaxmicro.models import PredictorConfig, PriorConfig
+from jaxmicro.pipeline.conditions import conditions_from_dict, conditions_to_dict
+from jaxmicro.pipeline.prior import FeaturePredictor, Material, Prior
 from jaxmicro.types import Microstructure, check_fields
+
+CONDITIONS, PREDICTOR = "conditions", "predictor"  # entries of a file beside the parameters of the network
 
 
 def bundled() -> dict[str, Path]:
@@ -26,10 +29,17 @@ def bundled() -> dict[str, Path]:
 
 def save_prior(path: Path | str, prior: Prior) -> None:
     """Write a prior as one safetensors file with its configuration inside."""
-    config = {"prior": prior.config.to_dict(), "record": prior.record}
+    config: dict[str, Any] = {"prior": prior.config.to_dict(), "record": prior.record}
+    params = dict(prior.params)
     if prior.material is not None:
         config["material"] = dataclasses.asdict(prior.material)
-    save_weights(Path(path), prior.params, config)
+    if prior.conditions is not None:
+        config["conditions"] = conditions_to_dict(prior.conditions)
+        params[CONDITIONS] = {"samples": prior.conditions.samples, "origin": prior.conditions.origin}
+    if prior.predictor is not None:
+        config["predictor"] = dataclasses.asdict(prior.predictor.config)
+        params[PREDICTOR] = prior.predictor.params
+    save_weights(Path(path), params, config)
 
 
 def load_prior(source: Path | str) -> Prior:
@@ -45,10 +55,21 @@ def load_prior(source: Path | str) -> Prior:
         material = _material_from_dict(config["material"]) if config.get("material") else None
         if material is not None and len(material.values) != prior.phases:
             raise ValueError(f"its material has {len(material.values)} phases, its network {prior.phases}")
+        kept, weights = params.pop(CONDITIONS, None), params.pop(PREDICTOR, None)
+        conditions = None if kept is None else conditions_from_dict(config["conditions"], **kept)
+        if conditions is not None and conditions.names != prior.conditions:
+            raise ValueError("its conditions are not those of its network")
+        shape = None if weights is None else _predictor_config(config["predictor"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{path} holds no prior of this version of jaxmicro ({error}); train it again") from None
+    predictor = None
+    if shape is not None:
+        like = jax.eval_shape(lambda: models.init_predictor(shape, prior.channels, jax.random.key(0)))
+        check_weights(weights, like, source=path)
+        predictor = FeaturePredictor(shape, jax.tree.map(jnp.asarray, weights))
     record = config.get("record")
-    return Prior(prior, _checked_params(params, prior, path), material, record if isinstance(record, dict) else {})
+    record = record if isinstance(record, dict) else {}
+    return Prior(prior, _checked_params(params, prior, path), material, record, conditions, predictor)
 
 
 def general_prior(phases: int, space: str = "pixel") -> Prior | None:
@@ -106,6 +127,13 @@ def _material_from_dict(data: dict) -> Material:
     material = Material(**{name: value for name, value in {**data, **lists}.items() if name in known})
     check_fields(material)
     return material
+
+
+def _predictor_config(data: dict[str, Any]) -> PredictorConfig:
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
+    config = PredictorConfig(**fields)
+    check_fields(config)
+    return config
 
 
 def _checked_params(params: Any, config: PriorConfig, path: Path) -> Any:

@@ -1,5 +1,6 @@
 """The properties that can be measured of each sample of a collection, and their numbers."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Conductor(NamedTuple):
     phase: int
     axis: str
     volume_fraction: float  # of the phase, with its isolated parts
+    sides: physics.Sides  # "periodic" if the sample is along both (in 2D the) other axes, else "insulated"
     conducting: Bool[np.ndarray, "*grid"]  # the voxels that connect the two faces, the axis first
 
 
@@ -113,13 +115,13 @@ def counted(
         for p in range(collection.phases):
             phase = labels == p
             fraction = found[f"volume_fraction.{p}"] = float(phase.mean())
-            for axis, connected in _connected(phase, p, collection.axes, names).items():
+            for axis, (connected, sides) in _connected(phase, p, collection, names).items():
                 share = float(connected.mean()) / fraction if fraction else 0.0
                 found[f"percolating_fraction.{p}.{axis}"] = share
                 found |= {f"diffusivity.{p}.{axis}": 0.0, f"tortuosity.{p}.{axis}": np.inf}
                 if share and any(f"{quantity}.{p}.{axis}" in names for quantity in SOLVED):
                     along_first = np.moveaxis(connected, collection.axes.index(axis), 0)
-                    conductors.append(Conductor(i, p, axis, fraction, along_first))
+                    conductors.append(Conductor(i, p, axis, fraction, sides, along_first))
     return Counted(labels_of, numbers, conductors)
 
 
@@ -133,20 +135,20 @@ def surface_areas(collection: Collection, labels: np.ndarray, names: Sequence[st
 def solved(conductors: Sequence[Conductor]) -> list[dict[str, float]]:
     """Diffusivity, relative to that of the phase, and tortuosity factor of each conductor, by name.
 
-    Finite volumes between the two faces, with tight sides, in double precision; NaN where a solve does not converge.
-    One compiled program for each shape; every number depends on its conductor alone, to the bit.
+    Finite volumes between the two faces, in double precision; NaN where a solve does not converge. One compiled program
+    for each shape and kind of sides; every number depends on its conductor alone, to the bit.
     """
     d_eff = np.zeros(len(conductors))
-    shapes = [conductor.conducting.shape for conductor in conductors]
+    kinds = [(conductor.conducting.shape, conductor.sides) for conductor in conductors]
     with jax.enable_x64(True):
-        for shape in dict.fromkeys(shapes):
-            places = [place for place, other in enumerate(shapes) if other == shape]
+        for shape, sides in dict.fromkeys(kinds):
+            places = [place for place, other in enumerate(kinds) if other == (shape, sides)]
             together = min(max(_VOXELS_TOGETHER // math.prod(shape), 1), _MOST_TOGETHER)
             for start in range(0, len(places), together):
                 group = places[start : start + together]
                 stack = np.zeros((together, *shape), bool)  # what is not filled conducts nothing, and is solved at once
                 stack[: len(group)] = [conductors[place].conducting for place in group]
-                d_eff[group] = np.asarray(_diffusivities(stack))[: len(group)]
+                d_eff[group] = np.asarray(_diffusivities(stack, sides=sides))[: len(group)]
     return [
         {
             f"diffusivity.{conductor.phase}.{conductor.axis}": float(value),
@@ -157,26 +159,37 @@ def solved(conductors: Sequence[Conductor]) -> list[dict[str, float]]:
 
 
 def _connected(
-    phase: Bool[np.ndarray, "*grid"], p: int, axes: str, names: Sequence[str]
-) -> dict[str, Bool[np.ndarray, "*grid"]]:
-    """Voxels of a phase in clusters that connect both faces, along each axis that a name asks for."""
-    wanted = [axis for axis in axes if any(f"{quantity}.{p}.{axis}" in names for quantity in ALONG)]
-    if not wanted:
-        return {}
-    clusters = descriptors.label_clusters(phase)
+    phase: Bool[np.ndarray, "*grid"], p: int, collection: Collection, names: Sequence[str]
+) -> dict[str, tuple[Bool[np.ndarray, "*grid"], physics.Sides]]:
+    """Voxels of a phase in clusters that connect both faces, along each axis that a name asks for, and the kind of the
+    sides.
+
+    The number must not depend on where a periodic sample is cut along its sides: of 32^3 voxels with 0.08 to 0.52 of
+    the free diffusivity, shifts change the number between tight sides by 0.014 (standard deviation).
+    """
     connected = {}
-    for axis in wanted:
-        table = np.zeros(int(clusters.max()) + 1, bool)
-        table[descriptors.spanning(clusters, axes.index(axis))] = True
-        connected[axis] = table[clusters]
+    clusters: dict[tuple[bool, ...], np.ndarray] = {}
+    for number, axis in enumerate(collection.axes):
+        if not any(f"{quantity}.{p}.{axis}" in names for quantity in ALONG):
+            continue
+        others = tuple(yes for other, yes in enumerate(collection.periodic) if other != number)
+        wraps = tuple(all(others) and other != number for other in range(phase.ndim))
+        if wraps not in clusters:
+            clusters[wraps] = descriptors.label_clusters(phase, periodic=wraps)
+        table = np.zeros(int(clusters[wraps].max()) + 1, bool)
+        table[descriptors.spanning(clusters[wraps], number)] = True
+        connected[axis] = table[clusters[wraps]], "periodic" if all(others) else "insulated"
     return connected
 
 
-@jax.jit
-@jax.vmap
-def _diffusivities(conducting: Bool[Array, "*grid"]) -> Float[Array, ""]:
-    """D_eff / D_0 along the first axis."""
-    return physics.conducted(physics.solve(conducting.astype(float), axis=0, config=_SOLVER), True)
+@functools.partial(jax.jit, static_argnames="sides")
+def _diffusivities(conducting: Bool[Array, " n *grid"], *, sides: physics.Sides) -> Float[Array, " n"]:
+    """D_eff / D_0 along the first axis, of each grid."""
+
+    def one(conducting: Bool[Array, "*grid"]) -> Float[Array, ""]:
+        return physics.conducted(physics.solve(conducting.astype(float), axis=0, sides=sides, config=_SOLVER), True)
+
+    return jax.vmap(one)(conducting)
 
 
 def _graspi(film: Film) -> Sequence[str]:

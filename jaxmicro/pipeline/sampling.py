@@ -18,7 +18,7 @@ from jaxmicro.devices import jit_network
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import to_labels
-from jaxmicro.pipeline.prior import Prior, without_tuning
+from jaxmicro.pipeline.prior import Prior, check_of_planes, without_tuning
 from jaxmicro.pipeline.progress import Progress, stage_progress
 from jaxmicro.pipeline.state import Resumable, identity_of
 from jaxmicro.pipeline.target_statistics import target_statistics
@@ -72,6 +72,7 @@ def sampling_config(prior: Prior, *, shape: Sequence[int], sampling: SamplingCon
         UserError: when `shape` is not three positive numbers, when a periodic volume would need other edges, or when
             the volume is too large.
     """
+    check_of_planes(prior)
     sampling = sampling or default_sampling(prior.config)
     if len(shape) != 3 or min(shape) < 1:
         raise UserError(f"the size is {' x '.join(map(str, shape))}; expected three positive edges z y x, in voxels")

@@ -8,6 +8,7 @@ from jaxmicro.viz.curves import (
     true_volume_curves,
 )
 from jaxmicro.viz.evolution import evolution_panel, film_frames, parameter_panel
+from jaxmicro.viz.generated import asked_and_measured, process_distribution
 from jaxmicro.viz.maps import slice_map
 from jaxmicro.viz.rendering import cube_image, surface_image, volume_rendering
 from jaxmicro.viz.slices import (
@@ -22,6 +23,7 @@ from jaxmicro.viz.style import paint, phase_colours, pixels, png
 from jaxmicro.viz.training import training_curves
 
 __all__ = [
+    "asked_and_measured",
     "concentration_panel",
     "correlation_curves",
     "cube_image",
@@ -36,6 +38,7 @@ __all__ = [
     "phase_colours",
     "pixels",
     "png",
+    "process_distribution",
     "sample_grid",
     "section_distributions",
     "segmentation_check",

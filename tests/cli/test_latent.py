@@ -63,7 +63,7 @@ def test_a_latent_prior_is_one_file_and_reads_back_the_same(trained: tuple[Prior
 def test_the_code_of_the_trained_autoencoder_is_normalised(trained: tuple[Prior, Path], micrograph: Microstructure):
     prior, _ = trained
     crops = np.stack([micrograph.labels[i : i + 16, j : j + 16] for i in range(0, 32, 8) for j in range(0, 32, 8)])
-    z = fitting._encode(prior.params, crops, config=prior.config)
+    z = fitting.encode_labels(prior.params, crops, config=prior.config)
     np.testing.assert_allclose(z.mean(axis=(0, 1, 2)), 0, atol=0.3)  # of other crops than those of the normalisation
     np.testing.assert_allclose(z.std(axis=(0, 1, 2)), 1, atol=0.3)
 

@@ -1,0 +1,134 @@
+"""`jaxmicro train COLLECTION`: a prior of many samples, conditioned on their features."""
+
+import dataclasses
+import shutil
+
+from jaxmicro import pipeline
+from jaxmicro.cli import figures
+from jaxmicro.cli.console import Console
+from jaxmicro.cli.inputs import checked_options
+from jaxmicro.cli.options import Train
+from jaxmicro.cli.resume import finished_prior
+from jaxmicro.cli.run_folder import RunFolder, open_run_folder
+from jaxmicro.collection import Collection
+from jaxmicro.errors import UserError
+from jaxmicro.io.collections import read_collection
+from jaxmicro.pipeline import Prior, PriorConfig, TrainConfig
+
+_OF_IMAGES = ("segment", "merge_rare", "ignore", "crop", "stack", "start", "minutes", "patch", "dataset", "shape",
+              "dtype", "voxel_size", "unit")  # fmt: skip
+
+
+def run(options: Train) -> None:
+    """Train on a collection and write the run folder.
+
+    Raises:
+        UserError: options are for images only, or the collection cannot be trained on.
+    """
+    console = Console(quiet=options.quiet)
+    path = next(iter(options.micrograph))
+    collection = _chosen(read_collection(path), options)
+    network = _network(collection, options)
+    pipeline.conditions_of(collection)  # raises where it cannot be trained on, as the next
+    collection.split(seed=options.seed)
+    training = _training(options, pipeline.DENOISER, options.steps)
+    predictor = _training(options, pipeline.PREDICTOR, options.predictor_steps)
+    folder = open_run_folder(
+        "train",
+        path.stem,
+        options,
+        out=options.out,
+        resume=options.resume,
+        train=training,
+        predictor=predictor,
+        prior=network.to_dict(),
+        samples=len(collection),
+    )
+    if (trained := finished_prior(folder.path / "weights.safetensors", console)) is not None:
+        if (folder.path / "training.json").exists():  # the last file that a training writes
+            console.remark(f"the training in {folder.path} is complete; nothing to do")
+        else:
+            _finish(folder, console, trained)
+        return
+    _describe(console, collection, network)
+    prior = pipeline.train(
+        collection,
+        config=training,
+        predictor=predictor,
+        autoencoder=_training(options, pipeline.AUTOENCODER_3D, options.vae_steps),
+        prior_config=network,
+        augment=options.symmetry,
+        out=folder.path,
+        log=lambda record: folder.log(record.pop("stage", "training"), **record),
+        on_sample=lambda step, now: _draw_samples(folder, step, now),
+        progress=console.progress,
+    )
+    _finish(folder, console, prior)
+
+
+def _chosen(collection: Collection, options: Train) -> Collection:
+    """The collection with the features that are asked for."""
+    path = next(iter(options.micrograph))
+    if len(options.micrograph) > 1:
+        raise UserError(f"{path} is a collection, and one collection is trained on; leave out the rest")
+    for name in _OF_IMAGES:
+        if getattr(options, name) != getattr(Train, name):
+            raise UserError(f"--{name.replace('_', '-')} is for images, and {path} is a collection")
+    if options.phases is not None and options.phases != collection.phases:
+        raise UserError(f"{collection.source} has {collection.phases} phases, but --phases says {options.phases}")
+    return collection.select(options.features) if options.features else collection
+
+
+def _network(collection: Collection, options: Train) -> PriorConfig:
+    with checked_options():
+        network = pipeline.collection_network(collection, options.space or "pixel", paper=options.paper)
+        if not options.widths:
+            return network
+        attention = (False,) * (len(options.widths) - 1) + (True,)
+        unet = dataclasses.replace(network.unet, widths=options.widths, attention=attention)
+        return dataclasses.replace(network, unet=unet)
+
+
+def _training(options: Train, base: TrainConfig, steps: int | None = None) -> TrainConfig:
+    given = {"steps": steps, "learning_rate": options.learning_rate}
+    given["batch"] = options.batch if options.batch != Train.batch else None
+    with checked_options():
+        return dataclasses.replace(
+            base,
+            seed=options.seed,
+            sample_every=options.sample_every,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+
+
+def _describe(console: Console, collection: Collection, network: PriorConfig) -> None:
+    size = " x ".join(map(str, collection.grid))
+    console.remark(
+        f"{collection.source}: {len(collection)} samples of {size}, {collection.phases} phases; conditions "
+        f"{', '.join(network.conditions)}"
+    )
+
+
+def _draw_samples(folder: RunFolder, step: int, prior: Prior) -> None:
+    assert prior.conditions is not None
+    rows = prior.conditions.natural(prior.conditions.samples[:: max(1, len(prior.conditions.samples) // 8)][:8])
+    labels = pipeline.generate_labels(prior, rows, seed=step)
+    images = labels if labels.ndim == 3 else labels[:, labels.shape[1] // 2]
+    scale = pipeline.length_unit_of(prior)
+    picture = figures.samples(images, prior.config.phases, voxel_size=scale.voxel_size, unit=scale.unit)
+    folder.write(f"figures/samples_{step:06d}.png", picture)
+
+
+def _finish(folder: RunFolder, console: Console, prior: Prior) -> None:
+    folder.write("figures/training.png", figures.training(folder.path / "log.jsonl"))
+    folder.log("finished", **prior.record)
+    shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # used only to resume a training
+    folder.write_json("training.json", prior.record)
+    loss = f", loss on the held-out runs {prior.record['validation_loss']:.4f}"
+    console.remark(f"trained prior in {folder.path}{loss}; {console.elapsed()} in this run")
+    for name, r2 in prior.record.get("process_r2", {}).items():
+        share = prior.record["process_coverage_90"][name]
+        score = "" if r2 is None else f"R^2 {r2:.3f}, "
+        console.remark(f"{name} from the structure, held-out runs: {score}{share:.0%} inside the 90 % interval")
+    first = pipeline.example_targets(prior)
+    console.remark(f"next: jaxmicro generate {folder.path} --target {first} --count 4")

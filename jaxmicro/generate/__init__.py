@@ -1,0 +1,5 @@
+"""Generation of whole images and volumes, to conditions; `reconstruct` does it from planes."""
+
+from jaxmicro.generate.sampling import Denoiser, GenerationConfig, generate
+
+__all__ = ["Denoiser", "GenerationConfig", "generate"]

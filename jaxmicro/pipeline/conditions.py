@@ -1,0 +1,234 @@
+"""Conditions: features of a collection as a network takes them, and what may be asked of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxmicro.collection import Collection, Feature
+from jaxmicro.errors import UserError
+from jaxmicro.types import check_fields
+
+MOST_SAMPLES = 2000  # of the collection that a model keeps, to judge combinations of features
+LOG_RATIO = 20.0  # positive process parameters over a wider range than this enter as their logarithm
+FARTHEST = 2.0  # an asked combination may be this many times as far from the samples as these are from each other
+_SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A feature of a collection, and how it is standardised.
+
+    Attributes:
+        name, role, unit: as `Feature`.
+        scale: of the number that is standardised: "identity", "log", or "reciprocal", by which an infinite tortuosity
+            factor is 0.
+        mean, std: of that number over the training samples.
+        least, most: of the feature itself over the training samples.
+    """
+
+    name: str
+    role: str
+    unit: str
+    scale: str
+    mean: float
+    std: float
+    least: float
+    most: float
+
+    def standardised(self, values: Float[np.ndarray, "*n"] | float) -> np.ndarray:
+        """Values as the network takes them; NaN stays NaN: not given."""
+        scaled = np.asarray(values, float)
+        if self.scale == "log":
+            scaled = np.log(np.maximum(scaled, 1e-300))
+        elif self.scale == "reciprocal":
+            with np.errstate(divide="ignore"):
+                scaled = 1 / scaled
+        return (scaled - self.mean) / self.std
+
+    def natural(self, standardised: Float[np.ndarray, "*n"] | float) -> np.ndarray:
+        """Inverse of `standardised`."""
+        scaled = self.mean + self.std * np.asarray(standardised, float)
+        if self.scale == "log":
+            return np.exp(scaled)
+        if self.scale == "reciprocal":
+            with np.errstate(divide="ignore"):
+                return 1 / np.maximum(scaled, 0.0)
+        return scaled
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The conditions of a model, in the order in which its network takes them.
+
+    Attributes:
+        samples: standardised features "m f" of samples that it was trained on, at most `MOST_SAMPLES`.
+        origin: the origin of each of these samples.
+    """
+
+    entries: tuple[Condition, ...]
+    samples: np.ndarray
+    origin: np.ndarray
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return tuple(entry.name for entry in self.entries)
+
+    @property
+    def process(self) -> tuple[str, ...]:
+        """Names of the process parameters."""
+        return tuple(entry.name for entry in self.entries if entry.role == "process")
+
+    def standardised(self, table: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n f"]:
+        """Features as the network takes them."""
+        columns = [entry.standardised(table[:, number]) for number, entry in enumerate(self.entries)]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def natural(self, standardised: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n f"]:
+        """Inverse of `standardised`."""
+        return np.stack([entry.natural(standardised[:, i]) for i, entry in enumerate(self.entries)], axis=1)
+
+    def row(self, targets: Mapping[str, float]) -> Float[np.ndarray, " f"]:
+        """Targets by name as one row of features, NaN where none is given."""
+        return np.array([targets.get(name, np.nan) for name in self.names], float)
+
+    def checked(self, targets: Mapping[str, float], *, extrapolate: bool = False) -> dict[str, float]:
+        """Targets completed by the volume fraction that follows from all others, if the model can be met by them.
+
+        Args:
+            extrapolate: accept values and combinations that the model was not trained on.
+        Raises:
+            UserError: a name is unknown, a value is outside of what was trained on, fractions do not sum to 1, or no
+                training sample is near the combination.
+        """
+        for name in targets:
+            if name not in self.names:
+                raise UserError(f"the model has no condition {name!r:.80}; it has {', '.join(self.names)}")
+        for name, value in targets.items():
+            if math.isnan(value) or (math.isinf(value) and name.split(".")[0] != "tortuosity"):
+                raise UserError(f"{name}={value:g} is no value; give a finite number")
+        targets = _completed(dict(targets), self.names)
+        if extrapolate:
+            return targets
+        for entry in self.entries:
+            value, slack = targets.get(entry.name), 1e-6 * max(abs(entry.least), 1e-9)
+            if value is not None and not entry.least - slack <= value <= entry.most * (1 + 1e-6) + slack:
+                raise UserError(
+                    f"{entry.name}={value:.4g} is outside of what the model was trained on, {entry.least:.4g} to "
+                    f"{entry.most:.4g}; ask for a value within, or force it with --extrapolate"
+                )
+        self._check_combination(targets)
+        return targets
+
+    def _check_combination(self, targets: Mapping[str, float]) -> None:
+        """Refuses a combination of values that is far from all training samples, each value being within its range.
+
+        Far is more than `FARTHEST` times the distance at which 99 of 100 samples have a neighbour of another origin, in
+        the standardised features that are given.
+        """
+        given = [number for number, name in enumerate(self.names) if name in targets]
+        if len(given) < 2 or len(np.unique(self.origin)) < 2:
+            return
+        known = self.samples[:, given]
+        asked = self.standardised(self.row(targets)[None])[0, given]
+        distance = np.sqrt(np.sum((known - asked) ** 2, axis=1))
+        between = np.sqrt(np.sum((known[:, None] - known) ** 2, axis=-1))
+        between[self.origin[:, None] == self.origin] = np.inf
+        limit = FARTHEST * np.quantile(between.min(axis=1), 0.99)
+        if distance.min() > limit:
+            nearest = self.natural(self.samples[np.argmin(distance)][None])[0]
+            has = ", ".join(f"{self.names[number]}={nearest[number]:.4g}" for number in given)
+            raise UserError(
+                f"no sample that the model was trained on is like this combination; the nearest has {has} (distance "
+                f"{distance.min():.2g} standard deviations, at most {limit:.2g} between samples): change a value, "
+                "leave one out, or force it with --extrapolate"
+            )
+
+
+def conditions_of(collection: Collection, *, seed: int = 0) -> Conditions:
+    """The conditions of a model that is trained on a collection: all of its features.
+
+    Raises:
+        UserError: a feature has the same value in all samples, or there is none.
+    """
+    if not collection.features:
+        raise UserError(f"{_name(collection)} has no features to condition on; measure it first: jaxmicro measure")
+    entries = tuple(_condition(f, collection.column(f.name), _name(collection)) for f in collection.features)
+    chosen = np.random.default_rng(seed).permutation(len(collection))[:MOST_SAMPLES]
+    conditions = Conditions(entries, np.zeros((0, len(entries))), np.zeros(0, int))
+    samples = conditions.standardised(collection.table[chosen])
+    return Conditions(entries, samples, collection.origin[chosen])
+
+
+def _condition(feature: Feature, column: Float[np.ndarray, " n"], where: str) -> Condition:
+    finite = column[np.isfinite(column)]
+    least, most = (float(finite.min()), float(column.max())) if finite.size else (math.inf, math.inf)
+    scale = "identity"
+    if feature.name.split(".")[0] == "tortuosity":
+        scale = "reciprocal"
+    elif feature.role == "process" and least > 0 and most / least > LOG_RATIO:
+        scale = "log"
+    entry = Condition(feature.name, feature.role, feature.unit, scale, 0.0, 1.0, least, most)
+    scaled = entry.standardised(column)
+    mean, std = float(scaled.mean()), float(scaled.std())
+    if not std > 1e-9 * max(abs(mean), 1.0):
+        raise UserError(
+            f"feature {feature.name} of {where} is {column[0]:g} in all samples, and cannot be a condition; leave it "
+            "out with --features"
+        )
+    return Condition(feature.name, feature.role, feature.unit, scale, mean, std, least, most)
+
+
+def _completed(targets: dict[str, float], names: Sequence[str]) -> dict[str, float]:
+    """Targets with the volume fraction that follows from all others.
+
+    Raises:
+        UserError: fractions are outside 0..1, or exclude each other.
+    """
+    fractions = [name for name in names if name.startswith("volume_fraction.")]
+    given = {name: targets[name] for name in fractions if name in targets}
+    if not given:
+        return targets
+    listed, total = " ".join(f"{name}={value:g}" for name, value in given.items()), math.fsum(given.values())
+    if min(given.values()) < 0 or total > 1 + _SUM_TOLERANCE:
+        raise UserError(f"{listed}: volume fractions are at least 0 and sum to 1; these sum to {total:g}")
+    missing = [name for name in fractions if name not in given]
+    if not missing and abs(total - 1) > _SUM_TOLERANCE:
+        raise UserError(f"{listed}: volume fractions sum to 1, these to {total:g}; leave one out")
+    if len(missing) == 1 and len(fractions) > 1:
+        targets[missing[0]] = max(1 - total, 0.0)
+    return targets
+
+
+def _name(collection: Collection) -> str:
+    return collection.source or "the collection"
+
+
+def conditions_to_dict(conditions: Conditions) -> list[dict[str, Any]]:
+    """The entries as plain data; an infinite bound as None, because JSON has no infinity."""
+    plain = [dict(vars(entry)) for entry in conditions.entries]
+    return [{k: None if v == math.inf else v for k, v in entry.items()} for entry in plain]
+
+
+def conditions_from_dict(entries: Sequence[Mapping[str, Any]], samples: np.ndarray, origin: np.ndarray) -> Conditions:
+    """Inverse of `conditions_to_dict`.
+
+    Raises:
+        TypeError: a field is unknown or missing.
+        ValueError: a field is not valid.
+    """
+    fields: list[dict[str, Any]] = [{k: math.inf if v is None else v for k, v in entry.items()} for entry in entries]
+    made = tuple(Condition(**each) for each in fields)
+    for each in made:
+        check_fields(each)
+    for entry in made:
+        numbers = (entry.mean, entry.std, entry.least)
+        if entry.scale not in ("identity", "log", "reciprocal") or not all(map(math.isfinite, numbers[:2])):
+            raise ValueError(f"condition {entry.name!r:.80} is damaged")
+        if not entry.std > 0:
+            raise ValueError(f"condition {entry.name!r:.80} has the standard deviation {entry.std}")
+    return Conditions(made, np.asarray(samples, np.float32), np.asarray(origin, np.int64))

@@ -1,0 +1,81 @@
+"""Generated samples: measured as collections are, with the process that would make them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxmicro.collection import Collection
+from jaxmicro.pipeline.generation import process_of
+from jaxmicro.pipeline.measure_collection import measured_samples
+from jaxmicro.pipeline.prior import Prior
+from jaxmicro.pipeline.sample_properties import measurable_features
+from jaxmicro.types import Microstructure
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Samples generated to targets.
+
+    Attributes:
+        volumes: the samples.
+        targets: what was asked, with the volume fraction that follows from others.
+        measured: of each sample, the features of the model that can be measured, by name.
+        process: draws "n s" of each process parameter, by name, from the distribution of those that would make each
+            sample; empty if the model knows none.
+    """
+
+    volumes: list[Microstructure]
+    targets: dict[str, float]
+    measured: list[dict[str, float]]
+    process: dict[str, np.ndarray]
+
+
+def measured(
+    prior: Prior,
+    labels: np.ndarray,
+    targets: dict[str, float],
+    *,
+    seed: int = 0,
+) -> Generated:
+    """Labels as `Generated`: measured by the code that measures collections, with the process that would make them."""
+    assert prior.conditions is not None and prior.material is not None
+    samples = in_memory(prior, labels)
+    known = {feature.name for feature in measurable_features(samples)}
+    names = [name for name in prior.conditions.names if name in known]
+    table = _measured(samples, names)
+    process = {}
+    if prior.predictor is not None:
+        draws = process_of(prior, labels, seed=seed)
+        process = {name: draws[..., number] for number, name in enumerate(prior.conditions.process)}
+    return Generated([samples.microstructure(i) for i in range(len(labels))], targets, table, process)
+
+
+def _measured(samples: Collection, names: Sequence[str]) -> list[dict[str, float]]:
+    """The named properties of each sample."""
+    numbers: dict[int, dict[str, float]] = {}
+    for found in measured_samples(samples, np.arange(len(samples)), names, None):
+        numbers |= found
+    return [{name: numbers[i][name] for name in names} for i in range(len(samples))]
+
+
+def in_memory(prior: Prior, labels: np.ndarray) -> Collection:
+    """Generated labels "n *grid" as a collection without features, with the calibration of the prior."""
+    assert prior.material is not None
+    n, material = len(labels), prior.material
+    return Collection(
+        labels, (), np.zeros((n, 0)), np.arange(n), material.values, material.voxel_size, material.unit,
+        tuple(prior.config.unet.periodic) or (False,) * (labels.ndim - 1), "generated",
+    )  # fmt: skip
+
+
+def example_targets(prior: Prior) -> str:
+    """Two features of a typical training sample, as targets in the notation of the command line."""
+    assert prior.conditions is not None
+    conditions = prior.conditions
+    typical = conditions.samples[np.argmin(np.sum(conditions.samples**2, axis=1))]
+    values = conditions.natural(typical[None])[0]
+    named = [(e.name, v) for e, v in zip(conditions.entries, values, strict=True) if e.role == "property"]
+    kinds = {name.split(".")[0]: f"{name}={value:.3g}" for name, value in reversed(named) if np.isfinite(value)}
+    preferred = [kinds[kind] for kind in ("volume_fraction", "tortuosity") if kind in kinds]
+    return " ".join(preferred or list(kinds.values())[:2] or [f"{conditions.names[0]}={values[0]:.3g}"])

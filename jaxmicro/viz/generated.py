@@ -1,0 +1,90 @@
+"""Figures of generated samples: what was asked against what was measured, and the process that would make them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from jaxmicro.viz.style import INK, STYLE, new_figure
+
+_DATA, _ASKED = "#004488", "#BB5566"
+_COLUMNS = 4
+
+
+@rc_context(STYLE)
+def asked_and_measured(
+    measured: Mapping[str, Float[np.ndarray, " n"]], asked: Mapping[str, float], ranges: Mapping[str, tuple]
+) -> Figure:
+    """Each measured feature of all samples as a strip, with the value that was asked.
+
+    Args:
+        measured: values by the name of the feature; infinite ones are stated in the title.
+        asked: targets by name; features without one have no line.
+        ranges: least and most value in the training, which is the range of the axis.
+    """
+    columns = min(_COLUMNS, len(measured))
+    rows = -(-len(measured) // columns)
+    figure = new_figure(2.6 * columns, 1.5 * rows + 0.4)
+    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    for ax in axes[len(measured) :]:
+        ax.set_axis_off()
+    for ax, (name, values) in zip(axes, measured.items(), strict=False):
+        finite = values[np.isfinite(values)]
+        offset = np.linspace(-0.25, 0.25, len(finite)) if len(finite) > 1 else np.zeros(len(finite))
+        ax.plot(finite, offset, "o", color=_DATA, markersize=4, alpha=0.6, linewidth=0)
+        if name in asked and np.isfinite(asked[name]):
+            ax.axvline(asked[name], color=_ASKED, linestyle="--", linewidth=1.5)
+        least, most = ranges.get(name, (np.nan, np.nan))
+        if np.isfinite([least, most]).all() and least < most:
+            ends = [least, most, *finite.tolist()]
+            ax.set_xlim(min(ends), max(ends))
+        blocked = len(values) - len(finite)
+        ax.set_title(name + (f" ({blocked} not connected)" if blocked else ""), fontsize=9)
+        ax.set(yticks=[], ylim=(-1, 1))
+        ax.spines["left"].set_visible(False)
+        ax.tick_params(labelsize=8)
+    figure.suptitle("blue: measured, one point a sample; dashed: asked; range of the axis: training", fontsize=9)
+    return figure
+
+
+@rc_context(STYLE)
+def process_distribution(draws: Mapping[str, Float[np.ndarray, " s"]], scales: Mapping[str, str]) -> Figure:
+    """Distribution of the process parameters that would make the samples: each by itself and in pairs.
+
+    Args:
+        draws: of all samples together, by the name of the parameter.
+        scales: "log" where the axis is logarithmic.
+    """
+    names = list(draws)
+    figure = new_figure(2.4 * len(names) + 0.4, 2.2 * len(names) + 0.4)
+    axes = figure.subplots(len(names), len(names), squeeze=False)
+    edges = {name: _edges(draws[name], scales.get(name) == "log") for name in names}
+    for i, below in enumerate(names):
+        for j, along in enumerate(names):
+            ax = axes[i, j]
+            if j > i:
+                ax.set_axis_off()
+                continue
+            if i == j:
+                ax.hist(draws[along], bins=edges[along], color=_DATA, alpha=0.8)
+                ax.set_yticks([])
+            else:
+                ax.hist2d(draws[along], draws[below], bins=[edges[along], edges[below]], cmap="Blues")
+            for axis, name in (("x", along), ("y", below)):
+                if scales.get(name) == "log" and (axis == "x" or i != j):
+                    getattr(ax, f"set_{axis}scale")("log")
+            if i == len(names) - 1:
+                ax.set_xlabel(along)
+            if j == 0 and i > 0:
+                ax.set_ylabel(below)
+            ax.tick_params(labelsize=8, colors=INK)
+    return figure
+
+
+def _edges(values: Float[np.ndarray, " s"], logarithmic: bool) -> np.ndarray:
+    low, high = np.quantile(values, [0.001, 0.999])
+    if logarithmic and low > 0:
+        return np.geomspace(low, max(high, low * 1.001), 41)
+    return np.linspace(low, max(high, low + 1e-9), 41)

@@ -1,0 +1,154 @@
+"""`train COLLECTION` and `generate`: run folders, tables, refusals; interrupted and resumed with the same result."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxmicro import pipeline
+from jaxmicro.cli.generate import read_targets
+from jaxmicro.errors import UserError
+from jaxmicro.io.collections import write_collection
+from tests.cli.conftest import Outcome
+from tests.test_generate import films
+
+TRAIN = ["--steps", "4", "--predictor-steps", "3", "--batch", "2", "--widths", "8", "8"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with films.zarr and the run folder `model`."""
+    from jaxmicro.cli.main import main
+
+    folder = tmp_path_factory.mktemp("films")
+    write_collection(folder / "films.zarr", films())
+    assert main(["train", str(folder / "films.zarr"), *TRAIN, "--out", str(folder / "model"), "--quiet"]) == 0
+    return folder
+
+
+def test_a_trained_collection_is_a_run_folder(trained: Path):
+    model = trained / "model"
+    for name in ("weights.safetensors", "training.json", "config.json", "figures/training.png"):
+        assert (model / name).exists(), name
+    assert not (model / "checkpoints").exists()
+    record = json.loads((model / "training.json").read_text())
+    assert {"validation_loss", "predictor_validation_loss", "held_out_origins"} <= set(record)
+    assert set(record["process_r2"]) == {"phi"} and 0 <= record["process_coverage_90"]["phi"] <= 1
+
+
+def test_samples_are_written_measured_and_reported(jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    words = ["generate", trained / "model", "--target", "volume_fraction.1=40%", "--count", "3", "--steps", "3"]
+    done = jaxmicro(*words, "--out", out)
+    assert done.code == 0, done.err
+    assert "volume_fraction.1" in done.out and "phi" in done.out
+    record = json.loads((out / "generated.json").read_text())
+    volumes = [pipeline.read(out / f"volume_{number:03d}.tif") for number in range(3)]
+    assert record["samples"]["volume_fraction.1"] == [float((v.labels == 1).mean()) for v in volumes]
+    assert record["targets"] == {"volume_fraction.1": 0.4, "volume_fraction.0": 0.6}
+    rows = list(csv.DictReader((out / "generated.csv").read_text().splitlines()))
+    assert [row["file"] for row in rows] == ["volume_000", "volume_001", "volume_002"]
+    for name in ("generated", "rendering", "asked_and_measured", "process"):
+        assert (out / "figures" / f"{name}.png").exists(), name
+    assert (out / "report.html").read_text().startswith("<!doctype html>")
+    again = jaxmicro(*words, "--out", out, "--resume")  # nothing is generated again
+    assert again.code == 0 and again.out == done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--target", "porosity=0.4"], "no condition 'porosity'"),
+        (["--target", "volume_fraction.1=0.95"], "outside of what the model was trained on"),
+        (["--target", "volume_fraction.0=0.6", "volume_fraction.1=0.6"], "sum to 1.2"),
+        (["--target", "volume_fraction.1"], "expected NAME=VALUE"),
+        (["--count", "0"], "--count is 0"),
+        (["--steps", "0"], "steps is 0"),
+        (["--guidance", "-1"], "guidance is -1"),
+    ],
+)
+def test_what_cannot_be_generated_is_refused(
+    jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path, words: list[str], message: str
+):
+    done = jaxmicro("generate", trained / "model", *words, "--out", tmp_path / "run")
+    assert done.code == 2 and message in done.last_line
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_prior_of_a_micrograph_generates_nothing_and_one_of_a_collection_reconstructs_nothing(
+    jaxmicro: Callable[..., Outcome], work: Path, trained: Path, tmp_path: Path
+):
+    done = jaxmicro("generate", work / "prior.safetensors", "--out", tmp_path / "run")
+    assert done.code == 2 and "trained on a collection" in done.last_line
+    for verb in (["reconstruct"], ["design", "--target", "volume_fraction.0=0.4"]):
+        done = jaxmicro(verb[0], trained / "model", *verb[1:], "--out", tmp_path / "run")
+        assert done.code == 2 and "jaxmicro generate" in done.last_line, done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--features", "porosity"], "no feature 'porosity'"),
+        (["--segment", "2"], "--segment is for images"),
+        (["--phases", "3"], "has 2 phases"),
+        (["--start", "sofc"], "--start is for images"),
+    ],
+)
+def test_a_collection_is_trained_with_its_own_options(
+    jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path, words: list[str], message: str
+):
+    done = jaxmicro("train", trained / "films.zarr", *words, "--out", tmp_path / "run")
+    assert done.code == 2 and message in done.last_line
+    assert not (tmp_path / "run").exists()
+
+
+def test_features_are_options_of_collections_only(jaxmicro: Callable[..., Outcome], work: Path, tmp_path: Path):
+    done = jaxmicro("train", work / "image.png", "--features", "phi", "--out", tmp_path / "run")
+    assert done.code == 2 and "are for collections" in done.last_line
+
+
+@pytest.mark.parametrize("stage", ["training", "training the predictor"])
+def test_a_training_interrupted_in_any_stage_resumes_with_the_same_result(
+    jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+):
+    from jaxmicro.cli.console import Console
+
+    plain, calls = Console.progress, []
+
+    def interrupting(self: Console, now: str, done: int, total: int, note: str = "") -> None:
+        plain(self, now, done, total, note)
+        calls.append(now)
+        if now == stage and calls.count(stage) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Console, "progress", interrupting)
+    monkeypatch.setattr("jaxmicro.train.loop.PROGRESS_SECONDS", 0.0)
+    words = ["train", trained / "films.zarr", *TRAIN, "--out", tmp_path / "run"]
+    stopped = jaxmicro(*words)
+    assert stopped.code == 130 and "--resume" in stopped.last_line
+    monkeypatch.setattr(Console, "progress", plain)
+    assert jaxmicro(*words, "--resume").code == 0
+    found, expected = (pipeline.load_prior(p) for p in (tmp_path / "run", trained / "model"))
+    for a, b in zip(_leaves(found), _leaves(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def _leaves(prior: pipeline.Prior) -> list[np.ndarray]:
+    import jax
+
+    assert prior.predictor is not None
+    return jax.tree.leaves([prior.params, prior.predictor.params])
+
+
+@pytest.mark.parametrize("word", ["phi", "=0.3", "phi=", "phi=wide", "phi=nan"])
+def test_unreadable_targets_are_refused(word: str):
+    with pytest.raises(UserError, match="expected NAME=VALUE"):
+        read_targets([word])
+
+
+def test_a_target_is_given_once():
+    with pytest.raises(UserError, match="given twice"):
+        read_targets(["phi=0.3", "phi=0.4"])

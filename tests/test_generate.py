@@ -1,0 +1,132 @@
+"""From a collection to samples that have given features, end to end on a tiny network."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxmicro import pipeline
+from jaxmicro.collection import Collection, Feature
+from jaxmicro.errors import UserError
+from jaxmicro.models import PriorConfig, UNetConfig
+from jaxmicro.pipeline import Prior
+from jaxmicro.pipeline.draws import sample_config
+from jaxmicro.train import TrainConfig
+
+TRAINING = TrainConfig(steps=4, batch=4, warmup=1, optimiser="muon", learning_rate=0.02, save_every=2)
+UNET = UNetConfig(dims=3, patch=2, widths=(8, 8), attention=(False, True), embedding=16, periodic=(False, True, True))
+
+
+def films(n: int = 12, runs: int = 4) -> Collection:
+    """Layers whose thickness a process parameter sets; labels 1 on top of 0."""
+    phi = np.repeat(np.linspace(0.25, 0.75, runs), n // runs)
+    height = np.arange(8)[None, :, None, None]
+    labels = np.broadcast_to(height < 8 * phi[:, None, None, None], (n, 8, 8, 8)).astype(np.uint8)
+    fraction = labels.mean(axis=(1, 2, 3))
+    table = np.stack([phi, 1 - fraction, fraction], axis=1)
+    features = (Feature("phi", "process"), Feature("volume_fraction.0"), Feature("volume_fraction.1"))
+    origin = np.repeat(np.arange(runs), n // runs)
+    return Collection(labels, features, table, origin, (0.0, 1.0), 2.0, "nm", (False, True, True), "films")
+
+
+def network(collection: Collection) -> PriorConfig:
+    names = tuple(feature.name for feature in collection.features)
+    return PriorConfig(phases=2, shape=(8, 8, 8), conditions=names, log_snr_range=(-9.0, 3.0), unet=UNET)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prior, Path]:
+    out = tmp_path_factory.mktemp("trained")
+    prior = pipeline.train(
+        films(), prior_config=network(films()), config=TRAINING, predictor=TRAINING, validation=0.3, out=out
+    )
+    return prior, out
+
+
+def test_a_model_is_one_file_and_reads_back_the_same(trained: tuple[Prior, Path]):
+    prior, out = trained
+    again = pipeline.load_prior(out / "weights.safetensors")
+    assert (again.config, again.material) == (prior.config, prior.material)
+    assert again.conditions is not None and prior.conditions is not None and again.predictor is not None
+    assert again.conditions.entries == prior.conditions.entries
+    np.testing.assert_array_equal(again.conditions.samples, prior.conditions.samples)
+    asked = {"volume_fraction.1": 0.5}
+    made, same = (pipeline.generate(each, asked, count=2, seed=3) for each in (prior, again))
+    np.testing.assert_array_equal(made.volumes[0].labels, same.volumes[0].labels)
+    np.testing.assert_array_equal(made.process["phi"], same.process["phi"])
+
+
+def test_held_out_runs_are_those_that_training_never_saw(trained: tuple[Prior, Path]):
+    prior, _ = trained
+    assert prior.conditions is not None
+    held_out = set(prior.record["held_out_origins"])
+    assert held_out and not held_out & set(prior.conditions.origin.tolist())
+    assert held_out | set(prior.conditions.origin.tolist()) == {0, 1, 2, 3}
+
+
+def test_what_is_imposed_while_sampling_is_what_is_measured(trained: tuple[Prior, Path]):
+    """Even an untrained network gives the volume fraction, because it is imposed; the numbers are those of labels."""
+    found = pipeline.generate(trained[0], {"volume_fraction.1": 0.4}, count=3)
+    assert found.targets == {"volume_fraction.1": 0.4, "volume_fraction.0": 0.6}
+    for volume, numbers in zip(found.volumes, found.measured, strict=True):
+        assert numbers["volume_fraction.1"] == pytest.approx(float((volume.labels == 1).mean()))
+        assert numbers["volume_fraction.1"] == pytest.approx(0.4, abs=0.05)
+        assert (volume.voxel_size, volume.unit, volume.shape) == (2.0, "nm", (8, 8, 8))
+    assert found.process["phi"].shape[0] == 3
+
+
+def test_a_sample_depends_on_its_number_only(trained: tuple[Prior, Path]):
+    prior, asked = trained[0], {"volume_fraction.1": 0.5}
+    every = pipeline.generate(prior, asked, count=3, together=3)
+    some = pipeline.generate(prior, asked, count=3, together=3, known={0: every.volumes[0].labels})
+    for one, other in zip(every.volumes, some.volumes, strict=True):
+        np.testing.assert_array_equal(one.labels, other.labels)
+
+
+def test_what_cannot_be_asked_is_refused(trained: tuple[Prior, Path]):
+    with pytest.raises(UserError, match="0.25 to 0.75|was trained on"):
+        pipeline.generate(trained[0], {"volume_fraction.1": 0.95})
+    with pytest.raises(UserError, match="prior of one micrograph"):
+        pipeline.generate(dataclasses.replace(trained[0], conditions=None), {})
+
+
+def test_a_collection_of_one_run_or_another_shape_is_refused():
+    one = films(runs=1)
+    with pytest.raises(UserError, match="in all samples|one origin"):
+        pipeline.train(one, prior_config=network(one), config=TRAINING)
+    with pytest.raises(UserError, match="the network is for 2 phases"):
+        pipeline.train(
+            films(), prior_config=dataclasses.replace(network(films()), conditions=("phi",)), config=TRAINING
+        )
+    with pytest.raises(UserError, match="multiple of"):
+        odd = films()
+        pipeline.collection_network(dataclasses.replace(odd, labels=np.zeros((12, 8, 8, 6), np.uint8)))
+
+
+def test_samples_are_drawn_with_the_symmetries_that_their_features_allow():
+    film = films()
+    free = sample_config(film, "isotropic", batch=2, seed=0)
+    assert (free.mirrored_axes, free.symmetric_axes) == (("z", "y", "x"), ("y", "x"))
+    assert sample_config(film, "flips", batch=2, seed=0).symmetric_axes == ()
+    assert sample_config(film, "none", batch=2, seed=0).mirrored_axes == ()
+    along_x = dataclasses.replace(film, features=(*film.features[:2], Feature("tortuosity.1.x")))
+    assert sample_config(along_x, "isotropic", batch=2, seed=0).symmetric_axes == ()
+    graspi = dataclasses.replace(film, features=(*film.features[:2], Feature("CT_f_D_tort1")))
+    assert sample_config(graspi, "isotropic", batch=2, seed=0).mirrored_axes == ("y", "x")
+
+
+@pytest.mark.slow
+def test_the_latent_model_learns_an_autoencoder_first(tmp_path: Path):
+    from jaxmicro.models import VAEConfig
+
+    vae = VAEConfig(phases=2, patch=8, dims=3, channels=2, fold=2, encoder=(8, 8), decoder=(8, 8))
+    unet = dataclasses.replace(UNET, patch=1, periodic=())
+    latent = dataclasses.replace(network(films()), prediction="velocity", log_snr_range=(-6.0, 6.0), unet=unet, vae=vae)
+    prior = pipeline.train(
+        films(), prior_config=latent, config=TRAINING, autoencoder=TRAINING, predictor=TRAINING, out=tmp_path
+    )
+    again = pipeline.load_prior(tmp_path / "weights.safetensors")
+    assert again.config == prior.config
+    found = pipeline.generate(again, {"phi": 0.5}, count=1)
+    assert found.volumes[0].shape == (8, 8, 8)
