@@ -29,7 +29,7 @@ def names_collection(options: Measure) -> bool:
 
 def is_trainable_collection(paths: Sequence[Path]) -> bool:
     """Whether the first path is a collection in Zarr or a folder with features.csv, which `train` learns as a whole."""
-    return bool(paths) and (is_collection(paths[0]) or (paths[0] / TABLE).is_file())
+    return bool(paths) and (is_collection(collection_path(paths[0])) or (paths[0] / TABLE).is_file())
 
 
 def measured_collection(options: Measure, console: Console) -> dict[str, Any]:

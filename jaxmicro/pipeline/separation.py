@@ -5,7 +5,7 @@ Lengths are in cells, times in those of the equation with mobility M0 = 1.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -132,4 +132,7 @@ def onset(
     # the noise that decays first may be larger than what is sought
     times = np.linspace(0, latest, 65)
     last = int(np.flatnonzero(np.array([missing(t) for t in times]) < 0).max(initial=-1))
-    return 1 / fastest if last < 0 else float(brentq(missing, times[last], times[last + 1]))
+    if last < 0:
+        return 1 / fastest
+    root: Any = brentq(missing, times[last], times[last + 1])
+    return float(root)
