@@ -19,10 +19,8 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import sys
 import textwrap
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Union
 
@@ -41,11 +39,13 @@ from jaxmicro.cli.options import (
     Train,
     check_bounds,
 )
+from jaxmicro.cli.signals import Terminated, ended_by_sigterm
 from jaxmicro.errors import TargetsMissed, UserError
 
-DESCRIPTION = """3D microstructures from one 2D micrograph.
+DESCRIPTION = """3D microstructures from one 2D micrograph, or from many samples with numbers attached.
 
 A usual session: 'train' on a segmented micrograph, 'reconstruct' volumes, 'evaluate' them against the micrograph.
+With a collection of samples ('simulate' makes one): 'measure' it, 'train' on it, 'generate' samples to given features.
 'jaxmicro VERB --help' explains each verb; 'jaxmicro demo' shows all of it in a few minutes.
 """
 
@@ -78,7 +78,7 @@ def _main(argv: list[str]) -> int:
     if command.quiet:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # no warnings of slow compilation from XLA; read when JAX is loaded
         logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no messages about its search for fonts
-    with _ended_by_sigterm():
+    with ended_by_sigterm():
         return _run(command, argv)
 
 
@@ -93,7 +93,7 @@ def _run(command: Any, argv: Sequence[str]) -> int:
         return _fail(str(missed), 3)
     except KeyboardInterrupt as interruption:
         outcome = "what was computed is kept." if _keeps(command) else "nothing was kept."
-        code = 143 if isinstance(interruption, _Terminated) else 130
+        code = 143 if isinstance(interruption, Terminated) else 130
         return _fail(f"interrupted; {outcome} {_resume_hint(command, argv)}", code)
     except BrokenPipeError:  # which is an OSError
         raise
@@ -103,28 +103,6 @@ def _run(command: Any, argv: Sequence[str]) -> int:
             raise
         return _fail(text if _is_memory(error) else f"{text} {_resume_hint(command, argv)}", 2)
     return 0
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, handled as Ctrl-C, with an exit code of its own."""
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Within the context SIGTERM raises `_Terminated`, unless the parent process had the signal ignored."""
-
-    def terminate(number: int, frame: object) -> None:
-        raise _Terminated
-
-    in_main_thread = threading.current_thread() is threading.main_thread()  # signals can be set there only
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
