@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 from matplotlib import rc_context
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from jaxmicro.viz.style import INK, STYLE, new_figure
 
@@ -75,12 +77,20 @@ def process_distribution(draws: Mapping[str, Float[np.ndarray, " s"]], scales: M
             for axis, name in (("x", along), ("y", below)):
                 if scales.get(name) == "log" and (axis == "x" or i != j):
                     getattr(ax, f"set_{axis}scale")("log")
+                    _plain_ticks(getattr(ax, f"{axis}axis"))
             if i == len(names) - 1:
                 ax.set_xlabel(along)
             if j == 0 and i > 0:
                 ax.set_ylabel(below)
             ax.tick_params(labelsize=8, colors=INK)
     return figure
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Labels 1, 2 and 5 of each decade on a logarithmic axis, as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _edges(values: Float[np.ndarray, " s"], logarithmic: bool) -> np.ndarray:
