@@ -3,14 +3,15 @@
 import dataclasses
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from jaxmicro import pipeline
+from jaxmicro import models, pipeline
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig, UNetConfig
-from jaxmicro.pipeline import Prior
+from jaxmicro.pipeline import Material, Prior
 from jaxmicro.pipeline.draws import sample_config
 from jaxmicro.train import TrainConfig
 
@@ -33,6 +34,13 @@ def films(n: int = 12, runs: int = 4) -> Collection:
 def network(collection: Collection) -> PriorConfig:
     names = tuple(feature.name for feature in collection.features)
     return PriorConfig(phases=2, shape=(8, 8, 8), conditions=names, log_snr_range=(-9.0, 3.0), unet=UNET)
+
+
+def untrained() -> Prior:
+    """A prior of the films whose network is noise."""
+    config, every = network(films()), films()
+    params = jax.jit(models.init, static_argnums=0)(config, jax.random.key(0))
+    return Prior(config, params, Material(every.values, (0.5, 0.5)), {}, pipeline.conditions_of(every))
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 """Kills runs at random times, resumes them, and compares what they end with: `python -m tests.fuzz.kills --count 50`.
 
-The verbs take turns: training in pixel and in latent space, reconstruction (two volumes, so also in the middle of one),
-design and simulation, all tiny. Each run is killed `EACH` times, by SIGKILL and SIGTERM in turn, and resumed, until it
-is done; it must then equal the undisturbed run to the bit, and leave nothing half written. SIGTERM must end with exit
-code 143.
+The verbs take turns: training in pixel and in latent space and of a collection, reconstruction (two volumes, so also in
+the middle of one), design, generation and simulation, all tiny. Each run is killed `EACH` times, by SIGKILL and SIGTERM
+in turn, and resumed, until it is done; it must then equal the undisturbed run to the bit, and leave nothing half
+written. SIGTERM must end with exit code 143.
 """
 
 import argparse
@@ -25,7 +25,9 @@ from PIL import Image
 from jaxmicro import pipeline
 from jaxmicro.io import files
 from jaxmicro.io.checkpoint import load_weights
+from jaxmicro.io.collections import write_collection
 from tests.cli.conftest import blobs, tiny_prior
+from tests.test_generate import films, untrained
 
 EACH = 13
 LATEST = 15.0  # seconds of work after which a run is killed: it goes on from there
@@ -36,6 +38,8 @@ VERBS = {
     "reconstruct": "reconstruct prior.safetensors --size 16 --steps 600 --volumes 2 --no-report",
     "design": "design prior.safetensors --size 16 --steps 20 --volumes 2 --rounds 2 --no-report "
     "--target diffusivity.0.z=+30% volume_fraction.1=0.45",
+    "train, collection": "train films.zarr --widths 8 8 --batch 2 --steps 320 --predictor-steps 220 --sample-every 0",
+    "generate": "generate model.safetensors --target volume_fraction.1=0.5 --count 40 --together 2",
     "simulate": "simulate cahn-hilliard --size 24 --runs 12 --times 8 --kappa 2 --no-flux z",
 }
 DONE = (0, 3)  # 3: a design that is complete and misses a target
@@ -92,7 +96,7 @@ def outcome(folder: Path) -> dict[str, object]:
             found[name] = json.dumps([plain(params), config], sort_keys=True)
         elif path.is_dir():
             continue
-        elif path.suffix in (".tif", ".vti", ".npz") or name.startswith(("design", "collection.zarr")):
+        elif path.suffix in (".tif", ".vti", ".npz") or name.startswith(("design", "collection.zarr", "generated")):
             found[name] = path.read_bytes()
         elif path.is_file():
             found[name] = None  # it is there
@@ -114,6 +118,8 @@ def main() -> int:
         home = Path(name)
         Image.fromarray(blobs() * np.uint8(255)).save(home / "image.png")
         pipeline.save_prior(home / "prior.safetensors", tiny_prior())
+        write_collection(home / "films.zarr", films())
+        pipeline.save_prior(home / "model.safetensors", untrained())
         expected, seconds = {}, {}
         for number, verb in enumerate(options.verbs):
             run = start(verb, home / f"whole{number}")
