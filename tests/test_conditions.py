@@ -88,15 +88,64 @@ def test_every_sample_of_the_collection_can_be_asked_for(conditions: Conditions)
 
 def test_conditions_survive_their_dictionary(conditions: Conditions):
     data = json.loads(json.dumps(conditions_to_dict(conditions)))
-    again = conditions_from_dict(data, conditions.samples, conditions.origin)
+    again = conditions_from_dict(data, conditions.samples, conditions.origin, 2)
     assert again.entries == conditions.entries
     with pytest.raises(ValueError, match="damaged"):
-        conditions_from_dict([{**data[0], "scale": "cube"}], conditions.samples, conditions.origin)
+        conditions_from_dict([{**data[0], "scale": "cube"}, *data[1:]], conditions.samples, conditions.origin, 2)
+    with pytest.raises(ValueError, match="samples of shape"):
+        conditions_from_dict(data[:2], conditions.samples, conditions.origin, 2)
 
 
 def test_a_feature_without_variation_is_no_condition():
     same = collection()
     table = same.table.copy()
     table[:, 0] = 3.0
-    with pytest.raises(UserError, match="time of the collection is 3 in all samples"):
+    with pytest.raises(UserError, match="time do not vary"):
         conditions_of(Collection(same.labels, FEATURES, table, same.origin, same.values))
+
+
+def with_features(*names: str, phases: int) -> Conditions:
+    every = collection()
+    columns = np.stack([np.linspace(0.1, 0.5 - 0.1 * k, 60) for k in range(len(names))], axis=1)
+    features = tuple(Feature(name) for name in names)
+    values = tuple(float(phase) for phase in range(phases))
+    return conditions_of(Collection(every.labels, features, columns, every.origin, values))
+
+
+def test_one_fraction_of_a_table_can_be_asked_for():
+    assert with_features("volume_fraction.1", phases=2).checked({"volume_fraction.1": 0.3}) == {
+        "volume_fraction.1": 0.3
+    }
+
+
+def test_two_fractions_of_three_phases_do_not_exclude_the_third():
+    conditions = with_features("volume_fraction.0", "volume_fraction.1", phases=3)
+    assert conditions.checked({"volume_fraction.0": 0.3}) == {"volume_fraction.0": 0.3}
+    both = {"volume_fraction.0": 0.3, "volume_fraction.1": 0.25}
+    assert conditions.checked(both) == both
+    with pytest.raises(UserError, match="sum to 1.2"):
+        conditions.checked({"volume_fraction.0": 0.6, "volume_fraction.1": 0.6})
+
+
+def test_features_of_exchanged_axes_have_joint_statistics():
+    every = collection()
+    features = (Feature("diffusivity.0.y"), Feature("diffusivity.0.x"))
+    table = np.stack([np.linspace(0.1, 0.2, 60), np.linspace(0.4, 0.6, 60)], axis=1)
+    films = Collection(every.labels, features, table, every.origin, every.values)
+    joint = conditions_of(films, exchanged=("y", "x")).entries
+    assert [(entry.mean, entry.least, entry.most) for entry in joint] == [(table.mean(), 0.1, 0.6)] * 2
+    assert [entry.most for entry in conditions_of(films).entries] == [0.2, 0.6]
+
+
+def test_small_numbers_are_features_too():
+    every = collection()
+    table = np.linspace(1e-14, 1e-13, 60)[:, None]
+    conditions = conditions_of(
+        Collection(every.labels, (Feature("permeability.0"),), table, every.origin, every.values)
+    )
+    assert conditions.entries[0].std > 0
+
+
+def test_a_value_that_single_precision_cannot_hold_is_refused(conditions: Conditions):
+    with pytest.raises(UserError, match="no value of this feature"):
+        conditions.checked({"tortuosity.1.z": 0.0}, extrapolate=True)

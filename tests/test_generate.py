@@ -86,8 +86,11 @@ def test_what_is_imposed_while_sampling_is_what_is_measured(trained: tuple[Prior
 
 def test_a_sample_depends_on_its_number_only(trained: tuple[Prior, Path]):
     prior, asked = trained[0], {"volume_fraction.1": 0.5}
-    every = pipeline.generate(prior, asked, count=3, together=3)
-    some = pipeline.generate(prior, asked, count=3, together=3, known={0: every.volumes[0].labels})
+    every = pipeline.generate(prior, asked, count=5, together=2)
+    kept = {number: every.volumes[number].labels for number in (0, 1, 3)}  # one of the second batch is missing
+    made: list[int] = []
+    some = pipeline.generate(prior, asked, count=5, together=2, known=kept, on_sample=lambda i, _: made.append(i))
+    assert made == [2, 4]
     for one, other in zip(every.volumes, some.volumes, strict=True):
         np.testing.assert_array_equal(one.labels, other.labels)
 
@@ -100,8 +103,8 @@ def test_what_cannot_be_asked_is_refused(trained: tuple[Prior, Path]):
 
 
 def test_a_collection_of_one_run_or_another_shape_is_refused():
-    one = films(runs=1)
-    with pytest.raises(UserError, match="in all samples|one origin"):
+    one = dataclasses.replace(films(), origin=np.zeros(12, np.int64))
+    with pytest.raises(UserError, match="one origin"):
         pipeline.train(one, prior_config=network(one), config=TRAINING)
     with pytest.raises(UserError, match="the network is for 2 phases"):
         pipeline.train(
@@ -117,9 +120,12 @@ def test_samples_are_drawn_with_the_symmetries_that_their_features_allow():
     free = sample_config(film, "isotropic", batch=2, seed=0)
     assert (free.mirrored_axes, free.symmetric_axes) == (("z", "y", "x"), ("y", "x"))
     assert sample_config(film, "flips", batch=2, seed=0).symmetric_axes == ()
-    assert sample_config(film, "none", batch=2, seed=0).mirrored_axes == ()
+    still = sample_config(film, "none", batch=2, seed=0)
+    assert (still.mirrored_axes, still.shifted_axes) == ((), ())
     along_x = dataclasses.replace(film, features=(*film.features[:2], Feature("tortuosity.1.x")))
     assert sample_config(along_x, "isotropic", batch=2, seed=0).symmetric_axes == ()
+    pulled = dataclasses.replace(film, features=(Feature("rate.x", "process"), *film.features[1:]))
+    assert sample_config(pulled, "isotropic", batch=2, seed=0).symmetric_axes == ()
     graspi = dataclasses.replace(film, features=(*film.features[:2], Feature("CT_f_D_tort1")))
     assert sample_config(graspi, "isotropic", batch=2, seed=0).mirrored_axes == ("y", "x")
 
@@ -138,3 +144,25 @@ def test_the_latent_model_learns_an_autoencoder_first(tmp_path: Path):
     assert again.config == prior.config
     found = pipeline.generate(again, {"phi": 0.5}, count=1)
     assert found.volumes[0].shape == (8, 8, 8)
+
+
+def test_a_damaged_model_is_refused_in_one_line(tmp_path: Path):
+    from jaxmicro.io.checkpoint import load_weights, save_weights
+
+    path = tmp_path / "model.safetensors"
+    pipeline.save_prior(path, untrained())
+    params, config = load_weights(path)
+    damages = [
+        (params | {"conditions": {"samples": np.zeros((3, 1), np.float32), "origin": np.arange(3)}}, config),
+        (params | {"conditions": {"samples": np.zeros((3, 3), np.float32), "origin": np.arange(2)}}, config),
+        ({name: value for name, value in params.items() if name != "conditions"}, config),
+        (params, config | {"conditions": config["conditions"][:2]}),
+        (params, config | {"conditions": [config["conditions"][0] | {"std": 0.0}, *config["conditions"][1:]]}),
+        (params, config | {"prior": config["prior"] | {"shape": [2**21, 2**21, 2**22]}}),
+        (params, {name: value for name, value in config.items() if name != "material"}),
+        (params, config | {"predictor": {"features": ["chi"]}}),
+    ]
+    for damaged, of in damages:
+        save_weights(path, damaged, of)
+        with pytest.raises(UserError, match="holds no prior of this version"):
+            pipeline.load_prior(path)

@@ -61,6 +61,11 @@ def run(options: Generate) -> None:
     console.remark(f"{len(found.volumes)} samples in {folder.path}; report: {folder.path / 'report.html'}")
 
 
+def file_name(number: int, count: int) -> str:
+    """Name of a sample's files, with as many digits as the largest number of `count` samples needs, at least three."""
+    return f"volume_{number:0{max(3, len(str(count - 1)))}d}"
+
+
 def read_targets(words: Sequence[str]) -> dict[str, float]:
     """Targets from NAME=VALUE; VALUE is a number, of a share also in percent, or inf.
 
@@ -98,7 +103,7 @@ def _generated(
     """The samples, of which those that the folder has are not generated again."""
 
     def paths(number: int) -> list[Path]:
-        return [folder.path / f"volume_{number:03d}.{ending}" for ending in options.formats]
+        return [folder.path / f"{file_name(number, options.count)}.{ending}" for ending in options.formats]
 
     material = prior.material
     assert material is not None
@@ -148,7 +153,8 @@ def to_record(prior: Prior, found: Generated) -> dict[str, Any]:
     }
     return {
         "schema": SCHEMA, "count": len(found.volumes), "shape": list(prior.config.sample_shape),
-        "targets": found.targets, "summary": summary, "process": process, "samples": columns,
+        "targets": found.targets, "not_measured": [name for name in found.targets if name not in columns and
+        name not in found.process], "summary": summary, "process": process, "samples": columns,
     }  # fmt: skip
 
 
@@ -160,7 +166,7 @@ def to_csv(found: Generated) -> str:
     rows.writerow(["file", *names, *found.process])
     for number, sample in enumerate(found.measured):
         medians = [f"{np.median(draws[number]):.6g}" for draws in found.process.values()]
-        rows.writerow([f"volume_{number:03d}", *(f"{sample[name]:.6g}" for name in names), *medians])
+        rows.writerow([file_name(number, len(found.measured)), *(f"{sample[name]:.6g}" for name in names), *medians])
     return text.getvalue()
 
 
@@ -171,6 +177,8 @@ def table(record: dict[str, Any]) -> str:
         numbers = [of[key] for key in ("asked", "mean", "standard_deviation", "mean_absolute_error")]
         rows.append([name, *("-" if n is None else f"{n:.4g}" for n in numbers), str(of["not_connected"] or "-")])
     lines = [f"{record['count']} samples, measured by the code that measures collections", aligned(rows)]
+    if record["not_measured"]:
+        lines.append(f"asked, but not measured here: {', '.join(record['not_measured'])}")
     if record["process"]:
         quantiles = next(iter(record["process"].values()))["quantiles"]
         rows = [["process parameter", "asked", *(f"{float(quantile):.0%}" for quantile in quantiles)]]

@@ -122,7 +122,8 @@ class Train(RunOptions, ImageOptions):
     phases and thresholds for all), or a volume whose planes are used. Grey images need --segment.
     Phases are numbered from the darkest, as a viewer shows it."""
     features: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")] = ()
-    """Features of a collection to condition on. Default: all of its table."""
+    """Features of a collection to condition on, by name or the beginning of it (tortuosity, tortuosity.1). Default: all
+    of its table."""
     phases: MaybeInt = None
     """Number of phases you expect; another number in the image is an error. Default: as many as the image has."""
     space: Annotated[Literal["pixel", "latent"] | None, arg(metavar="{pixel,latent}", help_behavior_hint="")] = None
@@ -131,17 +132,18 @@ class Train(RunOptions, ImageOptions):
     steps: MaybeInt = None
     """Training steps. Default: 600 when fine-tuning, 1500 from scratch, 4000 of a collection."""
     vae_steps: MaybeInt = None
-    """Training steps of the autoencoder of a latent prior. Default: 400 when fine-tuning, 1200 from scratch."""
+    """Training steps of the autoencoder of a latent prior. Default: 400 when fine-tuning, 1200 from scratch, 2000 of a
+    collection."""
     predictor_steps: MaybeInt = None
     """Training steps of the predictor of the process parameters of a collection. Default: 1500."""
     latent_size: Literal[4, 8, 16] = 16
     """Edge of the code of a crop of 64 pixels, for a new latent prior."""
     paper: bool = False
     """Give a new latent prior the size of MicroLad's networks: for a GPU."""
-    batch: int = 32
-    """Crops of the image per step; of a collection samples, 8 unless another number than 32 is given."""
+    batch: MaybeInt = None
+    """Crops of the image per step, of a collection samples. Default: 32; 8 samples (16 for the predictor)."""
     learning_rate: MaybeFloat = None
-    """Peak step size of the optimiser (Muon). Default: 0.02."""
+    """Peak step size of the optimiser (Muon). Default: 0.02 (0.01 for the predictor of a collection)."""
     minutes: MaybeFloat = None
     """Stop after this many minutes, wherever the training is (each of the two of a latent prior). Default: no limit."""
     start: MaybeStr = None
@@ -239,7 +241,7 @@ class Generate(RunOptions):
     """Features of the samples; all after one --target, or one after each. Default: none, samples as in the
     collection."""
     count: int = 4
-    """Number of samples; number i is the same however many you ask for."""
+    """Number of samples."""
     extrapolate: bool = False
     """Allow targets that the prior was not trained on."""
     steps: MaybeInt = None

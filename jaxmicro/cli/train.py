@@ -130,11 +130,10 @@ def _check_space(options: Train, network: PriorConfig) -> None:
 
 
 def _training(options: Train, steps: int | None, base: TrainConfig) -> TrainConfig:
-    given = {"steps": steps, "learning_rate": options.learning_rate}
+    given = {"steps": steps, "learning_rate": options.learning_rate, "batch": options.batch}
     with checked_options():
         return dataclasses.replace(
             base,
-            batch=options.batch,
             seed=options.seed,
             minutes=options.minutes,
             sample_every=options.sample_every,

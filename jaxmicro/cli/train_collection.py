@@ -15,8 +15,10 @@ from jaxmicro.errors import UserError
 from jaxmicro.io.collections import read_collection
 from jaxmicro.pipeline import Prior, PriorConfig, TrainConfig
 
-_OF_IMAGES = ("segment", "merge_rare", "ignore", "crop", "stack", "start", "minutes", "patch", "dataset", "shape",
-              "dtype", "voxel_size", "unit")  # fmt: skip
+_OF_IMAGES = (
+    "segment", "merge_rare", "ignore", "crop", "stack", "start", "from_scratch", "minutes", "patch", "latent_size",
+    "tune", "dataset", "shape", "dtype", "voxel_size", "unit",
+)  # fmt: skip
 
 
 def run(options: Train) -> None:
@@ -27,10 +29,8 @@ def run(options: Train) -> None:
     """
     console = Console(quiet=options.quiet)
     path = next(iter(options.micrograph))
-    collection = _chosen(read_collection(path), options)
+    collection = _chosen(read_collection(path), options, console)
     network = _network(collection, options)
-    pipeline.conditions_of(collection)  # raises where it cannot be trained on, as the next
-    collection.split(seed=options.seed)
     training = _training(options, pipeline.DENOISER, options.steps)
     predictor = _training(options, pipeline.PREDICTOR, options.predictor_steps)
     folder = open_run_folder(
@@ -66,17 +66,37 @@ def run(options: Train) -> None:
     _finish(folder, console, prior)
 
 
-def _chosen(collection: Collection, options: Train) -> Collection:
-    """The collection with the features that are asked for."""
+def _chosen(collection: Collection, options: Train, console: Console) -> Collection:
+    """The collection with the features that are asked for, less those that do not vary in the training part."""
     path = next(iter(options.micrograph))
     if len(options.micrograph) > 1:
         raise UserError(f"{path} is a collection, and one collection is trained on; leave out the rest")
     for name in _OF_IMAGES:
         if getattr(options, name) != getattr(Train, name):
             raise UserError(f"--{name.replace('_', '-')} is for images, and {path} is a collection")
+    if options.space != "latent" and (options.vae_steps or options.paper):
+        raise UserError("--vae-steps and --paper are for latent priors: give them with --space latent")
     if options.phases is not None and options.phases != collection.phases:
         raise UserError(f"{collection.source} has {collection.phases} phases, but --phases says {options.phases}")
-    return collection.select(options.features) if options.features else collection
+    names = [feature.name for feature in collection.features]
+    for prefix in options.features:
+        if not any(_begins(name, prefix) for name in names):
+            collection.select([prefix])  # raises with the names that there are
+    chosen = [name for name in names if not options.features or any(_begins(name, p) for p in options.features)]
+    collection = collection.select(chosen)
+    constant = pipeline.constant_features(collection.split(seed=options.seed)[0])
+    if constant and len(constant) < len(chosen):
+        console.remark(f"left out, for they do not vary in the runs to train on: {', '.join(constant)}")
+        collection = collection.select([name for name in chosen if name not in constant])
+    pipeline.conditions_of(collection.split(seed=options.seed)[0])  # raises where there is none
+    process = [feature.name for feature in collection.features if feature.role == "process"]
+    if options.predictor_steps and not process:
+        raise UserError("--predictor-steps is for process parameters, and the collection has none")
+    return collection
+
+
+def _begins(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith((f"{prefix}.", f"{prefix}_"))
 
 
 def _network(collection: Collection, options: Train) -> PriorConfig:
@@ -91,7 +111,7 @@ def _network(collection: Collection, options: Train) -> PriorConfig:
 
 def _training(options: Train, base: TrainConfig, steps: int | None = None) -> TrainConfig:
     given = {"steps": steps, "learning_rate": options.learning_rate}
-    given["batch"] = options.batch if options.batch != Train.batch else None
+    given["batch"] = options.batch
     with checked_options():
         return dataclasses.replace(
             base,
@@ -124,7 +144,8 @@ def _finish(folder: RunFolder, console: Console, prior: Prior) -> None:
     folder.log("finished", **prior.record)
     shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # used only to resume a training
     folder.write_json("training.json", prior.record)
-    loss = f", loss on the held-out runs {prior.record['validation_loss']:.4f}"
+    score = prior.record.get("validation_loss")
+    loss = "" if score is None else f", loss on the held-out runs {score:.4f}"
     console.remark(f"trained prior in {folder.path}{loss}; {console.elapsed()} in this run")
     for name, r2 in prior.record.get("process_r2", {}).items():
         share = prior.record["process_coverage_90"][name]

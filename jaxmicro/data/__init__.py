@@ -9,7 +9,7 @@ from jaxmicro.data.batches import (
     volume_planes,
 )
 from jaxmicro.data.prior_media import prior_media
-from jaxmicro.data.samples import SampleConfig, sample_batches, sample_dataset
+from jaxmicro.data.samples import SampleConfig, is_plain, sample_batches, sample_dataset
 from jaxmicro.data.synthetic import (
     discs,
     gaussian_field,
@@ -31,6 +31,7 @@ __all__ = [
     "crop_dataset",
     "discs",
     "gaussian_field",
+    "is_plain",
     "labyrinth",
     "laguerre_grain_images",
     "laguerre_grains",

@@ -27,6 +27,11 @@ from jaxmicro.errors import UserError
 _SCALAR = re.compile(r"[a-z][a-z_]*\.\d+")  # properties that no axis is named in: volume_fraction.0
 
 
+def is_plain(feature: Feature) -> bool:
+    """Whether it is known how symmetries change a property: it names an axis, or is of one phase as a whole."""
+    return feature.axis is not None or _SCALAR.fullmatch(feature.name) is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class SampleConfig:
     """Number and seed of the samples of a batch, and the symmetries of the material.
@@ -167,7 +172,7 @@ def _columns(collection: Collection, order: Sequence[int]) -> np.ndarray:
     names = [feature.name for feature in collection.features]
     columns = np.arange(len(names))
     for place, feature in enumerate(collection.features):
-        if feature.axis is None:
+        if feature.axis is None or feature.axis not in collection.axes:  # of images: an axis of their volume
             continue
         axis = collection.axes[order[collection.axes.index(feature.axis)]]
         partner = feature.name[:-1] + axis
@@ -182,15 +187,13 @@ def _columns(collection: Collection, order: Sequence[int]) -> np.ndarray:
 
 def _fixed(properties: Sequence[Feature], axis: str) -> str | None:
     """A property that a cyclic shift along an axis changes: measured between the two faces normal to it."""
-    return next(
-        (f.name for f in properties if f.axis == axis or (f.axis is None and not _SCALAR.fullmatch(f.name))), None
-    )
+    return next((f.name for f in properties if f.axis == axis or not is_plain(f)), None)
 
 
 def _refuse_film(properties: Sequence[Feature], done: str, option: str) -> None:
     """Properties of other programs (CT_f_D_tort1) may tell the two faces of a film from each other."""
     for feature in properties:
-        if feature.axis is None and not _SCALAR.fullmatch(feature.name):
+        if not is_plain(feature):
             raise UserError(
                 f"samples cannot be {done}: it is not known how that changes the feature {feature.name}; leave it out "
                 f"of {option}"

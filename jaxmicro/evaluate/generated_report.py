@@ -20,12 +20,14 @@ def generated_html(record: Mapping, figures: Mapping[str, bytes], *, title: str,
         [name, *("-" if of[key] is None else f"{of[key]:.4g}" for key in keys), str(of["not_connected"] or "-")]
         for name, of in record["summary"].items()
     ]
+    missing = record["not_measured"]
     head = ["feature", "asked", "mean", "standard deviation", "mean absolute error", "not connected"]
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="lead">{record["count"]} samples of {size}, measured by the code that measures collections.</p>',
         "<h2>Asked and measured</h2>",
         table(head, rows),
+        *([f"<p>Asked, but not measured here: {escape(', '.join(missing))}.</p>"] if missing else []),
         *(figure(name, content) for name, content in figures.items()),
     ]
     if record["process"]:

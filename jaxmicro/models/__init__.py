@@ -1,4 +1,4 @@
-"""Networks and the 2D prior built from them: pure init / apply functions over parameter trees."""
+"""Networks and the prior built from them: pure init / apply functions over parameter trees."""
 
 from jaxmicro.models.layers import parameter_count
 from jaxmicro.models.plane_model import plane_model, product_of_experts, weighted_mean

@@ -112,9 +112,13 @@ def predict(
 
 
 def predictor_loss(
-    config: PredictorConfig, params, x: Float[Array, "n *grid c"], features: Float[Array, "n f"], key: jax.Array
+    config: PredictorConfig, params, x: Float[Array, "n *grid c"], features: Float[Array, "n f"], key: jax.Array | None
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Negative log likelihood of the standardised features (nats per sample), or their mean squared error."""
+    """Negative log likelihood of the standardised features (nats per sample), or their mean squared error.
+
+    Args:
+        key: of the dropout; None: without, to validate.
+    """
     mixture = predict(config, params, x, dropout_key=key)
     if config.components == 0:
         value = jnp.mean((mixture.means[:, 0] - features) ** 2)

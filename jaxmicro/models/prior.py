@@ -15,6 +15,7 @@ guidance, Ho & Salimans 2022): output(none) + guidance (output(given) - output(n
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -70,7 +71,9 @@ class PriorConfig:
             raise ValueError(f"levels is {self.levels!r}, expected 'uniform' or 'ddpm'")
         if len(self.sample_shape) != self.unet.dims:
             raise ValueError(f"samples have shape {self.sample_shape}, the network {self.unet.dims} dimensions")
-        if any(edge < 1 or edge % self.factor for edge in self.sample_shape):
+        if not all(1 <= edge <= 8192 for edge in self.sample_shape) or math.prod(self.sample_shape) > 2**31:
+            raise ValueError(f"samples have shape {self.sample_shape}, expected edges of 1 to 8192, 2^31 pixels in all")
+        if any(edge % self.factor for edge in self.sample_shape):
             edges = " x ".join(map(str, self.sample_shape))
             raise ValueError(f"{edges} is no multiple of the network's factor {self.factor}")
         if len(set(self.conditions)) < len(self.conditions) or len(self.conditions) > 256:

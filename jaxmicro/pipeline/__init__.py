@@ -25,7 +25,7 @@ from jaxmicro.guidance import (
 )
 from jaxmicro.io import read, read_images, write
 from jaxmicro.models import PriorConfig, UNetConfig, latent_paper, latent_small
-from jaxmicro.pipeline.conditions import Condition, Conditions, conditions_of
+from jaxmicro.pipeline.conditions import Condition, Conditions, conditions_of, constant_features
 from jaxmicro.pipeline.design import Design, Effect, design
 from jaxmicro.pipeline.design_constraints import constrained_in_design
 from jaxmicro.pipeline.estimators import check_r_max
@@ -114,6 +114,7 @@ __all__ = [
     "check_training",
     "collection_network",
     "conditions_of",
+    "constant_features",
     "constrained_in_design",
     "constrained_statistics",
     "crop_values",

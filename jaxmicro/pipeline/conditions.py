@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from jaxmicro.collection import Collection, Feature
+from jaxmicro.collection import ROLES, Collection, Feature
 from jaxmicro.errors import UserError
 from jaxmicro.types import check_fields
 
@@ -67,11 +67,13 @@ class Conditions:
     Attributes:
         samples: standardised features "m f" of samples that it was trained on, at most `MOST_SAMPLES`.
         origin: the origin of each of these samples.
+        phases: number of phases of the samples.
     """
 
     entries: tuple[Condition, ...]
     samples: np.ndarray
     origin: np.ndarray
+    phases: int
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -111,7 +113,11 @@ class Conditions:
         for name, value in targets.items():
             if math.isnan(value) or (math.isinf(value) and name.split(".")[0] != "tortuosity"):
                 raise UserError(f"{name}={value:g} is no value; give a finite number")
-        targets = _completed(dict(targets), self.names)
+        targets = _completed(dict(targets), self.names, self.phases)
+        standardised = self.standardised(self.row(targets)[None])[0]
+        for entry, number in zip(self.entries, standardised, strict=True):
+            if entry.name in targets and not np.isfinite(number):
+                raise UserError(f"{entry.name}={targets[entry.name]:g} is no value of this feature; give another")
         if extrapolate:
             return targets
         for entry in self.entries:
@@ -149,47 +155,74 @@ class Conditions:
             )
 
 
-def conditions_of(collection: Collection, *, seed: int = 0) -> Conditions:
+def conditions_of(collection: Collection, *, exchanged: Sequence[str] = (), seed: int = 0) -> Conditions:
     """The conditions of a model that is trained on a collection: all of its features.
 
+    Args:
+        exchanged: axes that are exchanged in training: features that differ in these only have joint statistics.
+        seed: of the choice of the samples that are kept.
     Raises:
-        UserError: a feature has the same value in all samples, or there is none.
+        UserError: features have the same value in all samples, or there is none.
     """
+    where = collection.source or "the collection"
     if not collection.features:
-        raise UserError(f"{_name(collection)} has no features to condition on; measure it first: jaxmicro measure")
-    entries = tuple(_condition(f, collection.column(f.name), _name(collection)) for f in collection.features)
+        raise UserError(f"{where} has no features to condition on; measure it first: jaxmicro measure")
+    if constant := constant_features(collection):
+        raise UserError(
+            f"{where}: {', '.join(constant)} do not vary between the samples to train on, and cannot be conditions; "
+            "leave them out"
+        )
+    entries = tuple(_condition(f, _pooled(collection, f, exchanged)) for f in collection.features)
     chosen = np.random.default_rng(seed).permutation(len(collection))[:MOST_SAMPLES]
-    conditions = Conditions(entries, np.zeros((0, len(entries))), np.zeros(0, int))
+    conditions = Conditions(entries, np.zeros((0, len(entries))), np.zeros(0, int), collection.phases)
     samples = conditions.standardised(collection.table[chosen])
-    return Conditions(entries, samples, collection.origin[chosen])
+    return Conditions(entries, samples, collection.origin[chosen], collection.phases)
 
 
-def _condition(feature: Feature, column: Float[np.ndarray, " n"], where: str) -> Condition:
-    finite = column[np.isfinite(column)]
-    least, most = (float(finite.min()), float(column.max())) if finite.size else (math.inf, math.inf)
+def constant_features(collection: Collection) -> list[str]:
+    """Names of features that have the same value in all samples, within the rounding of single precision."""
+    names = []
+    for number, feature in enumerate(collection.features):
+        scaled = _scaled(feature, collection.table[:, number])[0]
+        if not np.ptp(scaled) > 1e-5 * np.abs(scaled).max():
+            names.append(feature.name)
+    return names
+
+
+def _pooled(collection: Collection, feature: Feature, exchanged: Sequence[str]) -> Float[np.ndarray, " m"]:
+    """The values that a feature has in training: also those of its partners along exchanged axes."""
+    if feature.axis not in exchanged:
+        return collection.column(feature.name)
+    names = {f.name for f in collection.features}
+    partners = [feature.name[:-1] + axis for axis in exchanged]
+    return np.concatenate([collection.column(name) for name in partners if name in names])
+
+
+def _scaled(feature: Feature, column: Float[np.ndarray, " n"]) -> tuple[np.ndarray, str]:
+    """Values on the scale on which they are standardised, and its name."""
     scale = "identity"
     if feature.name.split(".")[0] == "tortuosity":
         scale = "reciprocal"
-    elif feature.role == "process" and least > 0 and most / least > LOG_RATIO:
+    elif feature.role == "process" and column.min() > 0 and column.max() / column.min() > LOG_RATIO:
         scale = "log"
-    entry = Condition(feature.name, feature.role, feature.unit, scale, 0.0, 1.0, least, most)
-    scaled = entry.standardised(column)
-    mean, std = float(scaled.mean()), float(scaled.std())
-    if not std > 1e-9 * max(abs(mean), 1.0):
-        raise UserError(
-            f"feature {feature.name} of {where} is {column[0]:g} in all samples, and cannot be a condition; leave it "
-            "out with --features"
-        )
-    return Condition(feature.name, feature.role, feature.unit, scale, mean, std, least, most)
+    return Condition(feature.name, feature.role, feature.unit, scale, 0.0, 1.0, 0.0, 0.0).standardised(column), scale
 
 
-def _completed(targets: dict[str, float], names: Sequence[str]) -> dict[str, float]:
-    """Targets with the volume fraction that follows from all others.
+def _condition(feature: Feature, column: Float[np.ndarray, " n"]) -> Condition:
+    scaled, scale = _scaled(feature, column)
+    least, most = float(column.min()), float(column.max())
+    return Condition(
+        feature.name, feature.role, feature.unit, scale, float(scaled.mean()), float(scaled.std()), least, most
+    )
+
+
+def _completed(targets: dict[str, float], names: Sequence[str], phases: int) -> dict[str, float]:
+    """Targets with the volume fraction that follows from those of all other phases.
 
     Raises:
         UserError: fractions are outside 0..1, or exclude each other.
     """
-    fractions = [name for name in names if name.startswith("volume_fraction.")]
+    fractions = [f"volume_fraction.{phase}" for phase in range(phases)]
     given = {name: targets[name] for name in fractions if name in targets}
     if not given:
         return targets
@@ -199,13 +232,9 @@ def _completed(targets: dict[str, float], names: Sequence[str]) -> dict[str, flo
     missing = [name for name in fractions if name not in given]
     if not missing and abs(total - 1) > _SUM_TOLERANCE:
         raise UserError(f"{listed}: volume fractions sum to 1, these to {total:g}; leave one out")
-    if len(missing) == 1 and len(fractions) > 1:
+    if len(missing) == 1 and missing[0] in names:
         targets[missing[0]] = max(1 - total, 0.0)
     return targets
-
-
-def _name(collection: Collection) -> str:
-    return collection.source or "the collection"
 
 
 def conditions_to_dict(conditions: Conditions) -> list[dict[str, Any]]:
@@ -214,21 +243,24 @@ def conditions_to_dict(conditions: Conditions) -> list[dict[str, Any]]:
     return [{k: None if v == math.inf else v for k, v in entry.items()} for entry in plain]
 
 
-def conditions_from_dict(entries: Sequence[Mapping[str, Any]], samples: np.ndarray, origin: np.ndarray) -> Conditions:
+def conditions_from_dict(
+    entries: Sequence[Mapping[str, Any]], samples: np.ndarray, origin: np.ndarray, phases: int
+) -> Conditions:
     """Inverse of `conditions_to_dict`.
 
     Raises:
         TypeError: a field is unknown or missing.
-        ValueError: a field is not valid.
+        ValueError: a field is not valid, or the samples do not fit.
     """
     fields: list[dict[str, Any]] = [{k: math.inf if v is None else v for k, v in entry.items()} for entry in entries]
     made = tuple(Condition(**each) for each in fields)
-    for each in made:
-        check_fields(each)
     for entry in made:
-        numbers = (entry.mean, entry.std, entry.least)
-        if entry.scale not in ("identity", "log", "reciprocal") or not all(map(math.isfinite, numbers[:2])):
+        check_fields(entry)
+        if entry.scale not in ("identity", "log", "reciprocal") or entry.role not in ROLES:
             raise ValueError(f"condition {entry.name!r:.80} is damaged")
-        if not entry.std > 0:
-            raise ValueError(f"condition {entry.name!r:.80} has the standard deviation {entry.std}")
-    return Conditions(made, np.asarray(samples, np.float32), np.asarray(origin, np.int64))
+        if not (math.isfinite(entry.mean) and 0 < entry.std < math.inf and entry.least <= entry.most):
+            raise ValueError(f"condition {entry.name!r:.80} has no valid mean, deviation or range")
+    samples, origin = np.asarray(samples, np.float32), np.asarray(origin, np.int64)
+    if samples.shape != (len(origin), len(made)) or origin.ndim != 1 or not 1 <= len(origin) <= MOST_SAMPLES:
+        raise ValueError(f"it keeps samples of shape {samples.shape} for {len(made)} conditions")
+    return Conditions(made, samples, origin, phases)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxmicro.collection import Collection
-from jaxmicro.data import SampleConfig, sample_batches
+from jaxmicro.data import SampleConfig, is_plain, sample_batches
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline.conditions import Conditions
 from jaxmicro.pipeline.stages import Mapped
@@ -39,23 +39,30 @@ class Draws(NamedTuple):
 
 def sample_config(collection: Collection, symmetry: Symmetry, *, batch: int, seed: int) -> SampleConfig:
     """How samples are drawn: "isotropic" mirrors them along all axes and exchanges those that are alike (of one length
-    and periodicity, with the same features), "flips" only mirrors them, "none" leaves them as they are."""
+    and periodicity, with the same features), "flips" only mirrors them; both shift them along periodic axes. "none"
+    leaves them as they are."""
+    if symmetry == "none":
+        return SampleConfig(batch=batch, seed=seed, shifted_axes=())
     names = {feature.name for feature in collection.features}
-    properties = [feature for feature in collection.features if feature.role == "property"]
     # properties of other programs may tell the faces of a film, or axes that they do not name, from each other
-    plain = all(feature.axis is not None or feature.name.count(".") == 1 for feature in properties)
+    plain = all(is_plain(feature) for feature in collection.features if feature.role == "property")
     axes = collection.axes if plain else collection.axes[1:]
-    mirrored = () if symmetry == "none" else tuple(axes)
     exchanged: list[str] = []
     if symmetry == "isotropic":
         groups: dict[Any, list[str]] = {}
+        process = tuple(feature.name for feature in collection.features if feature.role == "process")
         for axis in axes:
+            if any(name.endswith(f".{axis}") for name in process):  # a process along this axis
+                continue
             number = collection.axes.index(axis)
             named = frozenset(n[: -len(axis)] for n in names if n.endswith(f".{axis}"))
             groups.setdefault((collection.grid[number], collection.periodic[number], named), []).append(axis)
-        exchanged = max(groups.values(), key=len)
+        exchanged = max(groups.values(), key=len, default=[])
     return SampleConfig(
-        batch=batch, seed=seed, mirrored_axes=mirrored, symmetric_axes=tuple(exchanged) if len(exchanged) > 1 else ()
+        batch=batch,
+        seed=seed,
+        mirrored_axes=tuple(axes),
+        symmetric_axes=tuple(exchanged) if len(exchanged) > 1 else (),
     )
 
 

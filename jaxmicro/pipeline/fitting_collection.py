@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +16,10 @@ from jaxmicro import models
 from jaxmicro.collection import Collection
 from jaxmicro.errors import UserError
 from jaxmicro.io.checkpoint import load_weights, save_weights
-from jaxmicro.io.files import read_json, write_bytes
 from jaxmicro.models import PredictorConfig, PriorConfig
 from jaxmicro.phases import one_hot
 from jaxmicro.pipeline.conditions import Conditions, conditions_of
-from jaxmicro.pipeline.draws import Draws, Symmetry, identity_of_collection
+from jaxmicro.pipeline.draws import Draws, Symmetry, identity_of_collection, sample_config
 from jaxmicro.pipeline.fitting import STATISTICS_BATCHES, encode_labels, init_params
 from jaxmicro.pipeline.generation import process_scores
 from jaxmicro.pipeline.prior import FeaturePredictor, Material, Prior
@@ -54,7 +52,7 @@ def collection_network(collection: Collection, space: str = "pixel", *, paper: b
             else models.pixel_collection(*of_samples)
         )
     except ValueError as error:
-        raise UserError(f"samples of {collection.source or 'the collection'}: {error}; crop or resample them") from None
+        raise UserError(f"no network for the samples of {collection.source or 'the collection'}: {error}") from None
 
 
 def train_on_collection(
@@ -81,9 +79,9 @@ def train_on_collection(
         UserError: the samples are of one origin, or the network is for others.
     """
     _check(collection, network)
-    conditions = conditions_of(collection)
     training, held_out = collection.split(validation, seed=config.seed)
-    conditions = conditions_of(training)
+    exchanged = sample_config(training, symmetry, batch=config.batch, seed=config.seed).symmetric_axes
+    conditions = conditions_of(training, exchanged=exchanged)
     draw = Draws(
         training,
         held_out,
@@ -151,19 +149,14 @@ def _run(
     progress: Progress | None,
     inputs: Callable[[Any], Any] | None = None,
     on_sample: Callable[[int, Any], None] | None = None,
+    validation_loss: Callable[..., Any] | None = None,
 ) -> TrainState:
     """One stage of the training; `inputs` is applied to each batch before the device sees it."""
     batches, held_out = draw.batches(config.batch), draw.batches(config.batch, held_out=True)
     if inputs is not None:
         batches, held_out = Mapped(batches, inputs), Mapped(held_out, inputs)
     folder = None if out is None else Path(out) / "checkpoints" / stage.replace(" ", "_")
-    scores: dict[str, Any] = {}
-
-    def scored(entry: dict[str, Any]) -> None:
-        scores.update({name: value for name, value in entry.items() if name.startswith("validation_")})
-        log(entry)
-
-    state = fit_stage(
+    return fit_stage(
         loss,
         params,
         config,
@@ -172,17 +165,11 @@ def _run(
         held_out=held_out,
         identity=draw.identity | {"stage": stage, "start": fingerprint(params)},
         folder=folder,
-        log=scored,
+        log=log,
         progress=progress,
         on_sample=on_sample,
+        validation_loss=validation_loss,
     )
-    if folder is not None:  # a stage that is finished, and restored as a whole, is not scored again
-        kept = folder.with_suffix(".json")
-        if scores:
-            write_bytes(kept, json.dumps({"step": int(state.step)} | scores).encode())
-        elif kept.is_file():
-            log(read_json(kept))
-    return state
 
 
 def _denoising_loss(network: PriorConfig, params: Any, batch: dict[str, Any], key: jax.Array):
@@ -251,11 +238,16 @@ def _with_predictor(
     shape = PredictorConfig(features=names, dims=network.unet.dims, fold=fold, periodic=network.unet.periodic)
     params = models.init_predictor(shape, network.channels, jax.random.key(config.seed + 1))
 
-    def loss(params: Any, batch: dict[str, Any], key: jax.Array):
+    def loss(params: Any, batch: dict[str, Any], key: jax.Array | None):
         x = batch["labels"] if network.vae is not None else 2 * one_hot(batch["labels"], network.phases) - 1
         return models.predictor_loss(shape, params, x, batch["features"][:, columns], key)
 
-    state = run(loss, params, config, stage="training the predictor", inputs=inputs, log=log)
+    def without_dropout(params: Any, batch: dict[str, Any], _: jax.Array):
+        return loss(params, batch, None)
+
+    state = run(
+        loss, params, config, stage="training the predictor", inputs=inputs, log=log, validation_loss=without_dropout
+    )
     return dataclasses.replace(prior, predictor=FeaturePredictor(shape, jax.device_get(state.ema)))
 
 

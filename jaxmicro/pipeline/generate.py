@@ -29,7 +29,8 @@ def generate(
 
     Args:
         targets: value of each feature that is asked, by its name; {}: none, samples like those of the collection.
-        count: number of samples; sample i depends on (seed, i) and the targets only.
+        count: number of samples; sample i depends on (seed, i) and the targets (and in single voxels on the rounding of
+            other programs, for other numbers of samples).
         extrapolate: allow targets that the prior was not trained on.
         together: samples in the network at once.
         known: labels of samples that are there already, by number; they are not generated again.
@@ -41,20 +42,14 @@ def generate(
     if prior.conditions is None:
         raise UserError("the model is the prior of one micrograph; generate takes one that was trained on a collection")
     targets = prior.conditions.checked(targets, extrapolate=extrapolate)
-    known = dict(known or {})
-    numbers = [number for number in range(count) if number not in known]
-    if numbers:
-        rows = np.tile(prior.conditions.row(targets), (len(numbers), 1))
-        made = generate_labels(
-            prior,
-            rows,
-            seed=seed,
-            numbers=numbers,
-            config=config,
-            together=together,
-            on_sample=on_sample and (lambda place, labels: on_sample(numbers[place], labels)),
-            progress=progress,
-        )
-        known |= dict(zip(numbers, made, strict=True))
-    labels = np.stack([known[number] for number in range(count)])
-    return measured(prior, labels, targets, seed=seed)
+    labels = generate_labels(
+        prior,
+        np.tile(prior.conditions.row(targets), (count, 1)),
+        seed=seed,
+        config=config,
+        together=together,
+        known=known,
+        on_sample=on_sample,
+        progress=progress,
+    )
+    return measured(prior, labels, targets, seed=seed, progress=progress)

@@ -9,6 +9,7 @@ from jaxmicro.collection import Collection
 from jaxmicro.pipeline.generation import process_of
 from jaxmicro.pipeline.measure_collection import measured_samples
 from jaxmicro.pipeline.prior import Prior
+from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.sample_properties import measurable_features
 from jaxmicro.types import Microstructure
 
@@ -20,7 +21,7 @@ class Generated:
     Attributes:
         volumes: the samples.
         targets: what was asked, with the volume fraction that follows from others.
-        measured: of each sample, the features of the model that can be measured, by name.
+        measured: of each sample, the features of the model that can be measured (in the unit of the model), by name.
         process: draws "n s" of each process parameter, by name, from the distribution of those that would make each
             sample; empty if the model knows none.
     """
@@ -37,13 +38,14 @@ def measured(
     targets: dict[str, float],
     *,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Generated:
     """Labels as `Generated`: measured by the code that measures collections, with the process that would make them."""
     assert prior.conditions is not None and prior.material is not None
     samples = in_memory(prior, labels)
-    known = {feature.name for feature in measurable_features(samples)}
-    names = [name for name in prior.conditions.names if name in known]
-    table = _measured(samples, names)
+    units = {feature.name: feature.unit for feature in measurable_features(samples)}
+    names = [entry.name for entry in prior.conditions.entries if units.get(entry.name) == entry.unit]
+    table = _measured(samples, names, progress)
     process = {}
     if prior.predictor is not None:
         draws = process_of(prior, labels, seed=seed)
@@ -51,11 +53,13 @@ def measured(
     return Generated([samples.microstructure(i) for i in range(len(labels))], targets, table, process)
 
 
-def _measured(samples: Collection, names: Sequence[str]) -> list[dict[str, float]]:
+def _measured(samples: Collection, names: Sequence[str], progress: Progress | None) -> list[dict[str, float]]:
     """The named properties of each sample."""
     numbers: dict[int, dict[str, float]] = {}
     for found in measured_samples(samples, np.arange(len(samples)), names, None):
         numbers |= found
+        if progress is not None:
+            progress("measuring", len(numbers), len(samples), "")
     return [{name: numbers[i][name] for name in names} for i in range(len(samples))]
 
 
@@ -76,6 +80,6 @@ def example_targets(prior: Prior) -> str:
     typical = conditions.samples[np.argmin(np.sum(conditions.samples**2, axis=1))]
     values = conditions.natural(typical[None])[0]
     named = [(e.name, v) for e, v in zip(conditions.entries, values, strict=True) if e.role == "property"]
-    kinds = {name.split(".")[0]: f"{name}={value:.3g}" for name, value in reversed(named) if np.isfinite(value)}
+    kinds = {name.split(".")[0]: f"{name}={value:.6g}" for name, value in reversed(named) if np.isfinite(value)}
     preferred = [kinds[kind] for kind in ("volume_fraction", "tortuosity") if kind in kinds]
-    return " ".join(preferred or list(kinds.values())[:2] or [f"{conditions.names[0]}={values[0]:.3g}"])
+    return " ".join(preferred or list(kinds.values())[:2] or [f"{conditions.names[0]}={values[0]:.6g}"])

@@ -1,7 +1,8 @@
 """Sampling of whole samples from a prior of a collection, each to a row of features."""
 
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,7 +22,8 @@ from jaxmicro.reconstruct import calibrate_fractions
 
 VOXELS_TOGETHER = 2**19  # of the samples in the network at once, unless told otherwise: bounds the memory
 SCORED = 256  # held-out samples that the predictor of the process is scored on
-DRAWS = 2000  # of the process parameters of a sample
+DRAWS = 2000  # of the process parameters of a sample, if there are not many
+MOST_DRAWS = 2_000_000  # of all samples together
 
 
 def default_generation(config: PriorConfig) -> GenerationConfig:
@@ -34,10 +36,10 @@ def generate_labels(
     rows: Float[np.ndarray, "n f"],
     *,
     seed: int = 0,
-    numbers: Sequence[int] | None = None,
     config: GenerationConfig | None = None,
     together: int | None = None,
     calibrate: bool = True,
+    known: Mapping[int, UInt8[np.ndarray, "*grid"]] | None = None,
     on_sample: Callable[[int, UInt8[np.ndarray, "*grid"]], None] | None = None,
     progress: Progress | None = None,
 ) -> UInt8[np.ndarray, " n *grid"]:
@@ -45,36 +47,42 @@ def generate_labels(
 
     Args:
         rows: one row of features for each sample, in the order of the prior's conditions; NaN where none is asked.
-        seed: sample i depends on (seed, numbers[i]) and its row only.
-        numbers: of the samples; 0, 1, ... by default.
+        seed: sample i depends on (seed, i) and its row; other numbers of rows, or of samples `together`, are other
+            programs, whose rounding may change single voxels.
         together: samples in the network at once.
         calibrate: impose the volume fractions of a row that has all of them on each prediction (pixel space only).
-        on_sample: called with the place of each sample in `rows` and its labels as soon as it is ready.
+        known: samples that are there already, by number. The others are generated in the batches in which they would
+            be without, so that they are equal to the bit.
+        on_sample: called with the number of each sample and its labels as soon as it is ready.
     """
     assert prior.conditions is not None
     config = config or default_generation(prior.config)
-    numbers = range(len(rows)) if numbers is None else numbers
-    size = together or max(1, VOXELS_TOGETHER // int(np.prod(prior.config.sample_shape)))
-    size = min(size, len(rows))
+    known, total = known or {}, len(rows)
+    size = min(together or max(1, VOXELS_TOGETHER // math.prod(prior.config.sample_shape)), total)
     condition = prior.conditions.standardised(rows)
     fractions = _fractions(prior, rows) if calibrate and prior.config.space == "pixel" else None
-    labels = np.empty((len(rows), *prior.config.sample_shape), np.uint8)
-    for first in range(0, len(rows), size):
+    labels = np.empty((total, *prior.config.sample_shape), np.uint8)
+    for number, sample in known.items():
+        labels[number] = sample
+    for first in range(0, total, size):
         if progress is not None:
-            progress("generating", first, len(rows), "")
-        # the last batch is filled with its first sample, so that all have one shape and are compiled once
-        places = [min(first + k, len(rows) - 1) for k in range(size)]
-        keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), numbers[place]) for place in places])
+            progress("generating", first, total, "")
+        left = [number for number in range(first, min(first + size, total)) if number not in known]
+        if not left:
+            continue
+        # the last batch is filled with its last sample, so that all have one shape and are compiled once
+        places = [min(first + k, total - 1) for k in range(size)]
+        keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), place) for place in places])
         imposed = None if fractions is None else jnp.asarray(fractions[places])
         made = np.asarray(
             _generate(prior.params, jnp.asarray(condition[places]), imposed, keys, prior=prior.config, config=config)
         )
-        for place, sample in dict(zip(places, made, strict=True)).items():
-            labels[place] = sample
+        for number in left:
+            labels[number] = made[number - first]
             if on_sample is not None:
-                on_sample(place, sample)
+                on_sample(number, labels[number])
     if progress is not None:
-        progress("generating", len(rows), len(rows), "")
+        progress("generating", total, total, "")
     return labels
 
 
@@ -101,15 +109,14 @@ def _fractions(prior: Prior, rows: Float[np.ndarray, "n f"]) -> np.ndarray | Non
     return None if np.isnan(fractions).any() else fractions.astype(np.float32)
 
 
-def process_of(prior: Prior, labels: UInt8[np.ndarray, " n *grid"], *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+def process_of(prior: Prior, labels: UInt8[np.ndarray, " n *grid"], *, seed: int = 0) -> np.ndarray:
     """Draws "n s q" from the distribution of the process parameters that would make each sample.
 
     In natural units, in the order of `prior.conditions.process`.
     """
     assert prior.predictor is not None and prior.conditions is not None
-    mixture = predicted_process(prior, labels)
-    key = jax.random.key(seed)
-    drawn = np.asarray(models.sample_features(mixture, draws, key=key))
+    draws = int(np.clip(MOST_DRAWS // len(labels), 20, DRAWS))
+    drawn = np.asarray(models.sample_features(predicted_process(prior, labels), draws, key=jax.random.key(seed)))
     entries = [entry for entry in prior.conditions.entries if entry.role == "process"]
     return np.stack([entry.natural(drawn[..., number]) for number, entry in enumerate(entries)], axis=-1)
 
@@ -117,7 +124,7 @@ def process_of(prior: Prior, labels: UInt8[np.ndarray, " n *grid"], *, draws: in
 def predicted_process(prior: Prior, labels: UInt8[np.ndarray, " n *grid"]) -> Mixture:
     """The distribution of the standardised process parameters of each sample."""
     assert prior.predictor is not None
-    size = min(max(1, VOXELS_TOGETHER // int(np.prod(labels.shape[1:]))), len(labels))
+    size = min(max(1, VOXELS_TOGETHER // math.prod(labels.shape[1:])), len(labels))
     weights, predictor = prior.predictor.params, prior.predictor.config
     parts = []
     for first in range(0, len(labels), size):
@@ -144,10 +151,11 @@ def process_scores(prior: Prior, held_out: Collection) -> dict[str, Any]:
     truth = prior.conditions.standardised(held_out.table[some])[:, columns]
     draws = np.asarray(models.sample_features(mixture, DRAWS, key=jax.random.key(0)))
     low, high = np.quantile(draws, [0.05, 0.95], axis=1)
-    error, spread = ((np.asarray(models.mean_of(mixture)) - truth) ** 2).sum(axis=0), truth.var(axis=0) * len(some)
+    truth = truth.astype(float)
+    error, spread = ((np.asarray(models.mean_of(mixture)) - truth) ** 2).mean(axis=0), truth.var(axis=0)
     inside = ((low <= truth) & (truth <= high)).mean(axis=0)
     scores = {
-        name: float(1 - e / s) if s > 0 else None
+        name: float(1 - e / s) if s > 1e-6 else None
         for name, e, s in zip(prior.conditions.process, error, spread, strict=True)
     }
     return {"process_r2": scores, "process_coverage_90": dict(zip(scores, inside.tolist(), strict=True))}

@@ -14,7 +14,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.io import read
 from jaxmicro.io.checkpoint import check_weights, load_weights, save_weights
 from jaxmicro.models import PredictorConfig, PriorConfig
-from jaxmicro.pipeline.conditions import conditions_from_dict, conditions_to_dict
+from jaxmicro.pipeline.conditions import Conditions, conditions_from_dict, conditions_to_dict
 from jaxmicro.pipeline.prior import FeaturePredictor, Material, Prior
 from jaxmicro.types import Microstructure, check_fields
 
@@ -56,17 +56,22 @@ def load_prior(source: Path | str) -> Prior:
         if material is not None and len(material.values) != prior.phases:
             raise ValueError(f"its material has {len(material.values)} phases, its network {prior.phases}")
         kept, weights = params.pop(CONDITIONS, None), params.pop(PREDICTOR, None)
-        conditions = None if kept is None else conditions_from_dict(config["conditions"], **kept)
-        if conditions is not None and conditions.names != prior.conditions:
-            raise ValueError("its conditions are not those of its network")
-        shape = None if weights is None else _predictor_config(config["predictor"])
+        conditions = None
+        if kept is not None or "conditions" in config or prior.conditions:
+            kept = kept or {}
+            conditions = conditions_from_dict(config["conditions"], kept["samples"], kept["origin"], prior.phases)
+            if conditions.names != prior.conditions or material is None:
+                raise ValueError("its conditions are not those of its network, or it has no material")
+        predictor = None
+        if weights is not None or "predictor" in config:
+            predictor = FeaturePredictor(_predictor_config(config["predictor"], prior, conditions), weights)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{path} holds no prior of this version of jaxmicro ({error}); train it again") from None
-    predictor = None
-    if shape is not None:
+    if predictor is not None:
+        shape = predictor.config
         like = jax.eval_shape(lambda: models.init_predictor(shape, prior.channels, jax.random.key(0)))
-        check_weights(weights, like, source=path)
-        predictor = FeaturePredictor(shape, jax.tree.map(jnp.asarray, weights))
+        check_weights(weights or {}, like, source=path)
+        predictor = FeaturePredictor(shape, jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), weights))
     record = config.get("record")
     record = record if isinstance(record, dict) else {}
     return Prior(prior, _checked_params(params, prior, path), material, record, conditions, predictor)
@@ -129,10 +134,15 @@ def _material_from_dict(data: dict) -> Material:
     return material
 
 
-def _predictor_config(data: dict[str, Any]) -> PredictorConfig:
+def _predictor_config(data: dict[str, Any], prior: PriorConfig, conditions: Conditions | None) -> PredictorConfig:
+    """The configuration of a predictor; raises ValueError if it is not one for this prior."""
     fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
     config = PredictorConfig(**fields)
     check_fields(config)
+    coarsest = prior.cell * config.fold * 2 ** (len(config.widths) - 1)
+    fits = config.dims == prior.unet.dims and not any(edge % coarsest for edge in prior.sample_shape)
+    if conditions is None or config.features != conditions.process or not fits:
+        raise ValueError("its predictor is not one of its process parameters")
     return config
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmicro.io.checkpoint import Checkpoints
 from jaxmicro.pipeline.progress import Progress
-from jaxmicro.train import TrainConfig, TrainState, fit
+from jaxmicro.train import TrainConfig, TrainState, fit, validation_scores
 
 VALIDATION_BATCHES = 4  # of the held-out part: enough to rank steps, few enough to be cheap
 
@@ -30,27 +30,42 @@ def fit_stage(
     log: Callable[[dict[str, Any]], None],
     progress: Progress | None,
     on_sample: Callable[[int, Any], None] | None = None,
+    validation_loss: Callable[..., Any] | None = None,
 ) -> TrainState:
     """One run of the training loop, resumed from the checkpoints in `folder` if they are of the same identity.
 
     Args:
         stage: what is trained, for the progress.
         batches, held_out: endless iterators; the first `VALIDATION_BATCHES` of the latter are validated on.
+        log: as in `train.fit`; the scores of the last step are always among its records.
         identity: plain data, all that the result depends on besides `config`.
     """
+    validation = [next(held_out) for _ in range(VALIDATION_BATCHES)]
+    scored: list[int] = []
+
+    def keep(entry: dict[str, Any]) -> None:
+        if any(name.startswith("validation_") for name in entry):
+            scored.append(entry["step"])
+        log(entry)
+
     with _checkpoints(folder, config, identity) as checkpoints:
-        return fit(
+        state = fit(
             loss,
             params,
             batches,
             config,
             save=checkpoints.save if checkpoints else None,
             restore=checkpoints.restore if checkpoints else None,
-            log=log,
+            log=keep,
             progress=progress and (lambda now: progress(stage, now.step, now.steps, _loss(now.loss))),
             on_sample=on_sample,
-            validation=[next(held_out) for _ in range(VALIDATION_BATCHES)],
+            validation=validation,
+            validation_loss=validation_loss,
         )
+    if scored[-1:] != [int(state.step)]:  # restored at its last step, whose scores an interruption may have lost
+        scores = validation_scores(validation_loss or loss, state.ema, validation)
+        keep({"step": int(state.step)} | scores)
+    return state
 
 
 class Mapped:

@@ -1,6 +1,6 @@
 """Training: the loop, its state and its configuration. The model is given as a loss function."""
 
-from jaxmicro.train.loop import NonFiniteLoss, Progress, fit
+from jaxmicro.train.loop import NonFiniteLoss, Progress, fit, validation_scores
 from jaxmicro.train.state import TrainConfig, TrainState, init_state, learning_rate, make_update
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "init_state",
     "learning_rate",
     "make_update",
+    "validation_scores",
 ]

@@ -60,6 +60,7 @@ def fit(
     progress: Callable[[Progress], None] | None = None,
     on_sample: Callable[[int, Params], None] | None = None,
     validation: Sequence[Batch] = (),
+    validation_loss: Loss | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainState:
     """The last state of a training of `params`; its `ema` are the parameters to use.
@@ -74,6 +75,7 @@ def fit(
         log: receives a flat record of plain numbers with "step", the means over the updates since the last record.
         on_sample: (step, ema parameters), every `sample_every` updates and at the end.
         validation: fixed batches; the EMA parameters are scored on them with fixed keys, as "validation_...".
+        validation_loss: as `loss`, to score them with; None: `loss`.
         clock: seconds.
     Raises:
         NonFiniteLoss: a loss or gradient is not finite; raised at the next log or save. Such a state is never saved.
@@ -84,7 +86,7 @@ def fit(
     mesh = mesh or make_mesh()
     whole, split = replicated(mesh), batch_sharded(mesh)
     update = jit_network(make_update(loss, config), in_shardings=(whole, split), out_shardings=whole, donate_argnums=0)
-    validate = _validator(loss, validation, mesh)
+    validate = _validator(validation_loss or loss, validation, mesh)
     state, position, saved_step = _start(params, config, mesh, batches, restore)
     step, last = int(state.step), False
     meter = _Meter(config, step, clock)
@@ -129,6 +131,11 @@ def fit(
             checkpoint()
             raise
     return state
+
+
+def validation_scores(loss: Loss, params: Params, validation: Sequence[Batch]) -> dict[str, float]:
+    """The scores "validation_..." of parameters, as `fit` logs them."""
+    return _validator(loss, validation, make_mesh())(params)
 
 
 def _start(params, config, mesh, batches, restore) -> tuple[TrainState, Any, int]:

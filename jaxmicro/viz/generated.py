@@ -29,7 +29,7 @@ def asked_and_measured(
     columns = min(_COLUMNS, len(measured))
     rows = -(-len(measured) // columns)
     figure = new_figure(2.6 * columns, 1.5 * rows + 0.4)
-    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(measured) :]:
         ax.set_axis_off()
     for ax, (name, values) in zip(axes, measured.items(), strict=False):
@@ -40,7 +40,7 @@ def asked_and_measured(
             ax.axvline(asked[name], color=_ASKED, linestyle="--", linewidth=1.5)
         least, most = ranges.get(name, (np.nan, np.nan))
         if np.isfinite([least, most]).all() and least < most:
-            ends = [least, most, *finite.tolist()]
+            ends = [least, most, *finite.tolist(), *(x for x in [asked.get(name)] if x is not None and np.isfinite(x))]
             ax.set_xlim(min(ends), max(ends))
         blocked = len(values) - len(finite)
         ax.set_title(name + (f" ({blocked} not connected)" if blocked else ""), fontsize=9)
