@@ -133,7 +133,8 @@ def test_features_of_exchanged_axes_have_joint_statistics():
     table = np.stack([np.linspace(0.1, 0.2, 60), np.linspace(0.4, 0.6, 60)], axis=1)
     films = Collection(every.labels, features, table, every.origin, every.values)
     joint = conditions_of(films, exchanged=("y", "x")).entries
-    assert [(entry.mean, entry.least, entry.most) for entry in joint] == [(table.mean(), 0.1, 0.6)] * 2
+    assert [(entry.least, entry.most) for entry in joint] == [(0.1, 0.6)] * 2
+    assert [entry.mean for entry in joint] == pytest.approx([table.mean()] * 2)
     assert [entry.most for entry in conditions_of(films).entries] == [0.2, 0.6]
 
 
