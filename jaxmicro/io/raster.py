@@ -137,9 +137,9 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             raise
         raise UserError(f"{path}: {error}") from error
     except Exception as error:
+        reason = _first_line(error).replace(str(path), path.name)  # a decoder may name the file again
         raise UserError(
-            f"{path} is not a readable {kind} ({_first_line(error)}); "
-            "it may be truncated or damaged: copy or export it again"
+            f"{path} is not a readable {kind} ({reason}); it may be truncated or damaged: copy or export it again"
         ) from error
 
 
