@@ -45,6 +45,10 @@ class Feature:
         if self.role not in ROLES:
             raise UserError(f"feature {self.name} has the role {self.role!r}; expected property or process")
 
+    def begins_with(self, prefix: str) -> bool:
+        """Whether the name is this, or continues it after a `.` or `_`: "tortuosity", "tortuosity.1"."""
+        return self.name == prefix or self.name.startswith((f"{prefix}.", f"{prefix}_"))
+
     @property
     def axis(self) -> str | None:
         """The axis that the name ends in, as `diffusivity.0.z`; None for process parameters and all other names."""

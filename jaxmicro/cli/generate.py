@@ -14,7 +14,7 @@ from jaxmicro import pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console, aligned
 from jaxmicro.cli.inputs import checked_options
-from jaxmicro.cli.options import Generate
+from jaxmicro.cli.options import Generate, share
 from jaxmicro.cli.resume import is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.errors import UserError
@@ -79,7 +79,7 @@ def read_targets(words: Sequence[str]) -> dict[str, float]:
     for word in words:
         name, equals, text = (part.strip() for part in word.partition("="))
         try:
-            value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+            value = share(text)
         except ValueError:
             value = math.nan
         if not (name and equals) or math.isnan(value):

@@ -1,7 +1,6 @@
 """`jaxmicro train`: a prior trained or fine-tuned on micrographs."""
 
 import dataclasses
-import shutil
 from collections.abc import Sequence
 
 from jaxmicro import pipeline
@@ -10,11 +9,12 @@ from jaxmicro.cli.collection import is_trainable_collection
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.inputs import checked_options, files_of, grey_levels, read_several
 from jaxmicro.cli.options import Train
-from jaxmicro.cli.resume import finished_prior, is_made
+from jaxmicro.cli.resume import is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
+from jaxmicro.cli.training import trained_before, training_config, write_training
 from jaxmicro.errors import UserError
 from jaxmicro.io import write
-from jaxmicro.pipeline import Prior, PriorConfig, TrainConfig, UNetConfig
+from jaxmicro.pipeline import Prior, PriorConfig, UNetConfig
 from jaxmicro.types import Microstructure
 
 
@@ -41,9 +41,9 @@ def _train_on_images(options: Train) -> None:
     start = _start(options, micrograph)
     if start is not None and (options.patch != Train.patch or options.widths or options.paper):
         raise UserError("--patch, --widths and --paper shape a new network: give them with --from-scratch")
-    config = _training(options, options.steps, pipeline.FROM_SCRATCH if start is None else pipeline.FINE_TUNING)
-    autoencoder = _training(
-        options, options.vae_steps, pipeline.AUTOENCODER if start is None else pipeline.AUTOENCODER_FINE_TUNING
+    config = training_config(options, pipeline.FROM_SCRATCH if start is None else pipeline.FINE_TUNING, options.steps)
+    autoencoder = training_config(
+        options, pipeline.AUTOENCODER if start is None else pipeline.AUTOENCODER_FINE_TUNING, options.vae_steps
     )
     network = start.config if start is not None else _network(options, micrograph.phases)
     _check_space(options, network)
@@ -60,10 +60,9 @@ def _train_on_images(options: Train) -> None:
         autoencoder=autoencoder if network.space == "latent" else None,
         prior=network.to_dict(),
     )
-    if (trained := finished_prior(folder.path / "weights.safetensors", console)) is not None:
-        if (folder.path / "training.json").exists():  # the last file that a training writes
-            console.remark(f"the training in {folder.path} is complete; nothing to do")
-        else:
+    trained, complete = trained_before(folder, console)
+    if trained is not None:
+        if not complete:
             _finish(folder, console, trained)
         return
     _describe(console, start, micrographs, network)
@@ -129,18 +128,6 @@ def _check_space(options: Train, network: PriorConfig) -> None:
         raise UserError("--vae-steps, --latent-size and --paper are for latent priors: give them with --space latent")
 
 
-def _training(options: Train, steps: int | None, base: TrainConfig) -> TrainConfig:
-    given = {"steps": steps, "learning_rate": options.learning_rate, "batch": options.batch}
-    with checked_options():
-        return dataclasses.replace(
-            base,
-            seed=options.seed,
-            minutes=options.minutes,
-            sample_every=options.sample_every,
-            **{name: value for name, value in given.items() if value is not None},
-        )
-
-
 def _network(options: Train, phases: int) -> PriorConfig:
     """The network of a training from scratch."""
     with checked_options():
@@ -174,10 +161,7 @@ def _draw_samples(folder: RunFolder, step: int, prior: Prior) -> None:
 
 
 def _finish(folder: RunFolder, console: Console, prior: Prior) -> None:
-    folder.write("figures/training.png", figures.training(folder.path / "log.jsonl"))
-    folder.log("finished", **prior.record)
-    shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # used only to resume a training
-    folder.write_json("training.json", prior.record)
+    write_training(folder, prior)
     measured = {"validation_loss": "the held-out part", "whole_image_loss": "the whole image (nothing was held out)"}
     remark = "".join(
         f", loss on {what} {prior.record[name]:.4f}" for name, what in measured.items() if name in prior.record

@@ -1,19 +1,18 @@
 """`jaxmicro train COLLECTION`: a prior of many samples, conditioned on their features."""
 
 import dataclasses
-import shutil
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.inputs import checked_options
 from jaxmicro.cli.options import Train
-from jaxmicro.cli.resume import finished_prior
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
+from jaxmicro.cli.training import trained_before, training_config, write_training
 from jaxmicro.collection import Collection
 from jaxmicro.errors import UserError
 from jaxmicro.io.collections import read_collection
-from jaxmicro.pipeline import Prior, PriorConfig, TrainConfig
+from jaxmicro.pipeline import Prior, PriorConfig
 
 _OF_IMAGES = (
     "segment", "merge_rare", "ignore", "crop", "stack", "start", "from_scratch", "minutes", "patch", "latent_size",
@@ -31,8 +30,8 @@ def run(options: Train) -> None:
     path = next(iter(options.micrograph))
     collection = _chosen(read_collection(path), options, console)
     network = _network(collection, options)
-    training = _training(options, pipeline.DENOISER, options.steps)
-    predictor = _training(options, pipeline.PREDICTOR, options.predictor_steps)
+    training = training_config(options, pipeline.DENOISER, options.steps)
+    predictor = training_config(options, pipeline.PREDICTOR, options.predictor_steps)
     folder = open_run_folder(
         "train",
         path.stem,
@@ -44,10 +43,9 @@ def run(options: Train) -> None:
         prior=network.to_dict(),
         samples=len(collection),
     )
-    if (trained := finished_prior(folder.path / "weights.safetensors", console)) is not None:
-        if (folder.path / "training.json").exists():  # the last file that a training writes
-            console.remark(f"the training in {folder.path} is complete; nothing to do")
-        else:
+    trained, complete = trained_before(folder, console)
+    if trained is not None:
+        if not complete:
             _finish(folder, console, trained)
         return
     _describe(console, collection, network)
@@ -55,7 +53,7 @@ def run(options: Train) -> None:
         collection,
         config=training,
         predictor=predictor,
-        autoencoder=_training(options, pipeline.AUTOENCODER_3D, options.vae_steps),
+        autoencoder=training_config(options, pipeline.AUTOENCODER_3D, options.vae_steps),
         prior_config=network,
         augment=options.symmetry,
         out=folder.path,
@@ -78,11 +76,10 @@ def _chosen(collection: Collection, options: Train, console: Console) -> Collect
         raise UserError("--vae-steps and --paper are for latent priors: give them with --space latent")
     if options.phases is not None and options.phases != collection.phases:
         raise UserError(f"{collection.source} has {collection.phases} phases, but --phases says {options.phases}")
-    names = [feature.name for feature in collection.features]
     for prefix in options.features:
-        if not any(_begins(name, prefix) for name in names):
+        if not any(feature.begins_with(prefix) for feature in collection.features):
             collection.select([prefix])  # raises with the names that there are
-    chosen = [name for name in names if not options.features or any(_begins(name, p) for p in options.features)]
+    chosen = [f.name for f in collection.features if not options.features or any(map(f.begins_with, options.features))]
     collection = collection.select(chosen)
     constant = pipeline.constant_features(collection.split(seed=options.seed)[0])
     if constant and len(constant) < len(chosen):
@@ -95,10 +92,6 @@ def _chosen(collection: Collection, options: Train, console: Console) -> Collect
     return collection
 
 
-def _begins(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith((f"{prefix}.", f"{prefix}_"))
-
-
 def _network(collection: Collection, options: Train) -> PriorConfig:
     with checked_options():
         network = pipeline.collection_network(collection, options.space or "pixel", paper=options.paper)
@@ -107,18 +100,6 @@ def _network(collection: Collection, options: Train) -> PriorConfig:
         attention = (False,) * (len(options.widths) - 1) + (True,)
         unet = dataclasses.replace(network.unet, widths=options.widths, attention=attention)
         return dataclasses.replace(network, unet=unet)
-
-
-def _training(options: Train, base: TrainConfig, steps: int | None = None) -> TrainConfig:
-    given = {"steps": steps, "learning_rate": options.learning_rate}
-    given["batch"] = options.batch
-    with checked_options():
-        return dataclasses.replace(
-            base,
-            seed=options.seed,
-            sample_every=options.sample_every,
-            **{name: value for name, value in given.items() if value is not None},
-        )
 
 
 def _describe(console: Console, collection: Collection, network: PriorConfig) -> None:
@@ -140,10 +121,7 @@ def _draw_samples(folder: RunFolder, step: int, prior: Prior) -> None:
 
 
 def _finish(folder: RunFolder, console: Console, prior: Prior) -> None:
-    folder.write("figures/training.png", figures.training(folder.path / "log.jsonl"))
-    folder.log("finished", **prior.record)
-    shutil.rmtree(folder.path / "checkpoints", ignore_errors=True)  # used only to resume a training
-    folder.write_json("training.json", prior.record)
+    write_training(folder, prior)
     score = prior.record.get("validation_loss")
     loss = "" if score is None else f", loss on the held-out runs {score:.4f}"
     console.remark(f"trained prior in {folder.path}{loss}; {console.elapsed()} in this run")

@@ -34,7 +34,7 @@ DENOISER = TrainConfig(
     evaluate_every=400,
 )  # fmt: skip
 PREDICTOR = dataclasses.replace(DENOISER, steps=1500, batch=16, learning_rate=0.01)
-AUTOENCODER_3D = dataclasses.replace(DENOISER, steps=2000, save_every=200)
+AUTOENCODER_3D = dataclasses.replace(DENOISER, steps=2000)
 
 
 def collection_network(collection: Collection, space: str = "pixel", *, paper: bool = False) -> PriorConfig:

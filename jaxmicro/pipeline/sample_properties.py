@@ -65,7 +65,7 @@ def chosen_features(collection: Collection, names: Sequence[str] = (), film: Fil
     known = measurable_features(collection, film)
     chosen: set[Feature] = set()
     for name in names:
-        found = {f for f in known if f.name == name or f.name.startswith((f"{name}.", f"{name}_"))}
+        found = {f for f in known if f.begins_with(name)}
         if not found:
             solar = any(each.startswith(name) for each in descriptors.GRASPI_THREE_PHASE)
             hint = "; GraSPI's descriptors need --donor and --acceptor, some of them --mixed" if solar and name else ""
