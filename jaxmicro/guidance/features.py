@@ -144,14 +144,18 @@ def _diffusivities(
         return "periodic" if all(others) else "insulated", first
 
     found = {}
+    # Each batch of solves waits for the one before: XLA for CPUs (jaxlib 0.10) runs independent loops at once, and on
+    # two cores two such loops may wait for each other for ever.
+    before = jnp.zeros((), fractions.dtype)
     for _, group in itertools.groupby(sorted(along, key=kind), kind):
         members = list(group)
         sides = kind(members[0])[0]
-        kappa = LEAK + (1 - LEAK) * jnp.stack(
+        kappa = before + LEAK + (1 - LEAK) * jnp.stack(
             [jnp.moveaxis(fractions[..., phase], letters.index(axis), 0) for phase, axis in members]
         )
         d_eff = jax.vmap(functools.partial(_d_eff, sides=sides, solver=solver))(kappa)
         found |= dict(zip(members, d_eff, strict=True))
+        before = 0 * jnp.nan_to_num(jax.lax.stop_gradient(jnp.sum(d_eff)))  # XLA keeps a product with 0: it may be NaN
     return found
 
 
