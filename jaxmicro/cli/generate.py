@@ -1,7 +1,9 @@
 """`jaxmicro generate`: samples with given features, from a prior of a collection."""
 
+import contextlib
 import csv
 import dataclasses
+import functools
 import io
 import math
 from collections.abc import Sequence
@@ -17,9 +19,11 @@ from jaxmicro.cli.inputs import checked_options
 from jaxmicro.cli.options import Generate, share
 from jaxmicro.cli.resume import is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
+from jaxmicro.collection import Collection
 from jaxmicro.errors import UserError
 from jaxmicro.evaluate import generated_html
-from jaxmicro.io import read, write
+from jaxmicro.io import files, read, write
+from jaxmicro.io.collections import read_collection
 from jaxmicro.pipeline import Generated, GenerationConfig, Prior
 from jaxmicro.types import Microstructure
 
@@ -44,13 +48,14 @@ def run(options: Generate) -> None:
         )
     targets = prior.conditions.checked(read_targets(options.target), extrapolate=options.extrapolate)
     config = _config(options, prior)
+    collection = _collection(options, prior)
     name = Path(options.model).name.removesuffix(".safetensors")
     folder = open_run_folder(
         "generate", name, options, out=options.out, resume=options.resume, inputs=[pipeline.prior_path(options.model)],
         sampling=config, targets=targets, prior=prior.config.to_dict(),
     )  # fmt: skip
     found = _generated(folder, console, prior, options, config, targets)
-    record = to_record(prior, found)
+    record = to_record(prior, found) | {"training": _beside_training(prior, found, collection, console)}
     folder.write_json("generated.json", record)
     folder.write("generated.csv", to_csv(found))
     pictures = figures.generated(found, prior)
@@ -97,26 +102,64 @@ def _config(options: Generate, prior: Prior) -> GenerationConfig:
         return dataclasses.replace(base, **{name: value for name, value in given.items() if value is not None})
 
 
+def _collection(options: Generate, prior: Prior) -> Collection | None:
+    """The collection that a model was trained on: the given one, or the one that the run folder of the training names,
+    if it is still there.
+
+    Raises:
+        UserError: the given collection is another one.
+    """
+    if options.collection is not None:
+        collection = read_collection(options.collection)
+        pipeline.training_parts(prior, collection)
+        return collection
+    with contextlib.suppress(UserError, KeyError, TypeError, IndexError):
+        path = files.read_json(Path(options.model) / "config.json")["options"]["micrograph"][0]
+        collection = read_collection(path)
+        pipeline.training_parts(prior, collection)
+        return collection
+    return None
+
+
+def _beside_training(
+    prior: Prior, found: Generated, collection: Collection | None, console: Console
+) -> dict[str, Any] | None:
+    """The comparison with the training samples; None where these are not there."""
+    if collection is None:
+        return None
+    console.progress("comparing with the training samples", 0, 1)
+    compared = pipeline.compared_with_training(prior, found, collection)
+    console.progress("comparing with the training samples", 1, 1)
+    return compared
+
+
 def _generated(
     folder: RunFolder, console: Console, prior: Prior, options: Generate, config: GenerationConfig, targets: dict
 ) -> Generated:
     """The samples, of which those that the folder has are not generated again."""
 
-    def paths(number: int) -> list[Path]:
-        return [folder.path / f"{file_name(number, options.count)}.{ending}" for ending in options.formats]
+    def paths(number: int, *, sampled: bool = False) -> list[Path]:
+        name, endings = file_name(number, options.count), options.formats[: 1 if sampled else None]
+        return [folder.file(f"{'sampled/' * sampled}{name}.{ending}") for ending in endings]
 
     material = prior.material
     assert material is not None
     periodic = bool(prior.config.unet.periodic) and all(prior.config.unet.periodic)
 
-    def keep(number: int, labels: np.ndarray) -> None:
+    def keep(number: int, labels: np.ndarray, *, sampled: bool = False) -> None:
         sample = Microstructure(labels, material.values, material.voxel_size, material.unit, periodic=periodic)
-        for path in paths(number):
+        for path in paths(number, sampled=sampled):
             write(path, sample)
-        folder.log("sample", number=number, volume_fractions=sample.volume_fractions)
+        if not sampled:
+            folder.log("sample", number=number, volume_fractions=sample.volume_fractions)
 
     shape, phases = prior.config.sample_shape, prior.config.phases
-    made = [i for i in range(options.count) if is_made(paths(i), shape=shape, phases=phases, console=console)]
+
+    def made(*, sampled: bool = False) -> dict[int, np.ndarray]:
+        files = {number: paths(number, sampled=sampled) for number in range(options.count)}
+        kept = [i for i, of in files.items() if is_made(of, shape=shape, phases=phases, console=console)]
+        return {number: read(files[number][0]).labels for number in kept}
+
     return pipeline.generate(
         prior,
         targets,
@@ -125,8 +168,11 @@ def _generated(
         config=config,
         extrapolate=True,  # checked before the folder was made
         together=options.together,
-        known={number: read(paths(number)[0]).labels for number in made},
+        known=made(),
         on_sample=keep,
+        exact=options.exact,
+        known_sampled=made(sampled=True) if options.exact else None,
+        on_sampled=functools.partial(keep, sampled=True),
         progress=console.progress,
     )
 
@@ -155,7 +201,27 @@ def to_record(prior: Prior, found: Generated) -> dict[str, Any]:
         "schema": SCHEMA, "count": len(found.volumes), "shape": list(prior.config.sample_shape),
         "targets": found.targets, "not_measured": [name for name in found.targets if name not in columns and
         name not in found.process], "summary": summary, "process": process, "samples": columns,
+        "exact": None if found.exact is None else _exact_record(found, prior.config.unet.periodic),
     }  # fmt: skip
+
+
+def _exact_record(found: Generated, periodic: Sequence[bool]) -> dict[str, Any]:
+    """What was changed to meet targets exactly, as plain data."""
+    exact = found.exact
+    assert exact is not None
+    changed = [float(np.mean(v.labels != before)) for v, before in zip(found.volumes, exact.sampled, strict=True)]
+    realism = [
+        pipeline.changed_statistics(before, volume, periodic or (False,) * before.ndim)
+        for before, volume in zip(exact.sampled, found.volumes, strict=True)
+    ]
+    return {
+        "targets": list(exact.names),
+        "left_as_sampled": list(exact.left),
+        "voxels_changed": changed,
+        "sampled": {name: [of[name] for of in exact.before] for name in exact.names},
+        "missed": {name: [i for i, yes in enumerate(met) if not yes] for name, met in exact.met.items()},
+        **{name: [of[name] for of in realism] for name in realism[0]},
+    }
 
 
 def to_csv(found: Generated) -> str:
@@ -177,6 +243,7 @@ def table(record: dict[str, Any]) -> str:
         numbers = [of[key] for key in ("asked", "mean", "standard_deviation", "mean_absolute_error")]
         rows.append([name, *("-" if n is None else f"{n:.4g}" for n in numbers), str(of["not_connected"] or "-")])
     lines = [f"{record['count']} samples, measured by the code that measures collections", aligned(rows)]
+    lines += _exact_lines(record) + _training_lines(record["training"])
     if record["not_measured"]:
         lines.append(f"asked, but not measured here: {', '.join(record['not_measured'])}")
     if record["process"]:
@@ -187,3 +254,38 @@ def table(record: dict[str, Any]) -> str:
             rows.append([name, asked, *(f"{value:.4g}" for value in of["quantiles"].values())])
         lines += ["", "distribution of the process that would make them, as quantiles over all samples", aligned(rows)]
     return "\n".join(lines)
+
+
+def _exact_lines(record: dict[str, Any]) -> list[str]:
+    """What was changed to meet targets exactly, what was left, and what was missed."""
+    exact = record["exact"]
+    if exact is None:
+        return []
+    share = np.mean(exact["voxels_changed"])
+    lines = [
+        f"made exact: {', '.join(exact['targets']) or 'nothing'}; {share:.2%} of the voxels changed, interface area by "
+        f"{np.mean(exact['surface_area_change']):+.1%}, S2 by at most {np.max(exact['two_point_change']):.3f}"
+    ]
+    if exact["left_as_sampled"]:
+        lines.append(f"left as sampled: {', '.join(exact['left_as_sampled'])}")
+    for name, missed in exact["missed"].items():
+        if missed:
+            values = ", ".join(f"{record['samples'][name][i]:.4g} in {file_name(i, record['count'])}" for i in missed)
+            lines.append(f"not met: {name}={record['targets'][name]:.4g}: {values}")
+    return lines
+
+
+def _training_lines(training: dict[str, Any] | None) -> list[str]:
+    """Copies and diversity in two lines."""
+    if training is None:
+        return ["not compared with the training samples, whose collection is not there; give it with --collection"]
+    copies, (ours, theirs) = training["copies"], (training["diversity"][of] for of in ("generated", "held_out"))
+    lines = [
+        f"distance to the nearest training sample (0: a copy): {np.min(copies['generated']):.2f} to "
+        f"{np.max(copies['generated']):.2f}, of held-out samples {np.min(copies['held_out']):.2f} to "
+        f"{np.max(copies['held_out']):.2f}; {copies['copied'] or 'no'} copies"
+    ]
+    pairs = [of["pair_distance"] for of in (ours, theirs)]
+    if None not in pairs:
+        lines.append(f"distance of pairs: {pairs[0]:.2f}, of similar held-out samples {pairs[1]:.2f}")
+    return lines

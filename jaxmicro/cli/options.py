@@ -251,6 +251,13 @@ class Generate(RunOptions):
     exaggerates them, at twice the time."""
     sampler: Annotated[Literal["ddim", "dpm"] | None, arg(metavar="{ddim,dpm}", help_behavior_hint="")] = None
     """Step rule: ddim (ancestral), or dpm (second order). Default: dpm."""
+    exact: bool = False
+    """Change voxels along interfaces until measured volume fractions, diffusivities, finite tortuosity factors and
+    surface areas are what is asked, within 0.2 %. Other targets stay as sampled. The samples before are kept in the
+    folder sampled/."""
+    collection: Annotated[Path | None, arg(metavar="COLLECTION", help_behavior_hint="")] = None
+    """The collection that MODEL was trained on, with which the samples are compared: are they copies, do they vary as
+    much? Default: where the training found it, if it is still there."""
     together: MaybeInt = None
     """Samples in the network at once. Default: as many as have half a million voxels."""
     formats: tuple[Literal["tif", "vti", "npz", "zarr"], ...] = ("tif", "vti")

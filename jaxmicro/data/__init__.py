@@ -9,7 +9,14 @@ from jaxmicro.data.batches import (
     volume_planes,
 )
 from jaxmicro.data.prior_media import prior_media
-from jaxmicro.data.samples import SampleConfig, is_plain, sample_batches, sample_dataset
+from jaxmicro.data.samples import (
+    SampleConfig,
+    Symmetries,
+    is_plain,
+    sample_batches,
+    sample_dataset,
+    sample_symmetries,
+)
 from jaxmicro.data.synthetic import (
     discs,
     gaussian_field,
@@ -27,6 +34,7 @@ __all__ = [
     "CropConfig",
     "SampleConfig",
     "Sources",
+    "Symmetries",
     "crop_batches",
     "crop_dataset",
     "discs",
@@ -41,6 +49,7 @@ __all__ = [
     "prior_media",
     "sample_batches",
     "sample_dataset",
+    "sample_symmetries",
     "sphere_density",
     "tessellation",
     "training_sources",

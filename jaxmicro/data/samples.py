@@ -52,7 +52,7 @@ class SampleConfig:
             raise UserError(f"the seed must not be negative, found {self.seed}")
 
 
-class _Symmetries(NamedTuple):
+class Symmetries(NamedTuple):
     """What is done to a sample of "*grid", by number of the axis, and to its features."""
 
     shifted: tuple[int, ...]
@@ -95,7 +95,7 @@ def sample_dataset(
             f"a batch of {config.batch} does not split among {process_count} processes (this one is {process_index}); "
             "choose a batch that is a multiple of the number of processes"
         )
-    symmetries = _symmetries(collection, config)
+    symmetries = sample_symmetries(collection, config)
     share = config.batch // process_count
     key = np.random.SeedSequence(config.seed).generate_state(2, np.uint64)
     features = collection.table.astype(np.float32)
@@ -122,7 +122,7 @@ def sample_dataset(
     return grain.MapDataset.range(sys.maxsize // config.batch).map(draw)
 
 
-def _transformed(sample: UInt8[np.ndarray, "*grid"], uniform: np.ndarray, by: _Symmetries) -> tuple[np.ndarray, int]:
+def _transformed(sample: UInt8[np.ndarray, "*grid"], uniform: np.ndarray, by: Symmetries) -> tuple[np.ndarray, int]:
     """The sample shifted, mirrored, and with its axes in the order of the returned number; four uniform numbers."""
     shifts = [int(uniform[axis] * sample.shape[axis]) for axis in by.shifted]
     if any(shifts):
@@ -133,7 +133,12 @@ def _transformed(sample: UInt8[np.ndarray, "*grid"], uniform: np.ndarray, by: _S
     return np.transpose(sample, by.orders[order]), order
 
 
-def _symmetries(collection: Collection, config: SampleConfig) -> _Symmetries:
+def sample_symmetries(collection: Collection, config: SampleConfig) -> Symmetries:
+    """What the draws of a configuration do to the samples of a collection.
+
+    Raises:
+        UserError: as `sample_batches`.
+    """
     number = {letter: place for place, letter in enumerate(collection.axes)}
     for letter in (*(config.shifted_axes or ()), *config.mirrored_axes, *config.symmetric_axes):
         if letter not in number:
@@ -164,7 +169,7 @@ def _symmetries(collection: Collection, config: SampleConfig) -> _Symmetries:
         orders.append(tuple(order))
     mirrored = tuple(sorted({number[letter] for letter in config.mirrored_axes}))
     columns = [_columns(collection, order) for order in orders]
-    return _Symmetries(tuple(number[letter] for letter in shifted), mirrored, orders, columns)
+    return Symmetries(tuple(number[letter] for letter in shifted), mirrored, orders, columns)
 
 
 def _columns(collection: Collection, order: Sequence[int]) -> np.ndarray:

@@ -7,6 +7,7 @@ from jaxmicro.evaluate.generated_report import generated_html
 from jaxmicro.evaluate.independent import CONSTRAINABLE, chord_distance, independent
 from jaxmicro.evaluate.memorisation import memorisation
 from jaxmicro.evaluate.metrics import error_rate, normalised_two_point, relative_area_error, shape_error
+from jaxmicro.evaluate.novelty import Symmetry, copies, diversity, nearest_samples, two_point_along
 from jaxmicro.evaluate.overview import held_table, independent_table, overview, truth_table, yardstick
 from jaxmicro.evaluate.report import report_html
 from jaxmicro.evaluate.representativity import integral_range, representativity, standard_error
@@ -16,12 +17,15 @@ from jaxmicro.evaluate.statistics import mean_lineal_path, slice_statistics
 
 __all__ = [
     "CONSTRAINABLE",
+    "Symmetry",
     "check_comparable",
     "chord_distance",
     "code_summary",
     "compare",
     "consecutive_distance",
+    "copies",
     "directions",
+    "diversity",
     "error_rate",
     "flat_map",
     "fraction_covariance",
@@ -34,6 +38,7 @@ __all__ = [
     "mean_lineal_path",
     "memorisation",
     "micrograph_directions",
+    "nearest_samples",
     "normalised_two_point",
     "overview",
     "peak_signal_to_noise",
@@ -49,6 +54,7 @@ __all__ = [
     "sub_volumes",
     "summarise",
     "truth_table",
+    "two_point_along",
     "warnings",
     "yardstick",
 ]

@@ -1,6 +1,7 @@
 """The report on generated samples as one self-contained HTML page."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from jaxmicro.evaluate.html import figure, page, settings, table
@@ -10,8 +11,8 @@ def generated_html(record: Mapping, figures: Mapping[str, bytes], *, title: str,
     """One HTML page on generated samples: asked against measured, the process that would make them, figures.
 
     Args:
-        record: "count", "shape", "summary" of each feature and "process" of each parameter, as `jaxmicro generate`
-            writes them to generated.json.
+        record: "count", "shape", "summary" of each feature, "process" of each parameter, "exact" and "training", as
+            `jaxmicro generate` writes them to generated.json.
         figures, title, config: as `report_html`.
     """
     size = " x ".join(map(str, record["shape"]))
@@ -28,7 +29,9 @@ def generated_html(record: Mapping, figures: Mapping[str, bytes], *, title: str,
         "<h2>Asked and measured</h2>",
         table(head, rows),
         *([f"<p>Asked, but not measured here: {escape(', '.join(missing))}.</p>"] if missing else []),
+        *_exact(record),
         *(figure(name, content) for name, content in figures.items()),
+        *_beside_training(record.get("training")),
     ]
     if record["process"]:
         quantiles = [f"{float(q):.0%}" for q in next(iter(record["process"].values()))["quantiles"]]
@@ -39,3 +42,79 @@ def generated_html(record: Mapping, figures: Mapping[str, bytes], *, title: str,
             table(["parameter", *quantiles], rows),
         ]
     return page(title, [*body, settings(config)])
+
+
+def _exact(record: Mapping) -> list[str]:
+    """What was changed in the samples to meet targets exactly."""
+    exact = record.get("exact")
+    if exact is None:
+        return []
+    rows = []
+    for name in exact["targets"]:
+        asked, missed = record["targets"][name], exact["missed"][name]
+        before, after = (
+            [abs(value - asked) for value in values if value is not None and math.isfinite(value)]
+            for values in (exact["sampled"][name], record["samples"][name])
+        )
+        errors = [f"{max(of):.3g}" if of else "-" for of in (before, after)]
+        values = ", ".join(f"{record['samples'][name][i]:.4g} (sample {i})" for i in missed)
+        rows.append([name, f"{asked:.4g}", *errors, values or "none"])
+    changed, area, two_point = (exact[key] for key in ("voxels_changed", "surface_area_change", "two_point_change"))
+    left = exact["left_as_sampled"]
+    return [
+        "<h2>Targets made exact</h2>",
+        "<p>After the sampling, the phase of voxels along interfaces was changed along the gradient of what was "
+        f"missed: {_mean(changed):.2%} of the voxels (at most {max(changed):.2%}). This changed the interface area by "
+        f"{_mean(area):+.1%} (mean), and the two-point correlation by at most {max(two_point):.3f}.</p>",
+        table(["target", "asked", "largest error as sampled", "largest error now", "missed"], rows),
+        *([f"<p>Left as sampled: {escape(', '.join(left))}.</p>"] if left else []),
+    ]
+
+
+def _beside_training(training: Mapping | None) -> list[str]:
+    """Copies of training samples, and how much samples vary."""
+    heading = "<h2>Beside the training samples</h2>"
+    if training is None:
+        return [heading, "<p>Not compared: the collection of the training is not there. Give it with --collection.</p>"]
+    copies, diversity = training["copies"], training["diversity"]
+    distances = [
+        [name, str(len(of)), *(f"{value:.3f}" for value in (min(of), sorted(of)[len(of) // 2], max(of)))]
+        for name, of in (("generated", copies["generated"]), ("held out", copies["held_out"]))
+    ]
+    both = [diversity[of] for of in ("generated", "held_out")]
+    rows = [
+        ["number of samples", *(str(of["samples"]) for of in both)],
+        ["mean distance of pairs", *(_number(of["pair_distance"]) for of in both)],
+        ["spread of S2", *(_number(of["two_point_spread"]) for of in both)],
+        *(
+            [f"standard deviation of {name}", _number(of["generated"]), _number(of["held_out"])]
+            for name, of in diversity["features"].items()
+        ),
+    ]
+    copied = copies["copied"]
+    verdict = (
+        f"{copied} of the samples {'is' if copied == 1 else 'are'} closer to a training sample than the limit "
+        f"{copies['limit']:.3f}: probably copied."
+        if copied
+        else f"None is closer than the limit {copies['limit']:.3f}, below which one set of 100 has a sample by chance."
+    )
+    return [
+        heading,
+        "<p>Distance of each sample to its nearest training sample, over the shifts, mirrors and exchanges of axes "
+        "that the training used: the share of voxels that differ, over that of a blank sample; 0 is a copy. "
+        f"The same for samples of the runs that were held out. {verdict}</p>",
+        table(["samples", "number", "smallest", "median", "largest"], distances),
+        "<p>How much samples vary, beside the held-out samples whose features are nearest to what was asked (they "
+        "scatter in these features, too). Pairs: share of voxels that differ at the best shift, over that of "
+        "independent samples. S2: root mean square of the standard deviation over distances and axes, "
+        "over the variance of the phases.</p>",
+        table(["quantity", "generated", "held out"], rows),
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer
 from scipy.fft import next_fast_len
 
-_FALSE_ALARMS = 0.01  # probability that a volume without copies is flagged
+FALSE_ALARMS = 0.01  # probability that a volume, or a set of samples, without copies is flagged
 _MAX_RATIO = 0.5  # of the limit to the smallest distance inside the micrograph
 _SCATTER_MARGIN = 0.1  # relative increase of the estimated standard deviation of the log distances
 _OWN = 24  # patches of the micrograph from whose distances the limit is estimated
@@ -68,7 +68,7 @@ def memorisation(
         _nearest(generated_patches, nowhere, image, phases=phases), generated_patches, content, phases
     )
     micrograph = _relative(_nearest(own, corners, image, phases=phases), own, content, phases)
-    limit = _limit(micrograph, patches)
+    limit = copy_limit(micrograph, patches)
     copied = int(np.sum(generated < limit))
     return {
         "patch": int(edge),
@@ -82,7 +82,7 @@ def memorisation(
     }
 
 
-def _limit(own: Float[np.ndarray, " n"], patches: int) -> float:
+def copy_limit(own: Float[np.ndarray, " n"], patches: int) -> float:
     """Distance that the smallest of so many patches without copies falls below in one volume of 100.
 
     Nearest distances are minima over many crops and have a Weibull distribution; with shape k and scale s their
@@ -93,7 +93,7 @@ def _limit(own: Float[np.ndarray, " n"], patches: int) -> float:
     # 24 distances determine the standard deviation within 15 %
     inverse_shape = (1 + _SCATTER_MARGIN) * np.std(np.log(own), ddof=1) / (np.pi / np.sqrt(6))
     scale = np.mean(np.log(own)) + np.euler_gamma * inverse_shape
-    return float(min(np.exp(scale + inverse_shape * np.log(_FALSE_ALARMS / patches)), _MAX_RATIO * own.min()))
+    return float(min(np.exp(scale + inverse_shape * np.log(FALSE_ALARMS / patches)), _MAX_RATIO * own.min()))
 
 
 def _content(patches: Integer[np.ndarray, "k h w"], phases: int) -> Float[np.ndarray, " k"]:
@@ -136,7 +136,7 @@ def _search(
 ) -> Float[Array, " k"]:
     edge = patches.shape[-1]
     size = [int(next_fast_len(n, real=True) or n) for n in image.shape]
-    code = jnp.asarray(_simplex(phases), jnp.float32)
+    code = jnp.asarray(simplex(phases), jnp.float32)
     spectrum = jnp.fft.rfft2(jnp.moveaxis(code[image], -1, 0), size)
     rows, columns = (jnp.arange(n - edge + 1) for n in image.shape)
 
@@ -155,7 +155,7 @@ def _search(
     return jax.lax.map(of_patch, (patches, own))
 
 
-def _simplex(phases: int) -> Float[np.ndarray, "p q"]:
+def simplex(phases: int) -> Float[np.ndarray, "p q"]:
     """Codes of the phases in q = p - 1 dimensions with <code_i, code_j> = delta_ij - 1/p.
 
     The number of equal pixels of two patches is then sum <code, code> + pixels / p, with p - 1 correlations instead of

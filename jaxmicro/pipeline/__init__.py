@@ -30,6 +30,7 @@ from jaxmicro.pipeline.design import Design, Effect, design
 from jaxmicro.pipeline.design_constraints import constrained_in_design
 from jaxmicro.pipeline.estimators import check_r_max
 from jaxmicro.pipeline.evaluate import evaluate
+from jaxmicro.pipeline.exact_features import meet_features
 from jaxmicro.pipeline.feasibility import check_feasible
 from jaxmicro.pipeline.fitting import (
     AUTOENCODER,
@@ -41,10 +42,11 @@ from jaxmicro.pipeline.fitting import (
 )
 from jaxmicro.pipeline.fitting_collection import AUTOENCODER_3D, DENOISER, PREDICTOR, collection_network
 from jaxmicro.pipeline.generate import generate
-from jaxmicro.pipeline.generated import Generated, example_targets
+from jaxmicro.pipeline.generated import Exact, Generated, example_targets
 from jaxmicro.pipeline.generation import default_generation, generate_labels, process_of
 from jaxmicro.pipeline.measure import measure
 from jaxmicro.pipeline.measure_collection import measure_collection
+from jaxmicro.pipeline.novelty import changed_statistics, compared_with_training, training_parts
 from jaxmicro.pipeline.pooling import pooled, pooled_numbers
 from jaxmicro.pipeline.prior import Material, Prior, check_of_planes, with_statistics
 from jaxmicro.pipeline.prior_files import (
@@ -87,6 +89,7 @@ __all__ = [
     "Design",
     "DistillationConfig",
     "Effect",
+    "Exact",
     "Generated",
     "GenerationConfig",
     "LengthUnit",
@@ -106,6 +109,7 @@ __all__ = [
     "UNetConfig",
     "bundled",
     "bundled_micrograph",
+    "changed_statistics",
     "check_feasible",
     "chosen_features",
     "check_of_planes",
@@ -113,6 +117,7 @@ __all__ = [
     "check_room",
     "check_training",
     "collection_network",
+    "compared_with_training",
     "conditions_of",
     "constant_features",
     "constrained_in_design",
@@ -137,6 +142,7 @@ __all__ = [
     "measurable_features",
     "measure",
     "measure_collection",
+    "meet_features",
     "parse_target",
     "plan_simulation",
     "pooled",
@@ -156,6 +162,7 @@ __all__ = [
     "target_fractions",
     "train",
     "train_on",
+    "training_parts",
     "transport",
     "tune_correlation",
     "with_statistics",

@@ -98,6 +98,7 @@ def train_on_collection(
         "held_out_samples": len(held_out),
         "held_out_origins": np.unique(held_out.origin).tolist(),
         "collection": collection.source,
+        "symmetry": symmetry,
     }
     began = time.monotonic()
     fractions = _fractions(training, conditions)

@@ -1,12 +1,14 @@
 """Generate: from features that are asked for to samples that have them, and to the process that would make them."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from jaxmicro.errors import UserError
 from jaxmicro.generate import GenerationConfig
-from jaxmicro.pipeline.generated import Generated, measured
+from jaxmicro.pipeline.exact_features import can_be_met, is_met, meet_features
+from jaxmicro.pipeline.generated import Exact, Generated, in_memory, measured, measured_features, measured_names
 from jaxmicro.pipeline.generation import generate_labels
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
@@ -23,6 +25,9 @@ def generate(
     together: int | None = None,
     known: Mapping[int, np.ndarray] | None = None,
     on_sample: Callable[[int, np.ndarray], None] | None = None,
+    exact: bool = False,
+    known_sampled: Mapping[int, np.ndarray] | None = None,
+    on_sampled: Callable[[int, np.ndarray], None] | None = None,
     progress: Progress | None = None,
 ) -> Generated:
     """Samples of a collection's prior that have given features.
@@ -35,6 +40,9 @@ def generate(
         together: samples in the network at once.
         known: labels of samples that are there already, by number; they are not generated again.
         on_sample: called with the number and the labels of each sample as soon as it is ready.
+        exact: change the phase of voxels along interfaces until volume fractions, surface areas, diffusivities and
+            (finite) tortuosity factors are those that are asked; other targets are left as sampled.
+        known_sampled, on_sampled: as `known` and `on_sample`, of the samples before that change.
     Raises:
         UserError: the prior is none of a collection, or targets are unknown, outside of what it was trained on, or
             contradict each other.
@@ -48,8 +56,35 @@ def generate(
         seed=seed,
         config=config,
         together=together,
-        known=known,
-        on_sample=on_sample,
+        known=known_sampled if exact else known,
+        on_sample=on_sampled if exact else on_sample,
         progress=progress,
     )
-    return measured(prior, labels, targets, seed=seed, progress=progress)
+    if not exact:
+        return measured(prior, labels, targets, seed=seed, progress=progress)
+    return _exact(prior, labels, targets, seed, known, on_sample, progress)
+
+
+def _exact(
+    prior: Prior,
+    sampled: np.ndarray,
+    targets: dict[str, float],
+    seed: int,
+    known: Mapping[int, np.ndarray] | None,
+    on_sample: Callable[[int, np.ndarray], None] | None,
+    progress: Progress | None,
+) -> Generated:
+    """Sampled labels brought to their targets, and measured before and after."""
+    samples = in_memory(prior, sampled)
+    names = measured_names(prior, samples)
+    chosen = tuple(name for name in targets if name in names and can_be_met(name, targets[name], samples))
+    asked = np.tile([targets[name] for name in chosen], (len(sampled), 1))
+    labels = meet_features(samples, chosen, asked, known=known, on_sample=on_sample, progress=progress)
+    before = measured_features(samples, chosen)
+    found = measured(prior, labels, targets, seed=seed, progress=progress)
+    met = {}
+    for name in chosen:
+        values = np.array([[sample[name]] for sample in found.measured])
+        met[name] = is_met([name], values, np.full_like(values, targets[name]), sampled[0].size)[:, 0].tolist()
+    left = tuple(name for name in targets if name not in chosen)
+    return dataclasses.replace(found, exact=Exact(chosen, left, sampled, before, met))

@@ -24,12 +24,33 @@ class Generated:
         measured: of each sample, the features of the model that can be measured (in the unit of the model), by name.
         process: draws "n s" of each process parameter, by name, from the distribution of those that would make each
             sample; empty if the model knows none.
+        exact: what was changed to meet targets exactly; None if nothing was asked to be.
     """
 
     volumes: list[Microstructure]
     targets: dict[str, float]
     measured: list[dict[str, float]]
     process: dict[str, np.ndarray]
+    exact: "Exact | None" = None
+
+
+@dataclass(frozen=True)
+class Exact:
+    """What was changed in generated samples to meet their targets exactly.
+
+    Attributes:
+        names: targets that were met in this way, or missed.
+        left: targets that were left as sampled.
+        sampled: labels "n *grid" before.
+        before: of each sample, the values of these targets before, by name.
+        met: by name of the target, for each sample.
+    """
+
+    names: tuple[str, ...]
+    left: tuple[str, ...]
+    sampled: np.ndarray
+    before: list[dict[str, float]]
+    met: dict[str, list[bool]]
 
 
 def measured(
@@ -43,9 +64,7 @@ def measured(
     """Labels as `Generated`: measured by the code that measures collections, with the process that would make them."""
     assert prior.conditions is not None and prior.material is not None
     samples = in_memory(prior, labels)
-    units = {feature.name: feature.unit for feature in measurable_features(samples)}
-    names = [entry.name for entry in prior.conditions.entries if units.get(entry.name) == entry.unit]
-    table = _measured(samples, names, progress)
+    table = measured_features(samples, measured_names(prior, samples), progress)
     process = {}
     if prior.predictor is not None:
         draws = process_of(prior, labels, seed=seed)
@@ -53,7 +72,16 @@ def measured(
     return Generated([samples.microstructure(i) for i in range(len(labels))], targets, table, process)
 
 
-def _measured(samples: Collection, names: Sequence[str], progress: Progress | None) -> list[dict[str, float]]:
+def measured_names(prior: Prior, samples: Collection) -> list[str]:
+    """The features of a prior that can be measured here, in the same unit."""
+    assert prior.conditions is not None
+    units = {feature.name: feature.unit for feature in measurable_features(samples)}
+    return [entry.name for entry in prior.conditions.entries if units.get(entry.name) == entry.unit]
+
+
+def measured_features(
+    samples: Collection, names: Sequence[str], progress: Progress | None = None
+) -> list[dict[str, float]]:
     """The named properties of each sample."""
     numbers: dict[int, dict[str, float]] = {}
     for found in measured_samples(samples, np.arange(len(samples)), names, None):

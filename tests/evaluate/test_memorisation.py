@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from jaxmicro.evaluate.memorisation import _nearest, _simplex, memorisation
+from jaxmicro.evaluate.memorisation import _nearest, memorisation, simplex
 
 
 def random_field(shape: tuple[int, ...], seed: int, phases: int = 3) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_a_patch_of_the_image_is_not_compared_with_itself():
 
 @pytest.mark.parametrize("phases", [2, 3, 5])
 def test_products_of_phase_codes_are_larger_for_equal_phases_by_one(phases: int):
-    code = _simplex(phases)
+    code = simplex(phases)
     assert code.shape == (phases, phases - 1)
     np.testing.assert_allclose(code @ code.T, np.eye(phases) - 1 / phases, atol=1e-12)
 

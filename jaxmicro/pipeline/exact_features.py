@@ -1,0 +1,159 @@
+"""Samples brought to asked features exactly: what sampling missed is removed along their interfaces.
+
+Each pass changes labels by Gauss-Newton steps (`reconstruct.match_values`) on the differentiable features
+(`guidance.soft_features`), rescaled to the exact ones of the present labels, and then measures by the code that
+measures collections. A pass that comes no closer is undone.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt8
+
+from jaxmicro.collection import Collection
+from jaxmicro.guidance import feature_deviations, is_guidable, soft_features
+from jaxmicro.phases import one_hot
+from jaxmicro.pipeline.measure_collection import measured_samples
+from jaxmicro.pipeline.progress import Progress
+from jaxmicro.reconstruct import match_values
+
+PASSES = 4  # of steps and measurement, at most
+TOLERANCE = 2e-3  # relative deviation up to which a feature is met; of fractions also half a voxel
+_MAX_RATIO = 2.0  # of an exact feature to the differentiable one; beyond, the latter is not corrected
+_MOST_TOGETHER, _VOXELS_TOGETHER = 8, 2**21  # samples in one program: as many as `sample_properties.solved` takes
+
+
+def can_be_met(name: str, value: float, samples: Collection) -> bool:
+    """Whether samples can be brought to a value of a feature: those that have a gradient; of a tortuosity factor only a
+    finite one, because a connection is not removed by moving interfaces."""
+    return math.isfinite(value) and is_guidable(name, phases=samples.phases, ndim=len(samples.grid))
+
+
+def meet_features(
+    samples: Collection,
+    names: Sequence[str],
+    asked: Float[np.ndarray, "n m"],
+    *,
+    known: Mapping[int, UInt8[np.ndarray, "*grid"]] | None = None,
+    on_sample: Callable[[int, UInt8[np.ndarray, "*grid"]], None] | None = None,
+    progress: Progress | None = None,
+) -> UInt8[np.ndarray, " n *grid"]:
+    """Labels of samples whose interfaces are changed, where it is possible until they have the asked features.
+
+    Args:
+        samples: their labels, voxel size and periodicity; features and table are not used.
+        names: of features that `can_be_met`.
+        asked: value of each for each sample, NaN where none is asked.
+        known: samples that are there already, by number. The others are changed in the batches in which they would be
+            without, so that they are equal to the bit.
+        on_sample: called with the number of each sample and its labels as soon as it is ready.
+    Raises:
+        UserError: a solve of the measurement does not converge.
+    """
+    known, total = known or {}, len(samples)
+    size = min(max(_VOXELS_TOGETHER // math.prod(samples.grid), 1), _MOST_TOGETHER, total)
+    labels = np.empty((total, *samples.grid), np.uint8)
+    for number, sample in known.items():
+        labels[number] = sample
+    for first in range(0, total, size):
+        left = [number for number in range(first, min(first + size, total)) if number not in known]
+        if not left:
+            continue
+        if progress is not None:
+            progress("exact features", first, total, "")
+        # the last batch is filled with its last sample, so that all have one shape and are compiled once
+        places = np.minimum(np.arange(first, first + size), total - 1)
+        met = _met_batch(samples.subset(places), tuple(names), asked[places])
+        for number in left:
+            labels[number] = met[number - first]
+            if on_sample is not None:
+                on_sample(number, labels[number])
+    if progress is not None:
+        progress("exact features", total, total, "")
+    return labels
+
+
+def deviations(
+    names: Sequence[str], values: Float[np.ndarray, "n m"], asked: Float[np.ndarray, "n m"]
+) -> Float[np.ndarray, "n m"]:
+    """Relative deviations from what is asked, of tortuosity factors by their reciprocals (`feature_deviations`)."""
+    return np.asarray(jax.vmap(functools.partial(feature_deviations, list(names)))(jnp.array(values), jnp.array(asked)))
+
+
+def is_met(
+    names: Sequence[str], values: Float[np.ndarray, "n m"], asked: Float[np.ndarray, "n m"], voxels: int
+) -> Bool[np.ndarray, "n m"]:
+    """Whether each feature is what was asked, within `TOLERANCE`, or for fractions half a voxel; also where none is."""
+    granular = np.array([name.startswith("volume_fraction") for name in names]) & (
+        np.abs(values - asked) <= 0.501 / voxels
+    )
+    return granular | (np.abs(deviations(names, values, asked)) <= TOLERANCE)
+
+
+def _met_batch(samples: Collection, names: tuple[str, ...], asked: Float[np.ndarray, "b m"]) -> np.ndarray:
+    """One batch of samples, each of which depends on itself alone."""
+
+    def measured(labels: np.ndarray) -> np.ndarray:
+        of = dataclasses.replace(samples, labels=labels)
+        found: dict[int, dict[str, float]] = {}
+        for some in measured_samples(of, np.arange(len(of)), names, None):
+            found |= some
+        return np.array([[found[i][name] for name in names] for i in range(len(of))])
+
+    best, voxels = samples.samples(np.arange(len(samples))), math.prod(samples.grid)
+    if not names:
+        return best
+    values = measured(best)
+    for number in range(PASSES):
+        left = ~is_met(names, values, asked, voxels).all(axis=1)
+        if not left.any():
+            break
+        moved = np.asarray(
+            _moved(
+                jnp.asarray(best), jnp.asarray(asked, jnp.float32), jnp.asarray(values, jnp.float32),
+                jax.random.key(number), names=names, periodic=samples.periodic, phases=samples.phases,
+                voxel_size=samples.voxel_size or 1.0,
+            )
+        )  # fmt: skip
+        found = measured(moved)
+        worst, before = (np.abs(deviations(names, each, asked)).max(axis=1) for each in (found, values))
+        better = left & (worst < before)
+        best = np.where(better.reshape(-1, *[1] * (best.ndim - 1)), moved, best)
+        values = np.where(better[:, None], found, values)
+    return best
+
+
+@functools.partial(jax.jit, static_argnames=("names", "periodic", "phases", "voxel_size"))
+def _moved(
+    labels: UInt8[Array, " b *grid"],
+    asked: Float[Array, "b m"],
+    exact: Float[Array, "b m"],
+    key: jax.Array,
+    *,
+    names: tuple[str, ...],
+    periodic: tuple[bool, ...],
+    phases: int,
+    voxel_size: float,
+) -> UInt8[Array, " b *grid"]:
+    """Labels after one pass of steps, given the exact features of those before."""
+    soft = functools.partial(soft_features, names=names, periodic=periodic, voxel_size=voxel_size)
+
+    def one(labels: UInt8[Array, "*grid"], asked: Float[Array, " m"], exact: Float[Array, " m"]):
+        # blocked phases conduct a little in the differentiable features, and single precision rounds them
+        ratio = exact / soft(one_hot(labels, phases))
+        near = (ratio >= 1 / _MAX_RATIO) & (ratio <= _MAX_RATIO)
+        ratio = jnp.where(near, ratio, 1.0)  # also where a phase does not percolate
+        return match_values(
+            labels,
+            lambda fractions: feature_deviations(names, soft(fractions) * ratio, asked),
+            phases=phases,
+            periodic=periodic,
+            key=key,
+        )
+
+    return jax.vmap(one)(labels, asked, exact)

@@ -1,0 +1,115 @@
+"""Phases of voxels along interfaces changed, as few as possible, until numbers of a finished sample have given values.
+
+Gauss-Newton steps on softened interfaces: of all changes of the logits that remove the deviations to first order, the
+smallest one, in a metric in which interfaces move as a whole. The deviations are those of the most probable phases; the
+derivative is that of the soft ones, which is the slope of the step function smoothed over about one unit of the logits.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from jaxmicro.phases import hardened, one_hot, to_labels
+
+SHARPNESS = 12.0  # logits per unit of the share of a phase in the neighbourhood
+MARGIN = 0.05  # least lead of a voxel's own phase over the next one, as a share of the neighbourhood
+NEIGHBOURHOOD = 1.0  # standard deviation of its Gaussian, voxels
+FILTER = 1.5  # standard deviation of the filter of the gradients, voxels
+MAX_CHANGE = 2.0  # of a logit in one step
+UNEVEN = (
+    0.3  # standard deviation of the logits' unevenness, by which the voxels of a flat interface do not change at once
+)
+
+
+class _Search(NamedTuple):
+    logits: Float[Array, "*grid p"]
+    best: Float[Array, "*grid p"]
+    least: Float[Array, ""]
+
+
+def match_values(
+    labels: UInt8[Array, "*grid"],
+    deviations: Callable[[Float[Array, "*grid p"]], Float[Array, " m"]],
+    *,
+    phases: int,
+    periodic: tuple[bool, ...],
+    key: jax.Array,
+    steps: int = 8,
+) -> UInt8[Array, "*grid"]:
+    """Labels with the phase of voxels along interfaces changed so that all deviations are as small as they become.
+
+    Args:
+        labels: of one sample.
+        deviations: of phase fractions, differentiable; 0 where what is asked is met.
+        periodic: whether the sample is, for each axis.
+        key: of the order in which the voxels of a flat interface change.
+        steps: evaluations of the deviations and their derivatives; the best of the visited labels is returned.
+    """
+    soften = functools.partial(_filtered, periodic=periodic)
+
+    def of_logits(logits: Float[Array, "*grid p"]) -> Float[Array, " m"]:
+        return deviations(hardened(jax.nn.softmax(logits, axis=-1)))
+
+    def step(_, search: _Search) -> _Search:
+        values, pullback = jax.vjp(of_logits, search.logits)
+        (slopes,) = jax.vmap(pullback)(jnp.eye(len(values), dtype=values.dtype))
+        smooth = jax.vmap(functools.partial(soften, deviation=FILTER))(slopes)
+        axes = tuple(range(1, slopes.ndim))
+        metric = jnp.tensordot(slopes, smooth, (axes, axes))
+        # rows of what is not asked are 0; two phases have one interface, and rows that are alike
+        scale = jnp.maximum(jnp.diag(metric), 1e-20)
+        metric = metric + jnp.diag(1e-4 * scale)
+        change = -jnp.tensordot(jnp.linalg.solve(metric, values), smooth, 1)
+        loss = jnp.max(jnp.abs(values))
+        better = loss < search.least
+        best = jnp.where(better, search.logits, search.best)
+        return _Search(
+            search.logits + jnp.clip(change, -MAX_CHANGE, MAX_CHANGE), best, jnp.where(better, loss, search.least)
+        )
+
+    start = _logits(one_hot(labels, phases), soften, key)
+    search = _Search(start, start, jnp.asarray(jnp.inf, start.dtype))
+    return to_labels(jax.lax.fori_loop(0, steps, step, search).best)
+
+
+def _logits(
+    phases: Float[Array, "*grid p"], soften: Callable[..., Float[Array, "*grid p"]], key: jax.Array
+) -> Float[Array, "*grid p"]:
+    """Logits with the same most probable phases, small along interfaces: of the shares of the phases in the
+    neighbourhood, each voxel's own phase raised where it would not lead."""
+    noise = soften(jax.random.normal(key, phases.shape, phases.dtype), deviation=2 * NEIGHBOURHOOD)
+    around = soften(phases, deviation=NEIGHBOURHOOD) + UNEVEN / SHARPNESS * noise / jnp.std(noise)
+    own = jnp.sum(around * phases, axis=-1, keepdims=True)
+    largest_other = jnp.max(around - 2 * phases, axis=-1, keepdims=True)
+    lead = jnp.maximum(0.0, largest_other - own + MARGIN)
+    return SHARPNESS * (around + lead * phases)
+
+
+def _filtered(
+    field: Float[Array, "*grid p"], *, deviation: float, periodic: tuple[bool, ...]
+) -> Float[Array, "*grid p"]:
+    """Convolution with a Gaussian, continued periodically or by reflection: a symmetric positive definite operator."""
+    for axis, edge in enumerate(field.shape[:-1]):
+        matrix = jnp.asarray(_gaussian(edge, deviation, periodic[axis]), field.dtype)
+        along = jnp.tensordot(field, matrix, ((axis,), (1,)), precision=jax.lax.Precision.HIGHEST)
+        field = jnp.moveaxis(along, -1, axis)
+    return field
+
+
+def _gaussian(edge: int, deviation: float, periodic: bool) -> np.ndarray:
+    """A Gaussian as a matrix for a line of voxels, truncated at four standard deviations."""
+    reach = int(np.ceil(4 * deviation))
+    offsets = np.arange(-reach, reach + 1)
+    kernel = np.exp(-0.5 * (offsets / deviation) ** 2)
+    rows = np.arange(edge)[:, None]
+    columns = (rows + offsets) % edge if periodic else (rows + offsets) % (2 * edge)
+    if not periodic:
+        columns = np.minimum(columns, 2 * edge - 1 - columns)
+    matrix = np.zeros((edge, edge))
+    np.add.at(matrix, (rows, columns), kernel / kernel.sum())
+    return matrix

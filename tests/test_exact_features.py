@@ -1,0 +1,85 @@
+"""Samples get the features that are asked, measured by the code that measures collections, and each by itself alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxmicro.collection import Collection
+from jaxmicro.pipeline.exact_features import can_be_met, is_met, meet_features
+from jaxmicro.pipeline.measure_collection import measured_samples
+from tests.media import level_cut
+
+SHAPE = (16, 16, 16)
+NAMES = ["volume_fraction.0", "tortuosity.0.z", "tortuosity.1.y"]
+
+
+def samples(labels: np.ndarray, periodic: tuple[bool, ...]) -> Collection:
+    n, phases = len(labels), int(labels.max()) + 1
+    grey = tuple(map(float, range(phases)))
+    return Collection(labels, (), np.zeros((n, 0)), np.arange(n), grey, 2.0, "nm", periodic, "media")
+
+
+VOLUMES = samples(
+    np.stack([level_cut(SHAPE, fraction=0.5, sigma=1.5, seed=seed) for seed in range(3)]).astype(np.uint8),
+    (False, True, True),
+)
+
+
+def measured(of: Collection, names: list[str]) -> np.ndarray:
+    found: dict[int, dict[str, float]] = {}
+    for some in measured_samples(of, np.arange(len(of)), names, None):
+        found |= some
+    return np.array([[found[i][name] for name in names] for i in range(len(of))])
+
+
+def test_volumes_have_the_fractions_and_tortuosities_that_are_asked():
+    """Asked 0.01 and 5 % away. One voxel of 16^3 changes a tortuosity factor by about 1e-3."""
+    before = measured(VOLUMES, NAMES)
+    asked = before * [[0.98, 1.05, 1.05], [1.02, 0.95, 1.05], [1.02, 1.05, 0.95]]
+    found = meet_features(VOLUMES, NAMES, asked)
+    now = measured(dataclasses.replace(VOLUMES, labels=found), NAMES)
+    assert np.all(np.isfinite(before))
+    np.testing.assert_allclose(now, asked, rtol=5e-3)
+    assert np.mean(found != VOLUMES.samples(range(3))) < 0.06
+
+
+def test_a_sample_depends_on_itself_alone_and_known_ones_are_not_made_again():
+    asked = np.full((3, 1), 0.47)
+    asked[1] = np.nan  # nothing is asked of the second
+    every = meet_features(VOLUMES, NAMES[:1], asked)
+    np.testing.assert_array_equal(every[1], VOLUMES.sample(1))
+    assert np.all(np.abs((every[[0, 2]] == 0).mean(axis=(1, 2, 3)) - 0.47) < 0.6 / 16**3)
+    made: list[int] = []
+    some = meet_features(VOLUMES, NAMES[:1], asked, known={0: every[0]}, on_sample=lambda i, _: made.append(i))
+    assert made == [1, 2]
+    np.testing.assert_array_equal(some, every)
+
+
+def test_images_of_three_phases_are_met_too():
+    one, other = (level_cut((32, 32), fraction=f, sigma=2.0, seed=s) for f, s in ((0.3, 1), (0.2, 4)))
+    images = samples(np.where(other, 2, one).astype(np.uint8)[None], (True, False))
+    names = ["volume_fraction.1", "volume_fraction.2", "tortuosity.0.y"]
+    before = measured(images, names)
+    assert np.isfinite(before).all()
+    asked = before * [[1.03, 0.97, 1.04]]
+    now = measured(dataclasses.replace(images, labels=meet_features(images, names, asked)), names)
+    np.testing.assert_allclose(now, asked, rtol=6e-3)  # a voxel is 0.3 to 0.5 % of these fractions
+
+
+def test_what_cannot_be_met_comes_nearer_and_is_said_to_be_missed():
+    """Two plates do not conduct across, and moving interfaces hardly joins them; a fraction is met all the same."""
+    plates = np.zeros((1, *SHAPE), np.uint8)
+    plates[:, 4:12] = 1
+    of, names = samples(plates, (False, True, True)), ["volume_fraction.1", "tortuosity.1.z"]
+    asked = np.array([[0.55, 1.5]])
+    found = dataclasses.replace(of, labels=meet_features(of, names, asked))
+    now = measured(found, names)
+    assert is_met(names, now, asked, 16**3).tolist()[0][1] == np.isclose(now[0, 1], 1.5, rtol=2e-3)
+    assert is_met(names[:1], np.array([[0.55 + 0.4 / 16**3]]), asked[:, :1], 16**3).all()
+
+
+@pytest.mark.parametrize("name", ["percolating_fraction.0.z", "phi", "CT_f_D_tort1", "surface_area.2"])
+def test_other_features_are_left_as_sampled(name: str):
+    assert not can_be_met(name, 0.5, VOLUMES)
+    assert can_be_met("surface_area.1", 0.5, VOLUMES) and not can_be_met("tortuosity.0.z", np.inf, VOLUMES)
