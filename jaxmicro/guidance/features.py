@@ -150,8 +150,11 @@ def _diffusivities(
     for _, group in itertools.groupby(sorted(along, key=kind), kind):
         members = list(group)
         sides = kind(members[0])[0]
-        kappa = before + LEAK + (1 - LEAK) * jnp.stack(
-            [jnp.moveaxis(fractions[..., phase], letters.index(axis), 0) for phase, axis in members]
+        kappa = (
+            before
+            + LEAK
+            + (1 - LEAK)
+            * jnp.stack([jnp.moveaxis(fractions[..., phase], letters.index(axis), 0) for phase, axis in members])
         )
         d_eff = jax.vmap(functools.partial(_d_eff, sides=sides, solver=solver))(kappa)
         found |= dict(zip(members, d_eff, strict=True))

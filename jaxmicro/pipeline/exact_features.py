@@ -22,7 +22,7 @@ from jaxmicro.pipeline.measure_collection import measured_samples
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.reconstruct import match_values
 
-PASSES = 4  # of steps and measurement, at most
+PASSES = 12  # of steps and measurement, at most
 TOLERANCE = 2e-3  # relative deviation up to which a feature is met; of fractions also half a voxel
 _MAX_RATIO = 2.0  # of an exact feature to the differentiable one; beyond, the latter is not corrected
 _MOST_TOGETHER, _VOXELS_TOGETHER = 8, 2**21  # samples in one program: as many as `sample_properties.solved` takes
@@ -56,6 +56,10 @@ def meet_features(
         UserError: a solve of the measurement does not converge.
     """
     known, total = known or {}, len(samples)
+    fractions = [f"volume_fraction.{phase}" for phase in range(samples.phases)]
+    # the last fraction follows from all others
+    used = [i for i, name in enumerate(names) if name != fractions[-1] or not set(fractions) <= set(names)]
+    names, asked = [names[i] for i in used], asked[:, used]
     size = min(max(_VOXELS_TOGETHER // math.prod(samples.grid), 1), _MOST_TOGETHER, total)
     labels = np.empty((total, *samples.grid), np.uint8)
     for number, sample in known.items():

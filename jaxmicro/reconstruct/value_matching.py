@@ -20,6 +20,10 @@ SHARPNESS = 12.0  # logits per unit of the share of a phase in the neighbourhood
 MARGIN = 0.05  # least lead of a voxel's own phase over the next one, as a share of the neighbourhood
 NEIGHBOURHOOD = 1.0  # standard deviation of its Gaussian, voxels
 FILTER = 1.5  # standard deviation of the filter of the gradients, voxels
+SPREAD = 1.0  # of the slopes, bound in units of their root mean square
+NOTICED = 2e-3  # deviation from which on the effect of a step is judged
+MAX_GAIN = 16.0  # of a slope's demand
+JUMP = 5e-3  # beyond twice the least deviation so far: steps that lead there are halved
 MAX_CHANGE = 2.0  # of a logit in one step
 UNEVEN = (
     0.3  # standard deviation of the logits' unevenness, by which the voxels of a flat interface do not change at once
@@ -28,8 +32,11 @@ UNEVEN = (
 
 class _Search(NamedTuple):
     logits: Float[Array, "*grid p"]
-    best: Float[Array, "*grid p"]
-    least: Float[Array, ""]
+    moved: Float[Array, "*grid p"]  # the last step
+    before: Float[Array, " m"]  # deviations before it
+    gain: Float[Array, " m"]  # factor on what the slopes demand
+    best: Float[Array, "*grid p"]  # logits of the smallest largest deviation so far
+    least: Float[Array, ""]  # that deviation
 
 
 def match_values(
@@ -39,7 +46,7 @@ def match_values(
     phases: int,
     periodic: tuple[bool, ...],
     key: jax.Array,
-    steps: int = 8,
+    steps: int = 12,
 ) -> UInt8[Array, "*grid"]:
     """Labels with the phase of voxels along interfaces changed so that all deviations are as small as they become.
 
@@ -60,21 +67,44 @@ def match_values(
         (slopes,) = jax.vmap(pullback)(jnp.eye(len(values), dtype=values.dtype))
         smooth = jax.vmap(functools.partial(soften, deviation=FILTER))(slopes)
         axes = tuple(range(1, slopes.ndim))
-        metric = jnp.tensordot(slopes, smooth, (axes, axes))
-        # rows of what is not asked are 0; two phases have one interface, and rows that are alike
-        scale = jnp.maximum(jnp.diag(metric), 1e-20)
-        metric = metric + jnp.diag(1e-4 * scale)
-        change = -jnp.tensordot(jnp.linalg.solve(metric, values), smooth, 1)
-        loss = jnp.max(jnp.abs(values))
-        better = loss < search.least
-        best = jnp.where(better, search.logits, search.best)
+        # a few throats have most of the slope of a current: they are bounded, so that others change with them
+        typical = jnp.sqrt(jnp.mean(smooth**2, axis=axes, keepdims=True)) + 1e-20
+        ways = smooth / jnp.sqrt(1 + (smooth / (SPREAD * typical)) ** 2)
+        gain = _adapted(search.gain, search.before, values)
+        effect = jnp.tensordot(slopes, ways, (axes, axes))
+        # rows of what is not asked are 0, and two phases have rows that are alike
+        effect = effect + jnp.diag(1e-4 * jnp.maximum(jnp.diag(effect), 1e-20))
+        change = -jnp.tensordot(jnp.linalg.solve(effect, gain * values), ways, 1)
+        change = jnp.clip(change, -MAX_CHANGE, MAX_CHANGE)
+        worst = jnp.max(jnp.abs(values))
+        closer, jumped = worst < search.least, worst > 2 * search.least + JUMP  # a connection was made or lost
+        moved = jnp.where(jumped, -search.moved / 2, change)
         return _Search(
-            search.logits + jnp.clip(change, -MAX_CHANGE, MAX_CHANGE), best, jnp.where(better, loss, search.least)
+            search.logits + moved,
+            jnp.where(jumped, search.moved / 2, change),
+            jnp.where(jumped, search.before, values),
+            jnp.where(jumped, search.gain / 2, gain),
+            jnp.where(closer, search.logits, search.best),
+            jnp.where(closer, worst, search.least),
         )
 
     start = _logits(one_hot(labels, phases), soften, key)
-    search = _Search(start, start, jnp.asarray(jnp.inf, start.dtype))
+    count = jax.eval_shape(of_logits, start).shape
+    infinite = jnp.asarray(jnp.inf, start.dtype)
+    search = _Search(start, jnp.zeros_like(start), jnp.zeros(count), jnp.ones(count), start, infinite)
     return to_labels(jax.lax.fori_loop(0, steps, step, search).best)
+
+
+def _adapted(gain: Float[Array, " m"], before: Float[Array, " m"], values: Float[Array, " m"]) -> Float[Array, " m"]:
+    """Gains doubled where a step removed less than half of a deviation, halved where it went too far.
+
+    The slope of a current in a blocked voxel is that of its first bit of conduction, at which the whole drop of the
+    concentration lies across it; the voxel that is opened conducts much less than that slope says.
+    """
+    noticed = jnp.abs(before) > NOTICED
+    removed = 1 - values / jnp.where(noticed, before, 1)
+    factor = jnp.where(removed < 0.5, 2.0, jnp.where(removed > 1.5, 0.5, 1.0))
+    return jnp.clip(gain * jnp.where(noticed, factor, 1.0), 1 / MAX_GAIN, MAX_GAIN)
 
 
 def _logits(
