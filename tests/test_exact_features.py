@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmicro.collection import Collection
-from jaxmicro.pipeline.exact_features import can_be_met, is_met, meet_features
+from jaxmicro.pipeline.exact_features import TOLERANCE, can_be_met, is_met, meet_features
 from jaxmicro.pipeline.measure_collection import measured_samples
 from tests.media import level_cut
 
@@ -33,6 +33,7 @@ def measured(of: Collection, names: list[str]) -> np.ndarray:
     return np.array([[found[i][name] for name in names] for i in range(len(of))])
 
 
+@pytest.mark.slow
 def test_volumes_have_the_fractions_and_tortuosities_that_are_asked():
     """Asked 0.01 and 5 % away. One voxel of 16^3 changes a tortuosity factor by about 1e-3."""
     before = measured(VOLUMES, NAMES)
@@ -49,7 +50,7 @@ def test_a_sample_depends_on_itself_alone_and_known_ones_are_not_made_again():
     asked[1] = np.nan  # nothing is asked of the second
     every = meet_features(VOLUMES, NAMES[:1], asked)
     np.testing.assert_array_equal(every[1], VOLUMES.sample(1))
-    assert np.all(np.abs((every[[0, 2]] == 0).mean(axis=(1, 2, 3)) - 0.47) < 0.6 / 16**3)
+    assert np.all(np.abs((every[[0, 2]] == 0).mean(axis=(1, 2, 3)) / 0.47 - 1) <= TOLERANCE)
     made: list[int] = []
     some = meet_features(VOLUMES, NAMES[:1], asked, known={0: every[0]}, on_sample=lambda i, _: made.append(i))
     assert made == [1, 2]
@@ -57,16 +58,17 @@ def test_a_sample_depends_on_itself_alone_and_known_ones_are_not_made_again():
 
 
 def test_images_of_three_phases_are_met_too():
-    one, other = (level_cut((32, 32), fraction=f, sigma=2.0, seed=s) for f, s in ((0.2, 1), (0.15, 4)))
+    one, other = (level_cut((32, 32), fraction=f, sigma=2.0, seed=s) for f, s in ((0.2, 1), (0.15, 40)))
     images = samples(np.where(other, 2, one).astype(np.uint8)[None], (True, False))
     names = ["volume_fraction.1", "volume_fraction.2", "tortuosity.0.x"]
     before = measured(images, names)
     assert np.isfinite(before).all()
     asked = before * [[1.03, 0.97, 1.04]]
     now = measured(dataclasses.replace(images, labels=meet_features(images, names, asked)), names)
-    np.testing.assert_allclose(now, asked, rtol=6e-3)  # a voxel is 0.3 to 0.5 % of these fractions
+    np.testing.assert_allclose(now, asked, rtol=7e-3)  # a voxel is 0.5 to 0.7 % of these fractions
 
 
+@pytest.mark.slow
 def test_what_cannot_be_met_comes_nearer_and_is_said_to_be_missed():
     """Two plates do not conduct across, and moving interfaces hardly joins them; a fraction is met all the same."""
     plates = np.zeros((1, *SHAPE), np.uint8)

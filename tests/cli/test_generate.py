@@ -58,6 +58,39 @@ def test_samples_are_written_measured_and_reported(jaxmicro: Callable[..., Outco
     assert again.code == 0 and again.out == done.out
 
 
+def test_exact_samples_are_what_is_asked_and_resume_to_the_bit(
+    jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path
+):
+    out = tmp_path / "run"
+    words = ["generate", trained / "model", "--target", "volume_fraction.1=0.45", "phi=0.5", "--count", "3"]
+    words += ["--steps", "3", "--exact", "--out", out]
+    done = jaxmicro(*words)
+    assert done.code == 0, done.err
+    assert "made exact: volume_fraction.1, volume_fraction.0" in done.out and "left as sampled: phi" in done.out
+    record = json.loads((out / "generated.json").read_text())
+    exact, found = record["exact"], [pipeline.read(out / f"volume_{number:03d}.tif").labels for number in range(3)]
+    assert all(abs((labels == 1).mean() - 0.45) <= 0.502 / 8**3 for labels in found)
+    sampled = [pipeline.read(out / "sampled" / f"volume_{number:03d}.tif").labels for number in range(3)]
+    shares = [float((a != b).mean()) for a, b in zip(sampled, found, strict=True)]
+    assert exact["voxels_changed"] == shares and max(shares) < 0.1
+    assert exact["missed"] == {"volume_fraction.0": [], "volume_fraction.1": []}
+    assert (
+        record["training"]["copies"]["generated"] and "Beside the training samples" in (out / "report.html").read_text()
+    )
+    for ending in ("tif", "vti"):
+        (out / f"volume_001.{ending}").unlink()
+    again = jaxmicro(*words, "--resume")
+    assert again.code == 0 and again.out == done.out
+    np.testing.assert_array_equal(pipeline.read(out / "volume_001.tif").labels, found[1])
+
+
+def test_another_collection_is_not_compared_with(jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path):
+    write_collection(tmp_path / "others.zarr", films(n=16))
+    done = jaxmicro("generate", trained / "model", "--collection", tmp_path / "others.zarr", "--out", tmp_path / "run")
+    assert done.code == 2 and "other runs than those that the model was trained on" in done.last_line
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -72,7 +72,8 @@ def test_copies_of_one_sample_do_not_vary_and_independent_ones_do():
     assert none["pair_distance"] == pytest.approx(0, abs=1e-6)
     assert none["two_point_spread"] == pytest.approx(0, abs=1e-6)
     some = diversity(TRAINING[:6], phases=2, symmetry=FILM)
-    assert 0.4 < some["pair_distance"] <= 1 and some["two_point_spread"] > 0.02  # of the best of many shifts
+    apart, spread = some["pair_distance"], some["two_point_spread"]
+    assert apart is not None and 0.4 < apart <= 1 and spread is not None and spread > 0.02  # of the best of many shifts
     assert diversity(TRAINING[:3], phases=2, symmetry=FILM, origin=np.zeros(3))["pair_distance"] is None
 
 
