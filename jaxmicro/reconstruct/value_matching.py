@@ -1,8 +1,9 @@
 """Phases of voxels along interfaces changed, as few as possible, until numbers of a finished sample have given values.
 
-Gauss-Newton steps on softened interfaces: of all changes of the logits that remove the deviations to first order, the
-smallest one, in a metric in which interfaces move as a whole. The deviations are those of the most probable phases; the
-derivative is that of the soft ones, which is the slope of the step function smoothed over about one unit of the logits.
+Gauss-Newton steps on softened interfaces: the change of the logits, along filtered slopes by which interfaces move as a
+whole, that removes the deviations to first order, with gains adapted to what the steps before achieved. The deviations
+are those of the most probable phases; the derivative is that of the soft ones, which is the slope of the step function
+smoothed over about one unit of the logits.
 """
 
 import functools
@@ -25,9 +26,7 @@ NOTICED = 2e-3  # deviation from which on the effect of a step is judged
 MAX_GAIN = 16.0  # of a slope's demand
 JUMP = 5e-3  # beyond twice the least deviation so far: steps that lead there are halved
 MAX_CHANGE = 2.0  # of a logit in one step
-UNEVEN = (
-    0.3  # standard deviation of the logits' unevenness, by which the voxels of a flat interface do not change at once
-)
+UNEVEN = 0.3  # standard deviation added to the logits, so that the voxels of a flat interface change one by one
 
 
 class _Search(NamedTuple):
