@@ -11,7 +11,7 @@ from jaxmicro import models, pipeline
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig, UNetConfig
-from jaxmicro.pipeline import Material, Prior
+from jaxmicro.pipeline import Material, Prior, generation
 from jaxmicro.pipeline.draws import sample_config
 from jaxmicro.train import TrainConfig
 
@@ -93,6 +93,33 @@ def test_a_sample_depends_on_its_number_only(trained: tuple[Prior, Path]):
     assert made == [2, 4]
     for one, other in zip(every.volumes, some.volumes, strict=True):
         np.testing.assert_array_equal(one.labels, other.labels)
+
+
+def test_the_nearest_of_more_candidates_is_nearer(trained: tuple[Prior, Path], monkeypatch: pytest.MonkeyPatch):
+    """Fractions, which are not imposed here, of an untrained network: the first candidates are the same ones."""
+    prior, asked = trained[0], 0.52
+    assert prior.conditions is not None
+    rows = np.tile(prior.conditions.row({"volume_fraction.1": asked}), (3, 1))
+
+    def missed(candidates: int) -> np.ndarray:
+        config = dataclasses.replace(pipeline.default_generation(prior.config), steps=4, candidates=candidates)
+        # as many in the network at once as candidates do not divide, so that some batches are filled
+        labels = pipeline.generate_labels(prior, rows, config=config, calibrate=False, together=5)
+        return np.abs(labels.mean(axis=(1, 2, 3)) - asked)
+
+    nearer = missed(6)
+    monkeypatch.setattr(generation, "REDRAWN", ())
+    one_round, few = missed(6), missed(2)
+    assert (nearer <= one_round).all() and (one_round <= few).all()
+    assert nearer.sum() < one_round.sum() < few.sum()
+
+
+def test_candidates_of_what_cannot_be_measured_are_one(trained: tuple[Prior, Path]):
+    prior = trained[0]
+    config = dataclasses.replace(pipeline.default_generation(prior.config), steps=4)
+    several = dataclasses.replace(config, candidates=3)
+    one, same = (pipeline.generate(prior, {"phi": 0.5}, config=each).volumes[0].labels for each in (config, several))
+    np.testing.assert_array_equal(one, same)
 
 
 def test_what_cannot_be_asked_is_refused(trained: tuple[Prior, Path]):

@@ -96,7 +96,12 @@ def read_targets(words: Sequence[str]) -> dict[str, float]:
 
 
 def _config(options: Generate, prior: Prior) -> GenerationConfig:
-    given = {"steps": options.steps, "guidance": options.guidance, "sampler": options.sampler}
+    given = {
+        "steps": options.steps,
+        "guidance": options.guidance,
+        "sampler": options.sampler,
+        "candidates": options.candidates,
+    }
     with checked_options():
         base = pipeline.default_generation(prior.config)
         return dataclasses.replace(base, **{name: value for name, value in given.items() if value is not None})

@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmicro.diffusion.noise import linear_beta
+from jaxmicro.diffusion.noise import Scalar, linear_beta
 
 CLEAN = 20.0  # log SNR of data without noise: sigma is 5e-5
 
 
-def log_snr_times(steps: int, *, log_snr_min: float, log_snr_max: float) -> Float[Array, " t"]:
+def log_snr_times(steps: int, *, log_snr_min: Scalar | float, log_snr_max: Scalar | float) -> Float[Array, " t"]:
     """`steps` + 1 values of log SNR, evenly spaced from the noisiest to the cleanest."""
     return jnp.linspace(log_snr_min, log_snr_max, steps + 1)
 

@@ -1,7 +1,7 @@
 """Guidance: targets for descriptors and properties, features of samples, their misfits, and score distillation."""
 
 from jaxmicro.guidance.exact import exact_value, exact_values_of_planes
-from jaxmicro.guidance.features import feature_deviations, feature_misfit, is_guidable, soft_features
+from jaxmicro.guidance.features import feature_deviations, is_guidable, soft_features
 from jaxmicro.guidance.misfit import misfit, soft_values
 from jaxmicro.guidance.quantities import LEAK, QUANTITIES, Quantity, of_each_plane
 from jaxmicro.guidance.sds import DistillationConfig, distill, score_loss, total_loss
@@ -21,7 +21,6 @@ __all__ = [
     "exact_value",
     "exact_values_of_planes",
     "feature_deviations",
-    "feature_misfit",
     "is_guidable",
     "misfit",
     "of_each_plane",

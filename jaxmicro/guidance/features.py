@@ -103,30 +103,6 @@ def feature_deviations(
     return jnp.where(given, (compared - to) / jnp.maximum(jnp.abs(to), _LEAST), 0)
 
 
-def feature_misfit(
-    fractions: Float[Array, "*grid p"],
-    names: Sequence[str],
-    asked: Float[Array, " m"],
-    *,
-    periodic: Sequence[bool] = (),
-    voxel_size: float = 1.0,
-    solver: SolverConfig = SOLVER,
-) -> Float[Array, ""]:
-    """Sum of the squares of `feature_deviations` of one sample: a loss with minimum 0, as Polyak steps take.
-
-    Args:
-        asked: a value for each name, NaN where none is asked; all else as `soft_features`.
-    Raises:
-        ValueError: as `soft_features`.
-
-    >>> half = jnp.full((4, 4, 2), 0.5)
-    >>> round(float(feature_misfit(half, ["volume_fraction.0"], jnp.array([0.4]))), 4)  # (0.5 / 0.4 - 1)^2
-    0.0625
-    """
-    values = soft_features(fractions, names, periodic=periodic, voxel_size=voxel_size, solver=solver)
-    return jnp.sum(feature_deviations(names, values, asked) ** 2)
-
-
 def _diffusivities(
     fractions: Float[Array, "*grid p"],
     along: Sequence[tuple[int, str]],

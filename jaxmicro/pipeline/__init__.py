@@ -43,7 +43,7 @@ from jaxmicro.pipeline.fitting import (
 from jaxmicro.pipeline.fitting_collection import AUTOENCODER_3D, DENOISER, PREDICTOR, collection_network
 from jaxmicro.pipeline.generate import generate
 from jaxmicro.pipeline.generated import Exact, Generated, example_targets
-from jaxmicro.pipeline.generation import default_generation, generate_labels, process_of
+from jaxmicro.pipeline.generation import default_generation, generate_labels
 from jaxmicro.pipeline.measure import measure
 from jaxmicro.pipeline.measure_collection import measure_collection
 from jaxmicro.pipeline.novelty import changed_statistics, compared_with_training, training_parts
@@ -57,6 +57,7 @@ from jaxmicro.pipeline.prior_files import (
     prior_path,
     save_prior,
 )
+from jaxmicro.pipeline.process_distribution import process_of
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.reconstruct import reconstruct
 from jaxmicro.pipeline.sample_properties import Film, chosen_features, measurable_features

@@ -21,9 +21,9 @@ from jaxmicro.phases import one_hot
 from jaxmicro.pipeline.conditions import Conditions, conditions_of
 from jaxmicro.pipeline.draws import Draws, Symmetry, identity_of_collection, sample_config
 from jaxmicro.pipeline.fitting import STATISTICS_BATCHES, encode_labels, init_params
-from jaxmicro.pipeline.generation import process_scores
 from jaxmicro.pipeline.prior import FeaturePredictor, Material, Prior
 from jaxmicro.pipeline.prior_files import save_prior
+from jaxmicro.pipeline.process_distribution import process_scores
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.stages import Mapped, fit_stage
 from jaxmicro.pipeline.state import fingerprint, identity_of

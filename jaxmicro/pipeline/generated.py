@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxmicro.collection import Collection
-from jaxmicro.pipeline.generation import process_of
+from jaxmicro.pipeline.generation import in_memory
 from jaxmicro.pipeline.measure_collection import measured_samples
 from jaxmicro.pipeline.prior import Prior
+from jaxmicro.pipeline.process_distribution import process_of
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.sample_properties import measurable_features
 from jaxmicro.types import Microstructure
@@ -89,16 +90,6 @@ def measured_features(
         if progress is not None:
             progress("measuring", len(numbers), len(samples), "")
     return [{name: numbers[i][name] for name in names} for i in range(len(samples))]
-
-
-def in_memory(prior: Prior, labels: np.ndarray) -> Collection:
-    """Generated labels "n *grid" as a collection without features, with the calibration of the prior."""
-    assert prior.material is not None
-    n, material = len(labels), prior.material
-    return Collection(
-        labels, (), np.zeros((n, 0)), np.arange(n), material.values, material.voxel_size, material.unit,
-        tuple(prior.config.unet.periodic) or (False,) * (labels.ndim - 1), "generated",
-    )  # fmt: skip
 
 
 def example_targets(prior: Prior) -> str:

@@ -1,9 +1,14 @@
-"""Sampling of whole samples from a prior of a collection, each to a row of features."""
+"""Sampling of whole samples from a prior of a collection, each to a row of features.
 
+Of several candidates the one is kept whose measured features are nearest to what is asked. It is mixed with noise and
+drawn again from there, several times, and again the nearest is kept: approximate Bayesian computation with the network
+as proposal. Every sample is a draw of the network: no voxel is changed afterwards.
+"""
+
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +18,20 @@ from jaxtyping import Float, UInt8
 from jaxmicro import models
 from jaxmicro.collection import Collection
 from jaxmicro.devices import jit_network
-from jaxmicro.generate import GenerationConfig, generate
-from jaxmicro.models import Mixture, PriorConfig
+from jaxmicro.generate import GenerationConfig, Renoised, generate
+from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot, to_labels
+from jaxmicro.pipeline.measure_collection import measured_samples
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
+from jaxmicro.pipeline.sample_properties import measurable_features
 from jaxmicro.reconstruct import calibrate_fractions
 
 VOXELS_TOGETHER = 2**19  # of the samples in the network at once, unless told otherwise: bounds the memory
-SCORED = 256  # held-out samples that the predictor of the process is scored on
-DRAWS = 2000  # of the process parameters of a sample, if there are not many
-MOST_DRAWS = 2_000_000  # of all samples together
+# Log SNR to which the nearest candidate is brought for each further round. Films of 32^3 voxels, 8 candidates: levels
+# from -2 on bring little, because what conducts is decided by then
+REDRAWN = (-4.5, -3.5, -2.5)
+REDRAWN_STEPS = 16  # evaluations of the network in such a round, if there are 32 from noise
 
 
 def default_generation(config: PriorConfig) -> GenerationConfig:
@@ -49,17 +57,25 @@ def generate_labels(
         rows: one row of features for each sample, in the order of the prior's conditions; NaN where none is asked.
         seed: sample i depends on (seed, i) and its row; other numbers of rows, or of samples `together`, are other
             programs, whose rounding may change single voxels.
-        together: samples in the network at once.
+        config: with more than one candidate the nearest is kept, by the root mean square deviation of its measured
+            features in standard deviations of the training samples; where nothing that is asked can be measured, one
+            is drawn.
+        together: samples in the network at once, candidates included.
         calibrate: impose the volume fractions of a row that has all of them on each prediction (pixel space only).
         known: samples that are there already, by number. The others are generated in the batches in which they would
             be without, so that they are equal to the bit.
         on_sample: called with the number of each sample and its labels as soon as it is ready.
+    Raises:
+        UserError: the features of a candidate cannot be measured: a solve does not converge.
     """
     assert prior.conditions is not None
     config = config or default_generation(prior.config)
     known, total = known or {}, len(rows)
-    size = min(together or max(1, VOXELS_TOGETHER // math.prod(prior.config.sample_shape)), total)
-    condition = prior.conditions.standardised(rows)
+    measurable = _measurable(prior, rows)
+    if not measurable:
+        config = dataclasses.replace(config, candidates=1)
+    most = together or max(1, VOXELS_TOGETHER // math.prod(prior.config.sample_shape))
+    size = min(max(1, most // config.candidates), total)
     fractions = _fractions(prior, rows) if calibrate and prior.config.space == "pixel" else None
     labels = np.empty((total, *prior.config.sample_shape), np.uint8)
     for number, sample in known.items():
@@ -71,11 +87,10 @@ def generate_labels(
         if not left:
             continue
         # the last batch is filled with its last sample, so that all have one shape and are compiled once
-        places = [min(first + k, total - 1) for k in range(size)]
-        keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), place) for place in places])
-        imposed = None if fractions is None else jnp.asarray(fractions[places])
-        made = np.asarray(
-            _generate(prior.params, jnp.asarray(condition[places]), imposed, keys, prior=prior.config, config=config)
+        places = np.minimum(np.arange(first, first + size), total - 1)
+        draw = functools.partial(_drawn, prior, rows, fractions, seed, most)
+        made = (
+            draw(places, config) if config.candidates == 1 else _nearest(prior, rows, places, draw, config, measurable)
         )
         for number in left:
             labels[number] = made[number - first]
@@ -86,17 +101,105 @@ def generate_labels(
     return labels
 
 
+def _drawn(
+    prior: Prior,
+    rows: np.ndarray,
+    fractions: np.ndarray | None,
+    seed: int,
+    most: int,
+    places: np.ndarray,
+    config: GenerationConfig,
+    candidate: np.ndarray | None = None,
+    start: tuple[np.ndarray, float] | None = None,
+) -> np.ndarray:
+    """One draw for each place.
+
+    Args:
+        most: samples in the network at once.
+        candidate: number of the candidate of each place; None: the only one.
+        start: labels near which to draw, and the log SNR to which they are brought.
+    """
+    assert prior.conditions is not None
+    condition = prior.conditions.standardised(rows)
+    keys = [jax.random.fold_in(jax.random.key(seed), place) for place in places]
+    if candidate is not None:
+        keys = [jax.random.fold_in(key, number) for key, number in zip(keys, candidate, strict=True)]
+    parts = []
+    size = min(most, len(places))
+    for first in range(0, len(places), size):
+        some = np.minimum(np.arange(first, first + size), len(places) - 1)
+        imposed = None if fractions is None else jnp.asarray(fractions[places[some]])
+        near = None if start is None else (jnp.asarray(start[0][some]), jnp.asarray(start[1], jnp.float32))
+        made = _generate(
+            prior.params, jnp.asarray(condition[places[some]]), imposed, jnp.stack([keys[i] for i in some]), near,
+            prior=prior.config, config=config,
+        )  # fmt: skip
+        parts.append(np.asarray(made)[: len(places) - first])
+    return np.concatenate(parts)
+
+
+def _nearest(
+    prior: Prior,
+    rows: np.ndarray,
+    places: np.ndarray,
+    draw: Callable[..., np.ndarray],
+    config: GenerationConfig,
+    measurable: tuple[str, ...],
+) -> np.ndarray:
+    """Of all candidates of each place, over all rounds, the labels of the nearest."""
+    lanes = np.repeat(np.arange(len(places)), config.candidates)
+    numbers = np.tile(np.arange(config.candidates), len(places))
+    best, labels = np.full(len(places), np.inf), np.empty((len(places), *prior.config.sample_shape), np.uint8)
+    redrawn = dataclasses.replace(config, steps=max(1, config.steps * REDRAWN_STEPS // 32))
+    for number, level in enumerate((None, *REDRAWN)):
+        of_round = numbers + number * config.candidates
+        made = (
+            draw(places[lanes], config, of_round)
+            if level is None
+            else draw(places[lanes], redrawn, of_round, (labels[lanes], level))
+        )
+        misfit = _misfit(prior, made, rows[places[lanes]], measurable).reshape(len(places), -1)
+        nearest = misfit.argmin(axis=1)
+        found = made.reshape(*misfit.shape, *labels.shape[1:])[np.arange(len(places)), nearest]
+        better = misfit.min(axis=1) < best
+        labels[better], best[better] = found[better], misfit.min(axis=1)[better]
+    return labels
+
+
+def _misfit(prior: Prior, labels: np.ndarray, rows: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Sum of squares over the asked features of each sample, in standard deviations of the training samples."""
+    assert prior.conditions is not None
+    measured = np.full_like(rows, np.nan)
+    columns = [prior.conditions.names.index(name) for name in names]
+    for found in measured_samples(in_memory(prior, labels), np.arange(len(labels)), names, None):
+        for number, values in found.items():
+            measured[number, columns] = [values[name] for name in names]
+    deviation = prior.conditions.standardised(measured) - prior.conditions.standardised(rows)
+    return np.nansum(deviation.astype(float) ** 2, axis=1)
+
+
+def _measurable(prior: Prior, rows: np.ndarray) -> tuple[str, ...]:
+    """Features that are asked of some sample and can be measured of generated ones."""
+    assert prior.conditions is not None and prior.material is not None
+    empty = in_memory(prior, np.zeros((1, *prior.config.sample_shape), np.uint8))
+    units = {feature.name: feature.unit for feature in measurable_features(empty)}
+    asked = [entry for n, entry in enumerate(prior.conditions.entries) if not np.isnan(rows[:, n]).all()]
+    return tuple(entry.name for entry in asked if units.get(entry.name) == entry.unit)
+
+
 @functools.partial(jit_network, static_argnames=("prior", "config"))
-def _generate(params, condition, fractions, keys, *, prior: PriorConfig, config: GenerationConfig):
+def _generate(params, condition, fractions, keys, start, *, prior: PriorConfig, config: GenerationConfig):
     denoise = models.denoiser(prior, params, condition, guidance=config.guidance)
+    codec = models.codec(prior, params)
 
     def calibrated(x_t, log_snr):
         x0_hat = denoise(x_t, log_snr)
         return x0_hat if fractions is None else jax.vmap(calibrate_fractions)(x0_hat, fractions)
 
     cells = tuple(edge // prior.cell for edge in prior.sample_shape)
-    sampled = generate(calibrated, (*cells, prior.channels), config=config, keys=keys)
-    return to_labels(models.codec(prior, params).decode(sampled))
+    near = None if start is None else Renoised(codec.encode(one_hot(start[0], prior.phases)), start[1])
+    sampled = generate(calibrated, (*cells, prior.channels), config=config, keys=keys, start=near)
+    return to_labels(codec.decode(sampled))
 
 
 def _fractions(prior: Prior, rows: Float[np.ndarray, "n f"]) -> np.ndarray | None:
@@ -109,53 +212,11 @@ def _fractions(prior: Prior, rows: Float[np.ndarray, "n f"]) -> np.ndarray | Non
     return None if np.isnan(fractions).any() else fractions.astype(np.float32)
 
 
-def process_of(prior: Prior, labels: UInt8[np.ndarray, " n *grid"], *, seed: int = 0) -> np.ndarray:
-    """Draws "n s q" from the distribution of the process parameters that would make each sample.
-
-    In natural units, in the order of `prior.conditions.process`.
-    """
-    assert prior.predictor is not None and prior.conditions is not None
-    draws = int(np.clip(MOST_DRAWS // len(labels), 20, DRAWS))
-    drawn = np.asarray(models.sample_features(predicted_process(prior, labels), draws, key=jax.random.key(seed)))
-    entries = [entry for entry in prior.conditions.entries if entry.role == "process"]
-    return np.stack([entry.natural(drawn[..., number]) for number, entry in enumerate(entries)], axis=-1)
-
-
-def predicted_process(prior: Prior, labels: UInt8[np.ndarray, " n *grid"]) -> Mixture:
-    """The distribution of the standardised process parameters of each sample."""
-    assert prior.predictor is not None
-    size = min(max(1, VOXELS_TOGETHER // math.prod(labels.shape[1:])), len(labels))
-    weights, predictor = prior.predictor.params, prior.predictor.config
-    parts = []
-    for first in range(0, len(labels), size):
-        places = [min(first + k, len(labels) - 1) for k in range(size)]  # filled as in `generate_labels`
-        part = _predict(weights, prior.params, jnp.asarray(labels[places]), prior=prior.config, predictor=predictor)
-        parts.append([np.asarray(column)[: len(labels) - first] for column in part])
-    return Mixture(*(jnp.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-@functools.partial(jit_network, static_argnames=("prior", "predictor"))
-def _predict(weights, params, labels, *, prior: PriorConfig, predictor):
-    x = models.codec(prior, params).encode(one_hot(labels, prior.phases))
-    return models.predict(predictor, weights, x)
-
-
-def process_scores(prior: Prior, held_out: Collection) -> dict[str, Any]:
-    """R^2 of the mean of each predicted process parameter on held-out samples (standardised: of times of the
-    logarithm), and the share of them inside the central 90 % interval; None where the samples have one value."""
-    assert prior.conditions is not None
-    some = np.unique(np.linspace(0, len(held_out) - 1, SCORED).astype(int))
-    mixture = predicted_process(prior, held_out.samples(some))
-    names = prior.conditions.names
-    columns = [names.index(name) for name in prior.conditions.process]
-    truth = prior.conditions.standardised(held_out.table[some])[:, columns]
-    draws = np.asarray(models.sample_features(mixture, DRAWS, key=jax.random.key(0)))
-    low, high = np.quantile(draws, [0.05, 0.95], axis=1)
-    truth = truth.astype(float)
-    error, spread = ((np.asarray(models.mean_of(mixture)) - truth) ** 2).mean(axis=0), truth.var(axis=0)
-    inside = ((low <= truth) & (truth <= high)).mean(axis=0)
-    scores = {
-        name: float(1 - e / s) if s > 1e-6 else None
-        for name, e, s in zip(prior.conditions.process, error, spread, strict=True)
-    }
-    return {"process_r2": scores, "process_coverage_90": dict(zip(scores, inside.tolist(), strict=True))}
+def in_memory(prior: Prior, labels: np.ndarray) -> Collection:
+    """Generated labels "n *grid" as a collection without features, with the calibration of the prior."""
+    assert prior.material is not None
+    n, material = len(labels), prior.material
+    return Collection(
+        labels, (), np.zeros((n, 0)), np.arange(n), material.values, material.voxel_size, material.unit,
+        tuple(prior.config.unet.periodic) or (False,) * (labels.ndim - 1), "generated",
+    )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmicro.diffusion import alpha, sigma
-from jaxmicro.generate import GenerationConfig, generate
+from jaxmicro.generate import GenerationConfig, Renoised, generate
 
 MEAN, DEVIATION = 0.7, 0.4
 
@@ -41,6 +41,20 @@ def test_few_second_order_steps_are_closer_than_few_first_order_steps():
     assert errors["dpm"] < 0.5 * errors["ddim"]
 
 
+@pytest.mark.parametrize("log_snr", [-2.0, 2.0])
+def test_renoised_samples_keep_their_distribution_and_forget_as_theory_says(log_snr: float):
+    """Of a normal x_0 and a draw from the posterior of its noisy version, the correlation is that version's
+    reliability."""
+    config, keys = GenerationConfig(steps=60, log_snr_range=(-11.0, 9.0)), jax.random.split(jax.random.key(1), 8)
+    before = MEAN + DEVIATION * jax.random.normal(jax.random.key(2), (8, 2000, 1))
+    start = Renoised(before, jnp.float32(log_snr))
+    after = jax.jit(lambda s: generate(gaussian, (2000, 1), config=config, keys=keys, start=s))(start)
+    signal, noise = (alpha(start.log_snr) * DEVIATION) ** 2, sigma(start.log_snr) ** 2
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] == pytest.approx(float(signal / (signal + noise)), abs=0.03)
+    assert float(after.mean()) == pytest.approx(MEAN, abs=0.02)
+    assert float(after.std()) == pytest.approx(DEVIATION, abs=0.02)
+
+
 def test_a_sample_depends_on_its_own_key_only():
     keys, config = jax.random.split(jax.random.key(3), 3), GenerationConfig(steps=3)
     together = generate(gaussian, (4, 4, 1), config=config, keys=keys)
@@ -50,6 +64,6 @@ def test_a_sample_depends_on_its_own_key_only():
 
 
 def test_invalid_settings_are_refused():
-    for options in ({"steps": 0}, {"sampler": "euler"}, {"eta": 2.0}, {"guidance": -1.0}):
+    for options in ({"steps": 0}, {"sampler": "euler"}, {"eta": 2.0}, {"guidance": -1.0}, {"candidates": 0}):
         with pytest.raises(ValueError, match="expected"):
             GenerationConfig(**options)
