@@ -1,11 +1,18 @@
 """Settings of every test: strict broadcasting, and compiled programs shared between the tests of one session."""
 
 import functools
+import gc
 import os
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of the time of these tests is compilation, and most of that optimises programs that run once.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# Most of the time of these tests is compilation, and most of that optimises programs that run once. Fusions by XLA's
+# older emitters compile three times as fast; and the parts of a program are not compiled side by side, for tests are.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import jax
 import pytest
@@ -15,12 +22,19 @@ from jaxmicro.pipeline import tuning
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+MOST_MAPS = 4_000  # at the end of a file: about 1.5 GB of memory, and far below that limit
+
 collect_ignore_glob = ["data/*"]  # scripts that made the files there, with programs that tests do not need
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest file first, so that no worker runs it alone at the end."""
     items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
+def pytest_collection_finish() -> None:
+    """The libraries stay: no collection of garbage has to look at them again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,8 +76,18 @@ def small_pictures():
         yield
 
 
+def memory_maps() -> float:
+    """Memory maps of this process; infinite where the system does not tell."""
+    try:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return float("inf")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def release_programs():
-    """Compiled programs hold memory maps; more of them than a process may have (65,530) end in a crash."""
+    """Compiled programs hold memory maps; more of them than a process may have (65,530) end in a crash. Below that, the
+    next file uses programs of this one."""
     yield
-    jax.clear_caches()
+    if memory_maps() > MOST_MAPS:
+        jax.clear_caches()

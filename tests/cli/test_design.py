@@ -65,6 +65,36 @@ def designed(prior: Prior, *targets: str, **options) -> pipeline.Design:
     return pipeline.design(prior, targets, shape=SHAPE, sampling=QUICK, **options)[0]
 
 
+def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
+    prior: Prior, knows: Prior, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """The second design of the same shape and kind of targets, with other numbers, compiles nothing; and the steps
+    between two reports of progress run under a guard against transfers."""
+    module = importlib.import_module("jaxmicro.pipeline.guided_sampling")
+    inside = module._sampled
+
+    def guarded(params, state, key, constraints, setpoints, start, stop, **options):
+        start, stop = (jax.device_put(np.int32(i)) for i in (start, stop))
+        params, constraints = jax.device_put((params, constraints))
+        with jax.transfer_guard("disallow"):
+            return jax.block_until_ready(inside(params, state, key, constraints, setpoints, start, stop, **options))
+
+    monkeypatch.setattr(module, "_sampled", guarded)
+
+    def compiled(program: str, prior: Prior, target: str, tolerance: float) -> int:
+        caplog.clear()
+        with jax.log_compiles():
+            designed(prior, target, rounds=2, tolerance=tolerance)
+        texts = [record.getMessage() for record in caplog.records]
+        return len([text for text in texts if "Compiling" in text and program in text])
+
+    jax.clear_caches()  # first in this file: the tests below use what is compiled here
+    assert compiled("_sampled", prior, "diffusivity.1.z=+10%", 0.02) == 2  # with guidance and without
+    assert compiled("_sampled", prior, "diffusivity.1.z=+12%", 0.01) == 0
+    assert compiled("_optimised", knows, "diffusivity.1.z=+10%", 0.02) == 1
+    assert compiled("_optimised", knows, "diffusivity.1.z=+12%", 0.01) == 0
+
+
 def test_the_residual_of_a_diffusivity_falls_and_its_value_is_exact(prior: Prior):
     found = designed(prior, "diffusivity.1.y=+15%", rounds=3)
     (target,) = found.targets
@@ -245,36 +275,6 @@ def test_a_design_depends_on_its_number_only(prior: Prior):
     second = pipeline.design(prior, ["diffusivity.1=+10%"], volumes=2, skip=[0], **options)
     assert second[0].volume == both[1].volume
     assert both[0].volume != both[1].volume
-
-
-def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
-    prior: Prior, knows: Prior, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
-    """The second design of the same shape and kind of targets, with other numbers, compiles nothing; and the steps
-    between two reports of progress run under a guard against transfers."""
-    module = importlib.import_module("jaxmicro.pipeline.guided_sampling")
-    inside = module._sampled
-
-    def guarded(params, state, key, constraints, setpoints, start, stop, **options):
-        start, stop = (jax.device_put(np.int32(i)) for i in (start, stop))
-        params, constraints = jax.device_put((params, constraints))
-        with jax.transfer_guard("disallow"):
-            return jax.block_until_ready(inside(params, state, key, constraints, setpoints, start, stop, **options))
-
-    monkeypatch.setattr(module, "_sampled", guarded)
-
-    def compiled(program: str, prior: Prior, target: str, tolerance: float) -> int:
-        caplog.clear()
-        with jax.log_compiles():
-            designed(prior, target, rounds=2, tolerance=tolerance)
-        texts = [record.getMessage() for record in caplog.records]
-        return len([text for text in texts if "Compiling" in text and program in text])
-
-    jax.clear_caches()
-    assert compiled("_sampled", prior, "diffusivity.1.z=+10%", 0.02) == 2  # with guidance and without
-    assert compiled("_sampled", prior, "diffusivity.1.z=+12%", 0.01) == 0
-    assert compiled("_optimised", knows, "diffusivity.1.z=+10%", 0.02) == 1
-    assert compiled("_optimised", knows, "diffusivity.1.z=+12%", 0.01) == 0
 
 
 def test_a_bound_is_satisfied_to_rounding_and_an_equality_within_its_tolerance():

@@ -143,7 +143,14 @@ def test_features_are_options_of_collections_only(jaxmicro: Callable[..., Outcom
     assert done.code == 2 and "are for collections" in done.last_line
 
 
-@pytest.mark.parametrize(("stage", "call"), [("training", 2), ("training", 5), ("training the predictor", 2)])
+@pytest.mark.parametrize(
+    ("stage", "call"),
+    [
+        pytest.param("training", 2, marks=pytest.mark.slow),  # the predictor's resumes at its second step, too
+        ("training", 5),
+        ("training the predictor", 2),
+    ],
+)
 def test_a_training_interrupted_in_any_stage_resumes_with_the_same_result(
     jaxmicro: Callable[..., Outcome],
     trained: Path,

@@ -1,5 +1,6 @@
 """What conjugate gradients require of the multigrid cycle."""
 
+import functools
 import math
 
 import jax
@@ -36,12 +37,18 @@ def test_the_product_is_the_gradient_of_the_energy_and_has_its_diagonal(scheme, 
     if not math.prod(shape):
         return  # one element between two fixed faces
     kappa, u = jnp.asarray(rng.random(cells)), jnp.asarray(rng.random(shape))
-    stencil = grid.stencil(grid.material(kappa))
-    np.testing.assert_array_equal(grid.interior(grid.haloed(u)), u)
-    expected = jax.grad(lambda u: grid.energy(kappa, u, zero) / 2)
-    np.testing.assert_allclose(grid.product(stencil, grid.haloed(u)), expected(u), atol=1e-12)
-    matrix = jax.jacfwd(expected)(u).reshape(u.size, u.size)
-    np.testing.assert_allclose(grid.diagonal(stencil).ravel(), np.diag(matrix), atol=1e-12)
+
+    @jax.jit  # one compilation, not one for each operation
+    def everything(kappa, u):
+        stencil, halo = grid.stencil(grid.material(kappa)), grid.haloed(u)
+        slope = jax.grad(lambda u: grid.energy(kappa, u, zero) / 2)
+        found = grid.interior(halo), grid.product(stencil, halo), grid.diagonal(stencil).ravel()
+        return found, (u, slope(u), jnp.diagonal(jax.jacfwd(slope)(u).reshape(u.size, u.size)))
+
+    (inside, product, diagonal), (field, slope, curvature) = everything(kappa, u)
+    np.testing.assert_array_equal(inside, field)
+    np.testing.assert_allclose(product, slope, atol=1e-12)
+    np.testing.assert_allclose(diagonal, curvature, atol=1e-12)
 
 
 @pytest.mark.parametrize("cells", [(10, 1, 10), (8, 8, 2), (7, 7, 3)], ids=str)
@@ -52,20 +59,26 @@ def test_thin_boxes_of_finite_volumes_have_coarser_grids(cells, float64: None):
     assert len(levels) > 1 and all(bool(jnp.isfinite(level.inverse_diagonal).all()) for level in levels)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))  # one compilation for all contrasts
+def dense(scheme, cells, kappa):
+    """The cycle B and the operator K as matrices."""
+    grid = scheme(("fixed", "insulated", "periodic")[: len(cells)])
+    levels = hierarchy(grid, kappa)
+    assert len(levels) >= 3
+    shape, zero = grid.unknowns(cells), (0.0,) * len(cells)
+    units = jnp.eye(math.prod(shape)).reshape(-1, *shape)
+    b = jax.lax.map(lambda r: cycle(grid, levels, cells, r).ravel(), units, batch_size=32)
+    return b, jax.lax.map(lambda u: grid.forces(grid.material(kappa), u, zero).ravel(), units, batch_size=32)
+
+
 @schemes
 @pytest.mark.parametrize("cells", [(24, 22), (10, 8, 8)], ids=["2d", "3d"])
 @pytest.mark.parametrize("contrast", [pytest.param(1e-2, marks=pytest.mark.slow), 1e-6, 0.0])
 def test_the_cycle_is_symmetric_and_positive_and_amplifies_no_error(scheme, contrast: float, cells, float64: None):
     """B K has its eigenvalues in (0, 2): then I - B K contracts, and B is a preconditioner. In dense algebra, on
     grids deep enough for repeated visits in 3D, with isolated clusters where the contrast is 0."""
-    grid = scheme(("fixed", "insulated", "periodic")[: len(cells)])
     kappa = jnp.asarray(np.where(np.random.default_rng(1).random(cells) < 0.6, 1.0, contrast))
-    levels = jax.jit(lambda kappa: hierarchy(grid, kappa))(kappa)  # without jit each operation is compiled separately
-    assert len(levels) >= 3
-    shape, zero = grid.unknowns(cells), (0.0,) * len(cells)
-    units = jnp.eye(int(np.prod(shape))).reshape(-1, *shape)
-    b = np.asarray(jax.lax.map(lambda r: cycle(grid, levels, cells, r).ravel(), units, batch_size=32))
-    k = np.asarray(jax.lax.map(lambda u: grid.forces(grid.material(kappa), u, zero).ravel(), units, batch_size=32))
+    b, k = map(np.asarray, dense(scheme, cells, kappa))
     connected = np.ix_(np.diag(k) > 0, np.diag(k) > 0)  # no force acts on the others
     b, k = b[connected], k[connected]
     np.testing.assert_allclose(b, b.T, atol=1e-9 * np.abs(b).max())
