@@ -28,7 +28,7 @@ from jaxmicro.errors import UserError
 from jaxmicro.simulate.config import CahnHilliardConfig
 from jaxmicro.simulate.free_energy import FreeEnergy, Number, coexisting
 from jaxmicro.simulate.rates import Model, Source, free_energy_of
-from jaxmicro.simulate.stepping import State, advance_to, extrapolated, start
+from jaxmicro.simulate.stepping import State, advance_to, modes_at, start
 
 
 class Evolution(NamedTuple):
@@ -112,12 +112,11 @@ def evolve(
 def _report(model: Model, state: State, time: Float[Array, ""]) -> tuple[State, Evolution]:
     """The state from which the next output time is reached, and what is found at this one."""
     state, finished = advance_to(model, state, time)
-    left = jnp.where(finished, jnp.maximum(time - state.time, 0), 0)
-    modes = state.modes if model.config.noise else extrapolated(model, state, left)[0]
+    modes = modes_at(model, state, time)
     field = model.field(modes)
     return state, Evolution(
         field,
-        state.time + left,
+        jnp.where(finished, time, state.time),
         free_energy_of(model, field, modes),
         jnp.mean(field),
         state.accepted,

@@ -1,4 +1,4 @@
-"""The terms of the Cahn-Hilliard equation in the modes of a box: du/dt = -L u + N(u) + noise, and the free energy."""
+"""The terms of the Cahn-Hilliard equation in the modes of a box: du/dt = -M k^2 kappa k^2 u + E(u) + noise, and energy."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -53,37 +53,42 @@ class Model(NamedTuple):
         k2 = self.squared_wave_number
         return self.largest_mobility * k2 * (self.kappa * k2 + splitting)
 
+    def splitting_rate(self, splitting: Float[Array, ""]) -> Float[Array, "*mode"]:
+        """M k^2 S, which N has of u: N = E + M k^2 S u."""
+        return self.largest_mobility * splitting * self.squared_wave_number
+
 
 class Rate(NamedTuple):
     """What a field says about its evolution.
 
     Attributes:
-        rest: N, what L leaves of the rate of the modes.
+        explicit: E, the rate of the modes but for -M k^2 kappa k^2 u.
         energy: free energy F.
         top: largest curvature of f in the field; f'' is largest at one of the extremes of phi.
     """
 
-    rest: Modes
+    explicit: Modes
     energy: Float[Array, ""]
     top: Float[Array, ""]
 
 
-def rate_of(model: Model, modes: Modes, time: Float[Array, ""], splitting: Float[Array, ""]) -> Rate:
-    """N = div(M grad mu) + source + L u, with the free energy."""
+def rate_of(model: Model, modes: Modes, time: Float[Array, ""]) -> Rate:
+    """E = div(M grad mu) + source + M k^2 kappa k^2 u, with the free energy."""
     box, k2 = model.config.box, model.squared_wave_number
     field = model.field(modes)
     slope = model.energy.slope(field)
     if model.config.mobility == "constant":
-        rest = -model.mobility * k2 * (box.modes(slope) - splitting * modes)
+        explicit = -model.mobility * k2 * box.modes(slope)
     else:
         potential = slope + box.field(model.kappa * k2 * modes)
         local = model.mobility * field * (1 - field)
         rates = [box.divergence(local * box.gradient(potential, axis), axis) for axis in range(field.ndim)]
-        rest = box.differentiable(k2.dtype) * box.modes(sum(rates[1:], rates[0])) + model.decay_rate(splitting) * modes
+        implicit = model.largest_mobility * model.kappa * k2**2 * modes
+        explicit = box.differentiable(k2.dtype) * box.modes(sum(rates[1:], rates[0])) + implicit
     if model.source is not None:
-        rest = rest + box.modes(model.source(time)) * (k2 > 0)
+        explicit = explicit + box.modes(model.source(time)) * (k2 > 0)
     top = jnp.max(model.energy.curvature(jnp.stack([jnp.min(field), jnp.max(field)])))
-    return Rate(rest, free_energy_of(model, field, modes), top)
+    return Rate(explicit, free_energy_of(model, field, modes), top)
 
 
 def free_energy_of(model: Model, field: Float[Array, "*grid"], modes: Modes) -> Float[Array, ""]:

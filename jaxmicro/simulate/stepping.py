@@ -12,58 +12,87 @@ from jaxtyping import Bool, Float, Int
 from jaxmicro.simulate.rates import Model, noise_of, rate_of
 from jaxmicro.simulate.spectral import Modes
 
-THIRD_ORDER_BELOW = 4.0  # h L up to which the third value of N counts
-GROWTH = 1.5  # the most by which a step is longer than the last one
+THIRD_ORDER_BELOW = 12.0  # h L up to which the third value of N counts
+GROWTH = 2.0  # the most by which a step is longer than the last one
+FIRST_GROWTH = 30.0  # the same after the first step, whose length is a guess
+SLOTS = 4  # states kept: three from which steps start, and the one that is tried
 
 
 class State(NamedTuple):
-    """Between two steps.
+    """Between two steps: the last state that was left, and a step from there that was tried.
 
     Attributes:
-        modes: of phi - mean, at `time`.
-        rests: N at this and the two earlier steps.
-        gaps: times between those; huge where there is no earlier step, which makes differences vanish.
-        step: the next step.
-        verified: whether that has been tried, and would be taken.
-        splitting: S.
-        energy: free energy.
-        accepted, rejected: steps taken, and taken back.
+        modes: of phi - mean at `SLOTS` times; a ring, so that neither a step taken nor one taken back copies any.
+        explicit: E of those.
+        newest: the slot of the state at `time`; that before holds the earlier one, that after the one tried.
+        gaps: times between the three; huge where there is no earlier step, which makes differences vanish.
+        energy, top: free energy and largest curvature of f at `time`.
+        tried: whether the step tried is good.
+        h, splitting, tried_energy, tried_top: its length, its S, and what it led to.
+        step: length of the next step.
+        accepted, rejected: steps that were good, and that were not.
         key: for the noise.
     """
 
-    modes: Modes
-    rests: tuple[Modes, Modes, Modes]
+    modes: Float[Array, " slot *mode"]
+    explicit: Float[Array, " slot *mode"]
+    newest: Int[Array, ""]
     gaps: tuple[Float[Array, ""], Float[Array, ""]]
     time: Float[Array, ""]
-    step: Float[Array, ""]
-    verified: Bool[Array, ""]
-    splitting: Float[Array, ""]
     energy: Float[Array, ""]
+    top: Float[Array, ""]
+    tried: Bool[Array, ""]
+    h: Float[Array, ""]
+    splitting: Float[Array, ""]
+    tried_energy: Float[Array, ""]
+    tried_top: Float[Array, ""]
+    step: Float[Array, ""]
     accepted: Int[Array, ""]
     rejected: Int[Array, ""]
     key: Array
 
+    def at(self, age: int) -> tuple[Modes, Modes]:
+        """Modes and E of the state this many steps before that at `time`."""
+        slot = (self.newest - age) % SLOTS
+        modes, explicit = (lax.dynamic_index_in_dim(x, slot, keepdims=False) for x in (self.modes, self.explicit))
+        return modes, explicit
+
 
 def start(model: Model, modes: Modes, key: Array) -> State:
-    """At time 0. The first step is a hundredth of the time in which the fastest mode grows or decays by e, about."""
+    """At time 0. The first step is a small part of the time in which the fastest mode grows or decays by e."""
     zero, none = jnp.zeros_like(model.mean), jnp.zeros((), jnp.int32)
-    rate = rate_of(model, modes, zero, model.curvature)
+    rate = rate_of(model, modes, zero)
     curvature = jnp.abs(model.energy.curvature(model.mean)) + model.curvature
     step = 0.04 * model.kappa / (model.largest_mobility * curvature**2)
     if model.config.step is not None:
         step = jnp.full_like(zero, model.config.step)
-    uncontrolled = jnp.asarray(model.config.uncontrolled)
-    rests, gaps = (rate.rest, rate.rest, rate.rest), (_never(zero), _never(zero))
-    return State(modes, rests, gaps, zero, step, uncontrolled, model.curvature, rate.energy, none, none, key)
+    never = jnp.full_like(zero, float(jnp.finfo(zero.dtype).max) ** 0.25)
+    return State(
+        modes=jnp.broadcast_to(modes, (SLOTS, *modes.shape)),
+        explicit=jnp.broadcast_to(rate.explicit, (SLOTS, *modes.shape)),
+        newest=none,
+        gaps=(never, never),
+        time=zero,
+        energy=rate.energy,
+        top=rate.top,
+        tried=jnp.zeros((), bool),
+        h=zero,
+        splitting=zero,
+        tried_energy=rate.energy,
+        tried_top=rate.top,
+        step=step,
+        accepted=none,
+        rejected=none,
+        key=key,
+    )
 
 
 def advance_to(model: Model, state: State, time: Float[Array, ""]) -> tuple[State, Bool[Array, ""]]:
-    """The last state from which `time` is within one step that has been tried (with noise: the state at `time`), and
-    whether it was reached within the number of steps allowed."""
+    """The state from which a good step leads to `time` or beyond (with noise: to `time`), and whether it was reached
+    within the number of steps allowed."""
 
     def reached(state: State) -> Bool[Array, ""]:
-        there = state.time >= time
-        return there if model.config.noise else there | (state.verified & _passes(state, time))
+        return state.time + jnp.where(state.tried, state.h, 0) >= time * (1 - 8 * jnp.finfo(time.dtype).eps)
 
     def goes_on(state: State) -> Bool[Array, ""]:
         return ~reached(state) & (state.accepted + state.rejected < model.config.max_steps)
@@ -72,87 +101,105 @@ def advance_to(model: Model, state: State, time: Float[Array, ""]) -> tuple[Stat
     return state, reached(state)
 
 
-def extrapolated(model: Model, state: State, h: Float[Array, ""]) -> tuple[Modes, Modes]:
+def modes_at(model: Model, state: State, time: Float[Array, ""]) -> Modes:
+    """The modes within the step that was tried, or at its start if it was not good."""
+    if model.config.noise:
+        return jnp.where(state.tried, state.at(-1)[0], state.at(0)[0])
+    h = jnp.where(state.tried, jnp.clip(time - state.time, 0, state.h), 0)
+    return _extrapolated(model, state, h, state.splitting)[0]
+
+
+def _extrapolated(model: Model, state: State, h: Float[Array, ""], splitting: Float[Array, ""]) -> tuple[Modes, Modes]:
     """The modes after a time h, and the N expected there."""
-    x = h * model.decay_rate(state.splitting)
+    x, q = h * model.decay_rate(splitting), model.splitting_rate(splitting)
     decay, one, two, three = _phi_functions(x)
-    a, b, c = state.rests
+    modes, explicit = state.at(0)
+    a = explicit + q * modes
     if model.config.noise:  # differences of N would be those of the noise
-        return decay * state.modes + h * one * a, a
+        return decay * modes + h * one * a, a
+    b, c = (explicit + q * modes for modes, explicit in (state.at(1), state.at(2)))
     first, second = state.gaps
     slope = (a - b) / first
     bend = (slope - (b - c) / second) / (first + second) / (1 + (x / THIRD_ORDER_BELOW) ** 2)
-    modes = decay * state.modes + h * (one * a + h * two * slope + h * (2 * h * three + first * two) * bend)
+    modes = decay * modes + h * (one * a + h * two * slope + h * (2 * h * three + first * two) * bend)
     return modes, a + h * slope + h * (h + first) * bend
 
 
-def _never(like: Array) -> Array:
-    """A gap to an earlier step that there is not."""
-    return jnp.full_like(like, float(jnp.finfo(like.dtype).max) ** 0.25)
+def _splitting(model: Model, h: Float[Array, ""], top: Float[Array, ""]) -> Float[Array, ""]:
+    """S: the middle of the curvatures of f in the field, which leaves the least to N, and more for long steps.
+
+    f'' is least near the mean. Extrapolation over steps of any size is stable if S is above 3/4 of the largest f''.
+    Waves that grow do so by less than e in a step, as L is at least -M S^2 / 4 kappa.
+    """
+    if model.config.noise:
+        return jnp.maximum(top, model.curvature)
+    stiff = h * model.largest_mobility * top**2 / (4 * model.kappa)
+    share = (0.5 + 0.85 * stiff) / (1 + stiff)
+    middle = share * top + (1 - share) * model.energy.curvature(model.mean)
+    return jnp.maximum(middle, -2 * jnp.sqrt(model.kappa / (model.largest_mobility * h)))
 
 
-def _passes(state: State, time: Float[Array, ""]) -> Bool[Array, ""]:
-    """Whether the next step ends beyond this time."""
-    return state.time + state.step > time * (1 + 8 * jnp.finfo(time.dtype).eps)
+def _left(state: State) -> State:
+    """The state at the end of the step that was tried, if that is good."""
+    past = (jnp.where(state.tried, state.h, state.gaps[0]), jnp.where(state.tried, *state.gaps))
+    return state._replace(
+        newest=(state.newest + state.tried) % SLOTS,
+        gaps=past,
+        time=state.time + jnp.where(state.tried, state.h, 0),
+        energy=jnp.where(state.tried, state.tried_energy, state.energy),
+        top=jnp.where(state.tried, state.tried_top, state.top),
+    )
 
 
 def _step(model: Model, time: Float[Array, ""], state: State) -> State:
-    """One step: taken, or taken back, or, if it passes `time`, found good and left for later."""
+    """Leaves for the state that was tried, and tries a step from there."""
     config, box = model.config, model.config.box
+    state = _left(state)
     h = jnp.minimum(state.step, time - state.time) if config.noise else state.step
-    modes, expected = extrapolated(model, state, h)
+    splitting = _splitting(model, h, state.top)
+    modes, expected = _extrapolated(model, state, h, splitting)
     key = state.key
     if config.noise:
         key, noise_key = jax.random.split(key)
-        modes = modes + noise_of(model, state.modes, h, state.splitting, noise_key)
-    rate = rate_of(model, modes, state.time + h, state.splitting)
-    miss = h / (2 + h * model.decay_rate(state.splitting)) * (rate.rest - expected)
+        modes = modes + noise_of(model, state.at(0)[0], h, splitting, noise_key)
+    rate = rate_of(model, modes, state.time + h)
+    miss = rate.explicit + model.splitting_rate(splitting) * modes - expected
+    error = jnp.sqrt(box.squared_sum(h / (2 + h * jnp.abs(model.decay_rate(splitting))) * miss))
     eps, cells = float(jnp.finfo(h.dtype).eps), math.prod(box.shape)
     allowed = config.tolerance * jnp.sqrt(box.squared_sum(modes)) + 8 * eps * math.sqrt(cells)
-    error = jnp.sqrt(box.squared_sum(miss)) / allowed
-    factor = 0.9 * jnp.maximum(error, 1e-6) ** (-1 / 2 if config.noise else -1 / 3)
-    taken = state._replace(
-        modes=modes,
-        rests=(rate.rest, *state.rests[:2]),
-        gaps=(h, state.gaps[0]),
-        time=state.time + h,
-        energy=rate.energy,
-        accepted=state.accepted + 1,
+    slack = 16 * eps * (jnp.abs(rate.energy) + cells * box.cell_volume)
+    falls = rate.energy <= state.energy + (jnp.inf if model.source else slack)
+    good = (error <= allowed) & falls | config.uncontrolled
+    slot = (state.newest + 1) % SLOTS
+    return state._replace(
+        modes=lax.dynamic_update_index_in_dim(state.modes, modes, slot, 0),
+        explicit=lax.dynamic_update_index_in_dim(state.explicit, rate.explicit, slot, 0),
+        tried=good,
+        h=h,
+        splitting=splitting,
+        tried_energy=rate.energy,
+        tried_top=rate.top,
+        step=_next_step(model, state, h, error / allowed, good),
+        accepted=state.accepted + good,
+        rejected=state.rejected + ~good,
         key=key,
     )
-    if config.step is not None:
-        return taken
-    if config.noise:
-        return taken._replace(step=state.step * jnp.where(jnp.isfinite(factor), jnp.clip(factor, 0.2, GROWTH), 0.2))
-    slack = 16 * eps * (jnp.abs(rate.energy) + cells * box.cell_volume)
-    good = (error <= 1) & (rate.energy <= state.energy + (jnp.inf if model.source else slack))
-    shorter = state.step * jnp.where(jnp.isfinite(factor), jnp.clip(factor, 0.2, 0.5), 0.2)
-    taken = _resplit(model, taken._replace(step=h * jnp.clip(factor, 0.2, GROWTH), verified=~good), rate.top)
-    back = state._replace(step=jnp.where(good, h, shorter), verified=good, rejected=state.rejected + ~good)
-    return jax.tree.map(lambda new, old: jnp.where(good & ~_passes(state, time), new, old), taken, back)
 
 
-def _resplit(model: Model, state: State, top: Float[Array, ""]) -> State:
-    """The state with another S if the curvature of f in the field has left the range in which S serves.
-
-    Extrapolation is stable for steps of any size if S is above 3/4 of the largest curvature, and its error is
-    proportional to S. The earlier values of N belong to the old S: the next steps begin anew, and small.
-    """
-    fitting = jnp.maximum(1.1 * top, model.curvature)
-    changes = (top > 1.2 * state.splitting) | (fitting < state.splitting / 2)
-    splitting = jnp.where(changes, fitting, state.splitting)
-    k2 = model.squared_wave_number
-    rest = state.rests[0] + model.largest_mobility * (splitting - state.splitting) * k2 * state.modes
-    return state._replace(
-        rests=(rest, *state.rests[1:]),
-        gaps=tuple(jnp.where(changes, _never(gap), gap) for gap in state.gaps),
-        step=jnp.where(changes, state.step / 8, state.step),
-        splitting=splitting,
-    )
+def _next_step(
+    model: Model, state: State, h: Float[Array, ""], error: Float[Array, ""], good: Bool[Array, ""]
+) -> Float[Array, ""]:
+    """The length with which the error, relative to that allowed, is expected to be 0.9^3."""
+    if model.config.step is not None:
+        return state.step
+    factor = 0.9 * jnp.maximum(error, 1e-6) ** (-1 / 2 if model.config.noise else -1 / 3)
+    growth = jnp.where(state.accepted == 0, FIRST_GROWTH, GROWTH)
+    factor = jnp.clip(jnp.where(jnp.isfinite(factor), factor, 0.2), 0.2, jnp.where(good, growth, 0.5))
+    return (state.step if model.config.noise else h) * factor
 
 
 def _phi_functions(x: Array) -> tuple[Array, Array, Array, Array]:
-    """exp(-x), and phi_j(-x) = (1 / (j - 1)! - phi_(j-1)(-x)) / x for j = 1, 2, 3; x >= 0."""
+    """exp(-x), and phi_j(-x) = (1 / (j - 1)! - phi_(j-1)(-x)) / x for j = 1, 2, 3; x >= -1."""
     decay = jnp.exp(-x)
     large, small = jnp.maximum(x, 1.0), jnp.minimum(x, 1.0)
     terms = 8 if x.dtype == jnp.float32 else 16
