@@ -27,6 +27,7 @@ from jaxtyping import Bool, Float, Int
 from jaxmicro.errors import UserError
 from jaxmicro.simulate.config import CahnHilliardConfig
 from jaxmicro.simulate.free_energy import FreeEnergy, Number, coexisting
+from jaxmicro.simulate.grids import grids_of
 from jaxmicro.simulate.rates import Model, Source, free_energy_of
 from jaxmicro.simulate.stepping import State, advance_to, modes_at, start
 
@@ -105,14 +106,16 @@ def evolve(
     modes = box.modes(initial - mean) * (model.squared_wave_number > 0)
     if config.mobility == "degenerate":
         modes = modes * box.differentiable(dtype)
-    state = start(model, modes, jax.random.key(0) if key is None else key)
-    return lax.scan(lambda state, time: _report(model, state, time), state, jnp.asarray(times, dtype))[1]
+    models = (model,) if source else tuple(model._replace(config=coarse) for coarse in grids_of(config))
+    state = start(models, modes, jax.random.key(0) if key is None else key)
+    return lax.scan(lambda state, time: _report(models, state, time), state, jnp.asarray(times, dtype))[1]
 
 
-def _report(model: Model, state: State, time: Float[Array, ""]) -> tuple[State, Evolution]:
+def _report(models: tuple[Model, ...], state: State, time: Float[Array, ""]) -> tuple[State, Evolution]:
     """The state from which the next output time is reached, and what is found at this one."""
-    state, finished = advance_to(model, state, time)
-    modes = modes_at(model, state, time)
+    model = models[0]
+    state, finished = advance_to(models, state, time)
+    modes = modes_at(models, state, time)
     field = model.field(modes)
     return state, Evolution(
         field,

@@ -19,7 +19,8 @@ class CahnHilliardConfig:
         no_flux: axes whose ends are walls without flux and wetting (phi is even about them); others are periodic.
         mobility: "constant", M = M0; or "degenerate", M = M0 phi (1 - phi).
         noise: whether thermal noise is added.
-        tolerance: error of one step, root mean square relative to that of phi - mean.
+        tolerance: error of one step, root mean square relative to that of phi - mean; with noise, which renews the
+            shortest waves in each step, its square root.
         step: a fixed step of time instead, without control of error and energy; None: adaptive.
         max_steps: steps, taken or taken back, after which the run is given up.
     Raises:

@@ -1,4 +1,7 @@
-"""The terms of the Cahn-Hilliard equation in the modes of a box: du/dt = -M k^2 kappa k^2 u + E(u) + noise, and energy."""
+"""The terms of the Cahn-Hilliard equation in the modes of a box, and the free energy.
+
+du/dt = -M k^2 kappa k^2 u + E(u) + noise
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -64,31 +67,35 @@ class Rate(NamedTuple):
     Attributes:
         explicit: E, the rate of the modes but for -M k^2 kappa k^2 u.
         energy: free energy F.
+        squares: sum of u^2 over the cells.
         top: largest curvature of f in the field; f'' is largest at one of the extremes of phi.
     """
 
     explicit: Modes
     energy: Float[Array, ""]
+    squares: Float[Array, ""]
     top: Float[Array, ""]
 
 
 def rate_of(model: Model, modes: Modes, time: Float[Array, ""]) -> Rate:
     """E = div(M grad mu) + source + M k^2 kappa k^2 u, with the free energy."""
     box, k2 = model.config.box, model.squared_wave_number
-    field = model.field(modes)
+    deviation = box.field(modes)
+    field = model.mean + deviation
     slope = model.energy.slope(field)
     if model.config.mobility == "constant":
         explicit = -model.mobility * k2 * box.modes(slope)
     else:
         potential = slope + box.field(model.kappa * k2 * modes)
-        local = model.mobility * field * (1 - field)
+        # beyond 0 and 1, where a field that its grid does not resolve may overshoot, a negative M would drive it on
+        local = jnp.maximum(model.mobility * field * (1 - field), 0)
         rates = [box.divergence(local * box.gradient(potential, axis), axis) for axis in range(field.ndim)]
         implicit = model.largest_mobility * model.kappa * k2**2 * modes
         explicit = box.differentiable(k2.dtype) * box.modes(sum(rates[1:], rates[0])) + implicit
     if model.source is not None:
         explicit = explicit + box.modes(model.source(time)) * (k2 > 0)
     top = jnp.max(model.energy.curvature(jnp.stack([jnp.min(field), jnp.max(field)])))
-    return Rate(explicit, free_energy_of(model, field, modes), top)
+    return Rate(explicit, free_energy_of(model, field, modes), total(deviation, deviation), top)
 
 
 def free_energy_of(model: Model, field: Float[Array, "*grid"], modes: Modes) -> Float[Array, ""]:

@@ -62,6 +62,31 @@ class Box(NamedTuple):
             modes = _to_field(modes, axis)
         return modes
 
+    def resampled(self, modes: Modes, other: "Box") -> Float[Array, "*other_mode"]:
+        """The same field on another grid of the same box, without the modes that either lacks, and Nyquist's."""
+        for axis, (old, new) in enumerate(zip(self.shape, other.shape, strict=True)):
+            along, kept, walls = axis + bool(self.periodic), min(old, new) // 2, axis in self.no_flux
+            if old == new:
+                continue
+            if not walls and axis == self.periodic[-1]:
+                parts = [_fitted(modes, new // 2 + 1, kept, along)]
+            else:
+                long, short = jnp.split(modes, [(old + 1) // 2], along)  # even and odd cosines, or k >= 0 and k < 0
+                short = _fitted(short, new // 2, kept, along) if walls else _fitted(short, new // 2, 1 - kept, along)
+                parts = [_fitted(long, (new + 1) // 2, kept, along), short]
+            modes = jnp.concatenate(parts, along) * (math.sqrt(new / old) if walls else new / old)
+        return modes
+
+    def outside(self, shares: tuple[float, ...], dtype: Any) -> Float[Array, "*mode"]:
+        """1 for each mode whose wave is shorter along an axis than a share of that axis's shortest; else 0."""
+        inside = jnp.ones((), dtype)
+        for axis, share in enumerate(shares):
+            along = [1] * len(self.shape)
+            along[axis] = -1
+            k = self._wave_numbers(axis) * self.spacing[axis] / math.pi
+            inside = inside * jnp.asarray(k < share - 1e-9, dtype).reshape(along)
+        return 1 - (inside[None] if self.periodic else inside)
+
     def squared_wave_number(self, dtype: Any) -> Float[Array, "*mode"]:
         """k^2 of each mode, in 1 / spacing^2; broadcasts against `Modes`."""
         total = jnp.zeros((), dtype)
@@ -125,6 +150,16 @@ def total(a: Array, b: Array) -> Float[Array, ""]:
     """Sum of a product, as a call of the linear algebra library: XLA would do all that leads to a and b within the sum,
     which it does not vectorise on CPUs."""
     return jnp.vdot(a.ravel(), b.ravel(), precision=lax.Precision.HIGHEST)
+
+
+def _fitted(part: Array, length: int, kept: int, axis: int) -> Array:
+    """The first amplitudes along an axis, or the last where `kept` is negative, beside zeros up to a length."""
+    room = [(0, 0)] * part.ndim
+    room[axis] = (0, length - kept) if kept >= 0 else (length + kept, 0)
+    edge = part.shape[axis]
+    return jnp.pad(
+        lax.slice_in_dim(part, 0 if kept >= 0 else edge + kept, kept if kept >= 0 else edge, axis=axis), room
+    )
 
 
 @functools.cache

@@ -1,4 +1,7 @@
-"""Adaptive exponential steps of second to third order, with one evaluation of the rate each."""
+"""Adaptive exponential steps of second to third order, with one evaluation of the rate each.
+
+The states from which steps start are kept on each of the grids of `grids.py`, of which one is in use at a time.
+"""
 
 import functools
 import math
@@ -9,21 +12,43 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float, Int
 
-from jaxmicro.simulate.rates import Model, noise_of, rate_of
+from jaxmicro.simulate.grids import too_coarse, too_fine
+from jaxmicro.simulate.rates import Model, Rate, noise_of, rate_of
 from jaxmicro.simulate.spectral import Modes
 
-THIRD_ORDER_BELOW = 12.0  # h L up to which the third value of N counts
+THIRD_ORDER_BELOW = 6.0  # h L up to which the third value of N counts
+LONG_STEPS = 1.0  # S of long steps, between the curvature of f at the mean, 0, and the largest in the field, 1
 GROWTH = 2.0  # the most by which a step is longer than the last one
 FIRST_GROWTH = 30.0  # the same after the first step, whose length is a guess
 SLOTS = 4  # states kept: three from which steps start, and the one that is tried
+
+
+CHECKED_EVERY = 4  # steps after which another grid is considered
+
+
+class Ring(NamedTuple):
+    """States at `SLOTS` times, so that neither a step taken nor one taken back copies any.
+
+    Attributes:
+        modes: of phi - mean.
+        explicit: their E.
+    """
+
+    modes: Float[Array, " slot *mode"]
+    explicit: Float[Array, " slot *mode"]
+
+    def at(self, slot: Int[Array, ""]) -> tuple[Modes, Modes]:
+        """Modes and E at one of the times."""
+        modes, explicit = (lax.dynamic_index_in_dim(x, slot % SLOTS, keepdims=False) for x in self)
+        return modes, explicit
 
 
 class State(NamedTuple):
     """Between two steps: the last state that was left, and a step from there that was tried.
 
     Attributes:
-        modes: of phi - mean at `SLOTS` times; a ring, so that neither a step taken nor one taken back copies any.
-        explicit: E of those.
+        rings: on each grid, the finest first; only that in use means anything.
+        grid, wanted: which grid is in use, and which is asked for.
         newest: the slot of the state at `time`; that before holds the earlier one, that after the one tried.
         gaps: times between the three; huge where there is no earlier step, which makes differences vanish.
         energy, top: free energy and largest curvature of f at `time`.
@@ -34,8 +59,9 @@ class State(NamedTuple):
         key: for the noise.
     """
 
-    modes: Float[Array, " slot *mode"]
-    explicit: Float[Array, " slot *mode"]
+    rings: tuple[Ring, ...]
+    grid: Int[Array, ""]
+    wanted: Int[Array, ""]
     newest: Int[Array, ""]
     gaps: tuple[Float[Array, ""], Float[Array, ""]]
     time: Float[Array, ""]
@@ -51,15 +77,10 @@ class State(NamedTuple):
     rejected: Int[Array, ""]
     key: Array
 
-    def at(self, age: int) -> tuple[Modes, Modes]:
-        """Modes and E of the state this many steps before that at `time`."""
-        slot = (self.newest - age) % SLOTS
-        modes, explicit = (lax.dynamic_index_in_dim(x, slot, keepdims=False) for x in (self.modes, self.explicit))
-        return modes, explicit
 
-
-def start(model: Model, modes: Modes, key: Array) -> State:
-    """At time 0. The first step is a small part of the time in which the fastest mode grows or decays by e."""
+def start(models: tuple[Model, ...], modes: Modes, key: Array) -> State:
+    """At time 0, on the finest grid. The first step is a small part of the time in which a mode grows by e."""
+    model = models[0]
     zero, none = jnp.zeros_like(model.mean), jnp.zeros((), jnp.int32)
     rate = rate_of(model, modes, zero)
     curvature = jnp.abs(model.energy.curvature(model.mean)) + model.curvature
@@ -67,9 +88,12 @@ def start(model: Model, modes: Modes, key: Array) -> State:
     if model.config.step is not None:
         step = jnp.full_like(zero, model.config.step)
     never = jnp.full_like(zero, float(jnp.finfo(zero.dtype).max) ** 0.25)
+    ring = Ring(*(jnp.broadcast_to(x, (SLOTS, *x.shape)) for x in (modes, rate.explicit)))
+    empty = [jax.eval_shape(coarse.config.box.modes, jnp.empty(coarse.config.shape, zero.dtype)) for coarse in models]
     return State(
-        modes=jnp.broadcast_to(modes, (SLOTS, *modes.shape)),
-        explicit=jnp.broadcast_to(rate.explicit, (SLOTS, *modes.shape)),
+        rings=(ring, *(Ring(*[jnp.zeros((SLOTS, *x.shape), x.dtype)] * 2) for x in empty[1:])),
+        grid=none,
+        wanted=none,
         newest=none,
         gaps=(never, never),
         time=zero,
@@ -87,7 +111,7 @@ def start(model: Model, modes: Modes, key: Array) -> State:
     )
 
 
-def advance_to(model: Model, state: State, time: Float[Array, ""]) -> tuple[State, Bool[Array, ""]]:
+def advance_to(models: tuple[Model, ...], state: State, time: Float[Array, ""]) -> tuple[State, Bool[Array, ""]]:
     """The state from which a good step leads to `time` or beyond (with noise: to `time`), and whether it was reached
     within the number of steps allowed."""
 
@@ -95,29 +119,67 @@ def advance_to(model: Model, state: State, time: Float[Array, ""]) -> tuple[Stat
         return state.time + jnp.where(state.tried, state.h, 0) >= time * (1 - 8 * jnp.finfo(time.dtype).eps)
 
     def goes_on(state: State) -> Bool[Array, ""]:
-        return ~reached(state) & (state.accepted + state.rejected < model.config.max_steps)
+        return ~reached(state) & (state.accepted + state.rejected < models[0].config.max_steps)
 
-    state = lax.while_loop(goes_on, functools.partial(_step, model, time), state)
+    def on_all_grids(state: State) -> State:
+        for grid in range(len(models)):
+            # not a branch for each grid: those of a batch of runs are on different ones, and all would be computed
+            state = lax.while_loop(
+                lambda s, grid=grid: goes_on(s) & (s.grid == grid) & (s.wanted == grid),
+                functools.partial(_step, models, grid, time),
+                state,
+            )
+        for old, new in ((a, b) for a in range(len(models)) for b in (a - 1, a + 1) if 0 <= b < len(models)):
+            moves = goes_on(state) & (state.grid == old) & (state.wanted == new)
+            state = lax.cond(moves, functools.partial(_moved, models, old, new), lambda s: s, state)
+        return state
+
+    if len(models) == 1:
+        state = lax.while_loop(goes_on, functools.partial(_step, models, 0, time), state)
+    else:
+        state = lax.while_loop(goes_on, on_all_grids, state)
     return state, reached(state)
 
 
-def modes_at(model: Model, state: State, time: Float[Array, ""]) -> Modes:
-    """The modes within the step that was tried, or at its start if it was not good."""
-    if model.config.noise:
-        return jnp.where(state.tried, state.at(-1)[0], state.at(0)[0])
+def modes_at(models: tuple[Model, ...], state: State, time: Float[Array, ""]) -> Modes:
+    """The modes within the step that was tried, or at its start if it was not good; on the finest grid."""
+    if models[0].config.noise:
+        return state.rings[0].at(state.newest + state.tried)[0]
     h = jnp.where(state.tried, jnp.clip(time - state.time, 0, state.h), 0)
-    return _extrapolated(model, state, h, state.splitting)[0]
+    fine = models[0].config.box
+
+    def on(grid: int) -> Modes:
+        modes = _extrapolated(models[grid], state, state.rings[grid], h, state.splitting)[0]
+        return models[grid].config.box.resampled(modes, fine)
+
+    return lax.switch(state.grid, [functools.partial(on, grid) for grid in range(len(models))])
 
 
-def _extrapolated(model: Model, state: State, h: Float[Array, ""], splitting: Float[Array, ""]) -> tuple[Modes, Modes]:
+def _moved(models: tuple[Model, ...], old: int, new: int, state: State) -> State:
+    """The state on another grid, with E evaluated there: waves that only a finer grid has are in the next step, too."""
+    state = _left(state)
+    boxes = models[old].config.box, models[new].config.box
+    modes = jax.vmap(lambda x: boxes[0].resampled(x, boxes[1]))(state.rings[old].modes)
+    rates = lax.map(lambda x: rate_of(models[new], x, state.time), modes)
+    return state._replace(
+        rings=(*state.rings[:new], Ring(modes, rates.explicit), *state.rings[new + 1 :]),
+        grid=jnp.full_like(state.grid, new),
+        energy=rates.energy[state.newest],
+        tried=jnp.zeros_like(state.tried),
+    )
+
+
+def _extrapolated(
+    model: Model, state: State, ring: Ring, h: Float[Array, ""], splitting: Float[Array, ""]
+) -> tuple[Modes, Modes]:
     """The modes after a time h, and the N expected there."""
     x, q = h * model.decay_rate(splitting), model.splitting_rate(splitting)
     decay, one, two, three = _phi_functions(x)
-    modes, explicit = state.at(0)
+    modes, explicit = ring.at(state.newest)
     a = explicit + q * modes
     if model.config.noise:  # differences of N would be those of the noise
         return decay * modes + h * one * a, a
-    b, c = (explicit + q * modes for modes, explicit in (state.at(1), state.at(2)))
+    b, c = (explicit + q * modes for modes, explicit in (ring.at(state.newest - age) for age in (1, 2)))
     first, second = state.gaps
     slope = (a - b) / first
     bend = (slope - (b - c) / second) / (first + second) / (1 + (x / THIRD_ORDER_BELOW) ** 2)
@@ -134,7 +196,7 @@ def _splitting(model: Model, h: Float[Array, ""], top: Float[Array, ""]) -> Floa
     if model.config.noise:
         return jnp.maximum(top, model.curvature)
     stiff = h * model.largest_mobility * top**2 / (4 * model.kappa)
-    share = (0.5 + 0.85 * stiff) / (1 + stiff)
+    share = (0.5 + LONG_STEPS * stiff) / (1 + stiff)
     middle = share * top + (1 - share) * model.energy.curvature(model.mean)
     return jnp.maximum(middle, -2 * jnp.sqrt(model.kappa / (model.largest_mobility * h)))
 
@@ -151,29 +213,36 @@ def _left(state: State) -> State:
     )
 
 
-def _step(model: Model, time: Float[Array, ""], state: State) -> State:
+def _step(models: tuple[Model, ...], grid: int, time: Float[Array, ""], state: State) -> State:
     """Leaves for the state that was tried, and tries a step from there."""
+    model = models[grid]
     config, box = model.config, model.config.box
-    state = _left(state)
+    state, ring = _left(state), state.rings[grid]
     h = jnp.minimum(state.step, time - state.time) if config.noise else state.step
     splitting = _splitting(model, h, state.top)
-    modes, expected = _extrapolated(model, state, h, splitting)
+    modes, expected = _extrapolated(model, state, ring, h, splitting)
     key = state.key
     if config.noise:
         key, noise_key = jax.random.split(key)
-        modes = modes + noise_of(model, state.at(0)[0], h, splitting, noise_key)
+        modes = modes + noise_of(model, ring.at(state.newest)[0], h, splitting, noise_key)
     rate = rate_of(model, modes, state.time + h)
     miss = rate.explicit + model.splitting_rate(splitting) * modes - expected
     error = jnp.sqrt(box.squared_sum(h / (2 + h * jnp.abs(model.decay_rate(splitting))) * miss))
     eps, cells = float(jnp.finfo(h.dtype).eps), math.prod(box.shape)
-    allowed = config.tolerance * jnp.sqrt(box.squared_sum(modes)) + 8 * eps * math.sqrt(cells)
+    # noise renews the short waves in each step: what they do to N is no error of the statistics, or a small one
+    tolerance = math.sqrt(config.tolerance) if config.noise else config.tolerance
+    allowed = tolerance * jnp.sqrt(rate.squares) + 8 * eps * math.sqrt(cells)
     slack = 16 * eps * (jnp.abs(rate.energy) + cells * box.cell_volume)
     falls = rate.energy <= state.energy + (jnp.inf if model.source else slack)
     good = (error <= allowed) & falls | config.uncontrolled
     slot = (state.newest + 1) % SLOTS
+    ring = Ring(
+        lax.dynamic_update_index_in_dim(ring.modes, modes, slot, 0),
+        lax.dynamic_update_index_in_dim(ring.explicit, rate.explicit, slot, 0),
+    )
     return state._replace(
-        modes=lax.dynamic_update_index_in_dim(state.modes, modes, slot, 0),
-        explicit=lax.dynamic_update_index_in_dim(state.explicit, rate.explicit, slot, 0),
+        rings=(*state.rings[:grid], ring, *state.rings[grid + 1 :]),
+        wanted=_wanted(models, grid, state, modes, rate) if len(models) > 1 else state.wanted,
         tried=good,
         h=h,
         splitting=splitting,
@@ -184,6 +253,23 @@ def _step(model: Model, time: Float[Array, ""], state: State) -> State:
         rejected=state.rejected + ~good,
         key=key,
     )
+
+
+def _wanted(models: tuple[Model, ...], grid: int, state: State, modes: Modes, rate: Rate) -> Int[Array, ""]:
+    """The grid on which to go on: a finer one, too, near equilibrium, where grids differ about which step falls."""
+    model, box = models[grid], models[grid].config.box
+
+    def found() -> Int[Array, ""]:
+        limit = model.config.tolerance * jnp.sqrt(rate.squares)
+        slow = (state.energy - rate.energy) / (model.curvature * limit**2 * box.cell_volume)
+        finer, coarser = jnp.zeros((), bool), jnp.zeros((), bool)
+        if grid > 0:
+            finer = too_coarse(box, modes, limit) | (slow < 1)
+        if grid + 1 < len(models):
+            coarser = too_fine(box, models[grid + 1].config.box, modes, limit) & (slow > 4) & ~finer
+        return grid - finer.astype(jnp.int32) + coarser.astype(jnp.int32)
+
+    return lax.cond(state.accepted % CHECKED_EVERY == 0, found, lambda: jnp.asarray(grid, jnp.int32))
 
 
 def _next_step(

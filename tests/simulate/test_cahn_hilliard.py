@@ -20,6 +20,7 @@ from jaxmicro.simulate import (
     three_phases,
     two_phases,
 )
+from jaxmicro.simulate.grids import grids_of
 
 ENERGIES = {"flory-huggins": (FloryHuggins(chi=3.0), 10.0, 0.45), "polynomial": (Polynomial(), 2.0, 0.5)}
 # periodic and with walls, 2D and 3D, odd edges, transforms by products and by FFT
@@ -133,6 +134,37 @@ def test_the_two_components_are_mirror_images(mobility):
     a, b = (run(field, times, energy, kappa, config=config) for field in (initial, 1 - initial))
     np.testing.assert_allclose(1 - b.fields, a.fields, atol=1e-9)
     np.testing.assert_allclose(b.energy, a.energy, rtol=1e-12)
+
+
+@pytest.mark.parametrize("no_flux", [(), (0,), (0, 1)], ids=str)
+def test_coarser_grids_are_used_and_change_the_field_by_no_more_than_the_tolerance(no_flux):
+    """Against a hundredth of the tolerance, at which no coarser grid serves for long; and F falls on the finest one."""
+    shape, times = (192, 180), jnp.array([0.0, 1.0, 20.0, 40.0, 41.0, 42.0])
+    rough, exact = (CahnHilliardConfig(shape=shape, no_flux=no_flux, tolerance=t) for t in (3e-3, 3e-5))
+    assert [grid.shape for grid in grids_of(rough)] == [(192, 180), (144, 144), (96, 90)]
+    initial = start(shape)
+    a, b = (run(initial, times, Polynomial(1.0, 0.0, 1.0), 4.0, config=config) for config in (rough, exact))
+    deviation = jnp.std(b.fields, axis=(1, 2))
+    assert np.all(jnp.sqrt(jnp.mean((a.fields - b.fields) ** 2, axis=(1, 2))) < 5 * 3e-3 * deviation)
+    assert np.all(np.diff(a.energy) < 0)
+    np.testing.assert_allclose(a.mean, initial.mean(), atol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(24, 30), (25, 30), (24, 31)], ids=str)
+@pytest.mark.parametrize("no_flux", [(), (0,), (1,), (0, 1)], ids=str)
+def test_a_smooth_field_is_the_same_on_a_coarser_grid_and_back(shape, no_flux):
+    fine = CahnHilliardConfig(shape=shape, no_flux=no_flux).box
+    coarse = CahnHilliardConfig(shape=(16, 18), spacing=(shape[0] / 16, shape[1] / 18), no_flux=no_flux).box
+
+    def smooth(box):
+        # along periodic axes the first cell is the same point on both grids
+        shift = [0 if axis in no_flux else box.spacing[axis] / 2 for axis in (0, 1)]
+        x, y = (jnp.pi * (centres(box, axis) - shift[axis]) / shape[axis] for axis in (0, 1))
+        return jnp.cos(2 * x) * jnp.cos(4 * y) + (jnp.cos(6 * y) if 1 in no_flux else jnp.sin(6 * y + 1))
+
+    modes = fine.resampled(fine.modes(smooth(fine)), coarse)
+    np.testing.assert_allclose(coarse.field(modes), smooth(coarse), atol=1e-12)
+    np.testing.assert_allclose(fine.field(coarse.resampled(modes, fine)), smooth(fine), atol=1e-12)
 
 
 def test_a_batch_equals_single_runs():
