@@ -68,7 +68,7 @@ class Rate(NamedTuple):
         explicit: E, the rate of the modes but for -M k^2 kappa k^2 u.
         energy: free energy F.
         squares: sum of u^2 over the cells.
-        top: largest curvature of f in the field; f'' is largest at one of the extremes of phi.
+        top: largest M f'' in the field, over the largest M; f'' is largest at one of the extremes of phi.
     """
 
     explicit: Modes
@@ -85,6 +85,7 @@ def rate_of(model: Model, modes: Modes, time: Float[Array, ""]) -> Rate:
     slope = model.energy.slope(field)
     if model.config.mobility == "constant":
         explicit = -model.mobility * k2 * box.modes(slope)
+        top = jnp.max(model.energy.curvature(jnp.stack([jnp.min(field), jnp.max(field)])))
     else:
         potential = slope + box.field(model.kappa * k2 * modes)
         # beyond 0 and 1, where a field that its grid does not resolve may overshoot, a negative M would drive it on
@@ -92,9 +93,9 @@ def rate_of(model: Model, modes: Modes, time: Float[Array, ""]) -> Rate:
         rates = [box.divergence(local * box.gradient(potential, axis), axis) for axis in range(field.ndim)]
         implicit = model.largest_mobility * model.kappa * k2**2 * modes
         explicit = box.differentiable(k2.dtype) * box.modes(sum(rates[1:], rates[0])) + implicit
+        top = jnp.max(local * model.energy.curvature(field)) / model.largest_mobility
     if model.source is not None:
         explicit = explicit + box.modes(model.source(time)) * (k2 > 0)
-    top = jnp.max(model.energy.curvature(jnp.stack([jnp.min(field), jnp.max(field)])))
     return Rate(explicit, free_energy_of(model, field, modes), total(deviation, deviation), top)
 
 
