@@ -6,15 +6,20 @@ In the modes of the box (`spectral.py`) this is du/dt = -L u + N(u) with L = M k
 linear, and the rest N. A step integrates L exactly and extrapolates N by a parabola through its last three values
 (exponential Adams-Bashforth; Hochbruck and Ostermann, Acta Numerica 2010, section 2.7): one evaluation of N, which is
 two transforms with a constant mobility. Where h L is large, the third value would destabilise interfaces, and its
-weight falls as 1 / (1 + (h L / 4)^2): third order in time for small steps, second order for large ones. S is the
-curvature of f at the coexisting compositions, or the largest in the field where that exceeds it, with which
-extrapolation is stable for steps of any size.
+weight falls as 1 / (1 + (h L / 6)^2): third order in time for small steps, second order for large ones.
+
+S is chosen anew for each step, of all the values that it extrapolates: halfway between f'' at the mean and the largest
+f'' in the field for short steps, which leaves the least to N (in a mixture, the whole of linear growth is L's); the
+largest for long ones, with which extrapolation is stable for steps of any size.
 
 The value that N really has after the step shows the error: about h / (2 + h L) (N - extrapolated N). Its root mean
 square over the cells, relative to that of phi - mean, is kept below the tolerance, but for rounding. A step that raises
 the free energy beyond rounding is taken back and halved, too. Output times do not change the steps: the state there is
 a shorter step from the last one before, of a step that has been tried. With noise the steps are of first order, end at
 output times and are never taken back, for that would select the noise; the error then chooses the next step only.
+
+While the waves that a coarser grid has not are weaker than the tolerance, large fields evolve on that (`grids.py`);
+fields and energies at the output times are those of the grid asked for.
 """
 
 from typing import NamedTuple
