@@ -1,0 +1,29 @@
+"""The study from process to structure and back runs end to end, and its scores are those of their definition."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.process.run import TABLES, r2, run_smoke, scores
+
+
+@pytest.mark.slow  # compiles the whole chain
+def test_every_table_has_rows(tmp_path: Path):
+    found = run_smoke(tmp_path)
+    assert set(found) == set(TABLES) and all(found.values())
+    exact = [row for row in found["asked"] if str(row["method"]).endswith("exact")]
+    assert len(exact) == len(found["asked"]) // 2 and all("voxels changed" in row for row in exact)
+    assert {row["parameter"] for row in found["parameters"]} == {"phi", "chi", "time"}
+
+
+def test_scores_of_what_was_asked_are_perfect_and_lost_connections_are_counted():
+    asked = np.array([[0.3, 2.0], [0.5, 1.5], [0.6, 1.2]])
+    names = ("volume_fraction.0", "tortuosity.0.z")
+    assert all(row["R2"] == 1 and row["mean absolute error"] == 0 for row in scores("x", names, asked, asked, 1.0))
+    lost = asked.copy()
+    lost[0, 1] = np.inf
+    _, row = scores("x", names, asked, lost, 1.0)
+    assert row["not connected"] == 1 and row["R2"] == 1
+    assert row["R2 of the reciprocal"] == pytest.approx(1 - 0.25 / 3 / np.var(1 / asked[:, 1]))
+    assert r2(np.array([0.0, 2.0]), np.array([1.0, 1.0])) == 0
