@@ -12,7 +12,8 @@ it is as exact as ours at the default tolerance, and then lengthened by bisectio
 spectral peer is unstable not far beyond them); or until a run takes longer than `LIMIT`: then their number follows
 from its order, and the row says "extrapolated". py-pde is explicit, and takes the largest stable step. FiPy's time is
 that of one step times our number of steps: a lower bound, for it is of first order. Times are without compilation,
-which is a column, and of runs in turns with ours. A peer that is not installed is named and left out:
+which is a column, and of runs in turns with ours; the ratio is the median over turns, with the least and
+the most. A peer that is not installed is named and left out:
 
     pip install exponax evoxels torch py-pde fipy
 """
@@ -41,6 +42,7 @@ GRIDS = ((256, 256), (64, 64, 64), (128, 128, 64))
 ENERGY, KAPPA, END = Polynomial(1.0, 0.0, 1.0), 2.0, 60.0
 LIMIT = 25.0  # seconds of one run of a peer; longer ones are extrapolated
 REPEATS = 3
+TURNS = 9  # of a peer and ours, for their ratio
 
 Run = Callable[[int], np.ndarray]  # number of steps -> phi at the end
 
@@ -179,8 +181,9 @@ def beside(
             middle = (steps + few) // 2
             few, steps = (few, middle) if exact_enough(middle) else (middle, steps)
         needed, note = steps, f"error {errors[steps]:.1e}; with one step less {errors.get(steps - 1, math.nan):.1e}"
-    pairs = [(timed(own, 1)[0], timed(lambda: run(min(steps, 20)), 1)[0] / min(steps, 20)) for _ in range(REPEATS)]
-    mine, each = np.median(pairs, axis=0)
+    pairs = [(timed(own, 1)[0], timed(lambda: run(min(steps, 20)), 1)[0] / min(steps, 20)) for _ in range(TURNS)]
+    each = np.median([other for _, other in pairs])
+    ratios = [other * needed / one for one, other in pairs]  # of runs next to each other: the machine may be shared
     spatial = distance(run(steps), exact) if peer.differences else None
     return {
         **label(row, peer.name),
@@ -188,7 +191,9 @@ def beside(
         "steps": round(needed),
         "ms_per_step": float(1e3 * each),
         "error": row["error"],
-        "times_ours": float(each * needed / mine),
+        "times_ours": float(np.median(ratios)),
+        "times_ours_least": min(ratios),
+        "times_ours_most": max(ratios),
         "compile_s": max(first - each, 0),
         "with_spatial_error": spatial,
         "note": note,
