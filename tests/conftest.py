@@ -3,7 +3,9 @@
 import functools
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most of the time of these tests is compilation, and most of that optimises programs that run once. Fusions by XLA's
@@ -16,6 +18,7 @@ os.environ.setdefault(
 
 import jax
 import pytest
+from matplotlib.figure import Figure
 
 from jaxmicro import viz
 from jaxmicro.pipeline import tuning
@@ -68,12 +71,17 @@ def short_tuning():
 
 @pytest.fixture(scope="module")
 def small_pictures():
-    """Pictures of the command line at a third of their size: their arrangement is the same, and they take a few seconds
-    of every command that draws any."""
+    """Pictures of the command line at a third of their size, without the search for the best layout: their parts are
+    the same, and they take a few seconds of every command that draws any."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(viz, "png", functools.partial(viz.png, dpi=50))
+        patch.setattr(viz, "png", functools.partial(quick_png, viz.png))
         patch.setattr(viz, "volume_rendering", functools.partial(viz.volume_rendering, width=100))
         yield
+
+
+def quick_png(png: Callable[..., bytes], figure: Figure, **options: Any) -> bytes:
+    figure.set_layout_engine("none")
+    return png(figure, **{"dpi": 50} | options)
 
 
 def memory_maps() -> float:
