@@ -133,7 +133,11 @@ def _beside_training(
     if collection is None:
         return None
     console.progress("comparing with the training samples", 0, 1)
-    compared = pipeline.compared_with_training(prior, found, collection)
+    try:
+        compared = pipeline.compared_with_training(prior, found, collection)
+    except UserError as error:  # samples are not lost for a damaged collection
+        console.remark(f"note: not compared with the training samples: {error}")
+        compared = None
     console.progress("comparing with the training samples", 1, 1)
     return compared
 
@@ -144,8 +148,8 @@ def _generated(
     """The samples, of which those that the folder has are not generated again."""
 
     def paths(number: int, *, sampled: bool = False) -> list[Path]:
-        name, endings = file_name(number, options.count), options.formats[: 1 if sampled else None]
-        return [folder.file(f"{'sampled/' * sampled}{name}.{ending}") for ending in endings]
+        name = file_name(number, options.count)
+        return [folder.file(f"{'sampled/' * sampled}{name}.{ending}") for ending in options.formats]
 
     material = prior.material
     assert material is not None
@@ -285,10 +289,11 @@ def _training_lines(training: dict[str, Any] | None) -> list[str]:
     if training is None:
         return ["not compared with the training samples, whose collection is not there; give it with --collection"]
     copies, (ours, theirs) = training["copies"], (training["diversity"][of] for of in ("generated", "held_out"))
+    limit = "unknown" if copies["limit"] is None else f"{copies['limit']:.2f}"
     lines = [
         f"distance to the nearest training sample (0: a copy): {np.min(copies['generated']):.2f} to "
         f"{np.max(copies['generated']):.2f}, of held-out samples {np.min(copies['held_out']):.2f} to "
-        f"{np.max(copies['held_out']):.2f}; {copies['copied'] or 'no'} copies"
+        f"{np.max(copies['held_out']):.2f}; {copies['copied']} below the limit of copies, {limit}"
     ]
     pairs = [of["pair_distance"] for of in (ours, theirs)]
     if None not in pairs:

@@ -251,7 +251,7 @@ class Generate(RunOptions):
     exaggerates them, at twice the time."""
     candidates: MaybeInt = None
     """Draws of each sample, of which the one is kept whose measured features are nearest to the targets; three more
-    rounds draw as many near it. 8 take about 20 times as long as 1 and leave a fifth of the misfit. Default: 1."""
+    rounds draw as many near it. 8 take about 20 times as long as 1. Default: 1."""
     sampler: Annotated[Literal["ddim", "dpm"] | None, arg(metavar="{ddim,dpm}", help_behavior_hint="")] = None
     """Step rule: ddim (ancestral), or dpm (second order). Default: dpm."""
     exact: bool = False

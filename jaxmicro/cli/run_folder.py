@@ -20,7 +20,13 @@ from jaxmicro.cli.console import Console
 from jaxmicro.errors import UserError
 from jaxmicro.io import files
 
-_NOT_PART_OF_THE_RUN = ("out", "quiet", "resume", "minutes")  # options that may differ when a run is continued
+_NOT_PART_OF_THE_RUN = (
+    "out",
+    "quiet",
+    "resume",
+    "minutes",
+    "collection",
+)  # options that may differ when a run is continued
 
 
 @dataclass(frozen=True)

@@ -91,17 +91,13 @@ def _beside_training(training: Mapping | None) -> list[str]:
             for name, of in diversity["features"].items()
         ),
     ]
-    copied = copies["copied"]
-    verdict = (
-        f"{copied} of the samples {'is' if copied == 1 else 'are'} closer to a training sample than the limit "
-        f"{copies['limit']:.3f}: probably copied."
-        if copied
-        else f"None is closer than the limit {copies['limit']:.3f}, below which one set of 100 has a sample by chance."
-    )
+    verdict = _verdict(copies["copied"], copies["limit"])
     return [
         heading,
-        "<p>Distance of each sample to its nearest training sample, over the shifts, mirrors and exchanges of axes "
-        "that the training used: the share of voxels that differ, over that of a blank sample; 0 is a copy. "
+        "<p>Distance of each sample, before it was made exact, to the nearest of the training samples whose two-point "
+        "statistics are most like its own (a copy of which more than about 5 % was changed may be missed), over the "
+        "shifts, mirrors and exchanges of axes that the training used: the share of voxels that differ, over that of a "
+        "blank sample; 0 is a copy. "
         f"The same for samples of the runs that were held out. {verdict}</p>",
         table(["samples", "number", "smallest", "median", "largest"], distances),
         "<p>How much samples vary, beside the held-out samples whose features are nearest to what was asked (they "
@@ -110,6 +106,18 @@ def _beside_training(training: Mapping | None) -> list[str]:
         "over the variance of the phases.</p>",
         table(["quantity", "generated", "held out"], rows),
     ]
+
+
+def _verdict(copied: int, limit: float | None) -> str:
+    """Whether samples are copies."""
+    number = f"{copied} of the samples {'is' if copied == 1 else 'are'}" if copied else "None is"
+    if limit is None:
+        return (
+            f"{number} identical to a training sample; how close others may come by chance cannot be told from these "
+            "held-out samples."
+        )
+    chance = f"the limit {limit:.3f}, below which at most one set of 100 has a sample by chance"
+    return f"{number} closer to a training sample than {chance}{': probably copied' * bool(copied)}."
 
 
 def _mean(values: Sequence[float]) -> float:

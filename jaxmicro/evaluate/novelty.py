@@ -94,22 +94,24 @@ def copies(
     """Distances of generated samples to their nearest training samples, beside those of held-out ones.
 
     A Weibull distribution with the mean and standard deviation of the logarithms of the distances of the held-out
-    samples gives the limit below which the nearest generated one is in one of 100 sets without copies; samples below it
-    are counted as copied.
+    samples gives the limit below which the nearest generated one is in at most one of 100 sets without copies; samples
+    below it are counted as copied. The limit is None where there are fewer than three held-out samples, or one of them
+    is in the training, too; then only identical ones are counted. A copy of which more than about 5 % of the voxels
+    were changed may not be found, because its two-point statistics are those of other samples.
 
     Returns:
         {"generated": [distance], "held_out": [distance], "nearest": [number of the training sample], "limit", "copied",
         "flagged"}.
     """
-    distance, nearest = nearest_samples(generated, training, phases=phases, symmetry=symmetry)
-    reference, _ = nearest_samples(held_out, training, phases=phases, symmetry=symmetry)
+    both, nearest = nearest_samples(np.concatenate([generated, held_out]), training, phases=phases, symmetry=symmetry)
+    distance, reference = np.split(both, [len(generated)])
     limit = copy_limit(reference, len(generated)) if len(reference) > 2 else 0.0
-    copied = int(np.sum(distance < limit) + np.sum((distance == 0) & (limit == 0)))
+    copied = int(np.sum(distance < max(limit, 1 / generated[0].size)))  # without a limit only identical ones
     return {
         "generated": [round(float(d), 4) for d in distance],
         "held_out": [round(float(d), 4) for d in reference],
-        "nearest": [int(number) for number in nearest],
-        "limit": round(float(limit), 4),
+        "nearest": [int(number) for number in nearest[: len(generated)]],
+        "limit": round(float(limit), 4) if limit else None,
         "false_alarms": FALSE_ALARMS,
         "copied": copied,
         "flagged": copied > 0,

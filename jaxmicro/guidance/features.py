@@ -20,7 +20,9 @@ from jaxmicro.physics import Sides, SolverConfig, solve
 from jaxmicro.types import AXES
 
 _OF_PHASE, _ALONG = ("volume_fraction", "surface_area"), ("diffusivity", "tortuosity")
-_LEAST = 0.02  # deviations are relative to the asked value, or to this where it is smaller
+# Deviations are relative to the asked value, or to this where it is smaller: what a blocked phase conducts here. Areas
+# have a unit, and no such floor
+_LEAST = LEAK
 
 
 def is_guidable(name: str, *, phases: int, ndim: int) -> bool:
@@ -90,8 +92,8 @@ def feature_deviations(
     """Relative deviations of features from asked values; 0 where NaN is asked: nothing.
 
     Tortuosity factors are compared by their reciprocals, to which a diffusivity is proportional, and which stay finite
-    where a phase does not percolate; an infinite one may be asked. Relative to the asked value, or to 0.02 if that is
-    more.
+    where a phase does not percolate; an infinite one may be asked. Relative to the asked value; of numbers without a
+    unit to 0.001 if that is more.
 
     >>> feature_deviations(["volume_fraction.0", "tortuosity.0.z"], jnp.array([0.3, 4.0]), jnp.array([jnp.nan, 2.0]))
     Array([ 0. , -0.5], dtype=float32)
@@ -100,7 +102,8 @@ def feature_deviations(
     compared, to = (jnp.where(inverted, 1 / jnp.where(inverted, x, 1), x) for x in (values, asked))
     given = ~jnp.isnan(to)
     to = jnp.where(given, to, 0)
-    return jnp.where(given, (compared - to) / jnp.maximum(jnp.abs(to), _LEAST), 0)
+    least = jnp.array([1e-30 if name.startswith("surface_area") else _LEAST for name in names])
+    return jnp.where(given, (compared - to) / jnp.maximum(jnp.abs(to), least), 0)
 
 
 def _diffusivities(

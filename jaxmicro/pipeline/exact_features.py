@@ -57,9 +57,11 @@ def meet_features(
     """
     known, total = known or {}, len(samples)
     fractions = [f"volume_fraction.{phase}" for phase in range(samples.phases)]
-    # the last fraction follows from all others
-    used = [i for i, name in enumerate(names) if name != fractions[-1] or not set(fractions) <= set(names)]
-    names, asked = [names[i] for i in used], asked[:, used]
+    if set(fractions) <= set(names):
+        # one fraction follows from all others: the largest, for which the same voxels are the smallest deviation
+        left_out = max(fractions, key=lambda name: np.nanmean(np.append(asked[:, names.index(name)], 0)))
+        used = [i for i, name in enumerate(names) if name != left_out]
+        names, asked = [names[i] for i in used], asked[:, used]
     size = min(max(_VOXELS_TOGETHER // math.prod(samples.grid), 1), _MOST_TOGETHER, total)
     labels = np.empty((total, *samples.grid), np.uint8)
     for number, sample in known.items():

@@ -123,7 +123,8 @@ def _drawn(
     condition = prior.conditions.standardised(rows)
     keys = [jax.random.fold_in(jax.random.key(seed), place) for place in places]
     if candidate is not None:
-        keys = [jax.random.fold_in(key, number) for key, number in zip(keys, candidate, strict=True)]
+        # the first candidate is the sample that is drawn without others
+        keys = [jax.random.fold_in(key, n) if n else key for key, n in zip(keys, candidate, strict=True)]
     parts = []
     size = min(most, len(places))
     for first in range(0, len(places), size):

@@ -59,10 +59,11 @@ def compared_with_training(prior: Prior, found: Generated, collection: Collectio
         tuple(collection.periodic), moves.shifted, moves.mirrored, tuple(map(tuple, moves.orders))
     )
     labels = np.stack([volume.labels for volume in found.volumes]).astype(np.uint8)
-    some = np.unique(np.linspace(0, len(held_out) - 1, _MOST).astype(int))
-    phases = prior.config.phases
-    copies = evaluate.copies(labels, training.labels, held_out.samples(some), phases=phases, symmetry=symmetry)
-    similar = _similar(prior, found.targets, held_out)
+    drawn = labels if found.exact is None else found.exact.sampled  # a copy that was then changed is one, too
+    phases, near = prior.config.phases, _nearest_to(prior, found.targets, held_out)
+    reference = held_out.samples(near[:_MOST])
+    copies = evaluate.copies(drawn, training.labels, reference, phases=phases, symmetry=symmetry)
+    similar = near[:_SIMILAR]
     of_similar = evaluate.diversity(
         held_out.samples(similar), phases=phases, symmetry=symmetry, origin=held_out.origin[similar]
     )
@@ -84,15 +85,15 @@ def _config(prior: Prior, training: Collection) -> SampleConfig:
     return sample_config(training, prior.record.get("symmetry", "isotropic"), batch=1, seed=0)
 
 
-def _similar(prior: Prior, targets: Mapping[str, float], held_out: Collection) -> np.ndarray:
-    """Numbers of the held-out samples that are nearest to the targets, in random order where they are alike."""
+def _nearest_to(prior: Prior, targets: Mapping[str, float], held_out: Collection) -> np.ndarray:
+    """Numbers of the held-out samples, those nearest to the targets first, in random order where they are alike."""
     assert prior.conditions is not None
     asked = prior.conditions.standardised(prior.conditions.row(targets)[None])[0]
     given = np.isfinite(asked)
     own = prior.conditions.standardised(held_out.table)
     distance = np.sum((own[:, given] - asked[given]) ** 2, axis=1)
     mixed = np.random.default_rng(0).permutation(len(held_out))
-    return mixed[np.argsort(distance[mixed], kind="stable")][:_SIMILAR]
+    return mixed[np.argsort(distance[mixed], kind="stable")]
 
 
 def _spreads(found: Generated, held_out: Collection, similar: Sequence[int] | np.ndarray) -> dict[str, dict[str, Any]]:
