@@ -136,8 +136,7 @@ def _beside_training(
     try:
         compared = pipeline.compared_with_training(prior, found, collection)
     except UserError as error:  # samples are not lost for a damaged collection
-        console.remark(f"note: not compared with the training samples: {error}")
-        compared = None
+        return console.remark(f"note: not compared with the training samples: {error}")
     console.progress("comparing with the training samples", 1, 1)
     return compared
 
