@@ -28,7 +28,7 @@ from jaxmicro.io import read_collection
 from jaxmicro.io.collection_store import COLLECTION
 from jaxmicro.pipeline import Prior
 from jaxmicro.pipeline.generation import in_memory
-from jaxmicro.pipeline.measure_collection import measured_samples
+from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.process_distribution import predicted_process
 
 HERE = Path(__file__).parent
@@ -242,10 +242,7 @@ def drawn(
 
 def measured(prior: Prior, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Features of labels by the code that measures collections, "n m"."""
-    found: dict[int, dict[str, float]] = {}
-    for some in measured_samples(in_memory(prior, labels), np.arange(len(labels)), names, None):
-        found |= some
-    return np.array([[found[number][name] for name in names] for number in range(len(labels))])
+    return measured_table(in_memory(prior, labels), names)
 
 
 def scores(method: str, names: Sequence[str], asked: np.ndarray, found: np.ndarray, seconds: float | None) -> Rows:

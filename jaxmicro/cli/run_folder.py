@@ -20,13 +20,8 @@ from jaxmicro.cli.console import Console
 from jaxmicro.errors import UserError
 from jaxmicro.io import files
 
-_NOT_PART_OF_THE_RUN = (
-    "out",
-    "quiet",
-    "resume",
-    "minutes",
-    "collection",
-)  # options that may differ when a run is continued
+# options that may differ when a run is continued
+_NOT_PART_OF_THE_RUN = ("out", "quiet", "resume", "minutes", "collection")
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,15 @@ from jaxtyping import Array, Bool, Float, UInt8
 from jaxmicro.collection import Collection
 from jaxmicro.guidance import feature_deviations, is_guidable, soft_features
 from jaxmicro.phases import one_hot
-from jaxmicro.pipeline.measure_collection import measured_samples
+from jaxmicro.pipeline.batches import labels_in_batches
+from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.progress import Progress
+from jaxmicro.pipeline.sample_properties import solves_together
 from jaxmicro.reconstruct import match_values
 
 PASSES = 12  # of steps and measurement, at most
 TOLERANCE = 2e-3  # relative deviation up to which a feature is met; of fractions also half a voxel
 _MAX_RATIO = 2.0  # of an exact feature to the differentiable one; beyond, the latter is not corrected
-_MOST_TOGETHER, _VOXELS_TOGETHER = 8, 2**21  # samples in one program: as many as `sample_properties.solved` takes
 
 
 def can_be_met(name: str, value: float, samples: Collection) -> bool:
@@ -49,39 +50,26 @@ def meet_features(
         samples: their labels, voxel size and periodicity; features and table are not used.
         names: of features that `can_be_met`.
         asked: value of each for each sample, NaN where none is asked.
-        known: samples that are there already, by number. The others are changed in the batches in which they would be
-            without, so that they are equal to the bit.
-        on_sample: called with the number of each sample and its labels as soon as it is ready.
+        known, on_sample: as `labels_in_batches`.
     Raises:
         UserError: a solve of the measurement does not converge.
     """
-    known, total = known or {}, len(samples)
+    total = len(samples)
     fractions = [f"volume_fraction.{phase}" for phase in range(samples.phases)]
     if set(fractions) <= set(names):
         # one fraction follows from all others: the largest, for which the same voxels are the smallest deviation
         left_out = max(fractions, key=lambda name: np.nanmean(np.append(asked[:, names.index(name)], 0)))
         used = [i for i, name in enumerate(names) if name != left_out]
         names, asked = [names[i] for i in used], asked[:, used]
-    size = min(max(_VOXELS_TOGETHER // math.prod(samples.grid), 1), _MOST_TOGETHER, total)
-    labels = np.empty((total, *samples.grid), np.uint8)
-    for number, sample in known.items():
-        labels[number] = sample
-    for first in range(0, total, size):
-        left = [number for number in range(first, min(first + size, total)) if number not in known]
-        if not left:
-            continue
-        if progress is not None:
-            progress("exact features", first, total, "")
-        # the last batch is filled with its last sample, so that all have one shape and are compiled once
-        places = np.minimum(np.arange(first, first + size), total - 1)
-        met = _met_batch(samples.subset(places), tuple(names), asked[places])
-        for number in left:
-            labels[number] = met[number - first]
-            if on_sample is not None:
-                on_sample(number, labels[number])
-    if progress is not None:
-        progress("exact features", total, total, "")
-    return labels
+    names, grid = tuple(names), samples.grid
+
+    def make(places: np.ndarray) -> np.ndarray:
+        return _met_batch(samples.subset(places), names, asked[places])
+
+    size = min(solves_together(grid), total)
+    return labels_in_batches(
+        make, grid, total=total, size=size, stage="exact features", known=known, on_sample=on_sample, progress=progress
+    )
 
 
 def deviations(
@@ -105,11 +93,7 @@ def _met_batch(samples: Collection, names: tuple[str, ...], asked: Float[np.ndar
     """One batch of samples, each of which depends on itself alone."""
 
     def measured(labels: np.ndarray) -> np.ndarray:
-        of = dataclasses.replace(samples, labels=labels)
-        found: dict[int, dict[str, float]] = {}
-        for some in measured_samples(of, np.arange(len(of)), names, None):
-            found |= some
-        return np.array([[found[i][name] for name in names] for i in range(len(of))])
+        return measured_table(dataclasses.replace(samples, labels=labels), names)
 
     best, voxels = samples.samples(np.arange(len(samples))), math.prod(samples.grid)
     if not names:

@@ -8,8 +8,8 @@ import numpy as np
 from jaxmicro.errors import UserError
 from jaxmicro.generate import GenerationConfig
 from jaxmicro.pipeline.exact_features import can_be_met, is_met, meet_features
-from jaxmicro.pipeline.generated import Exact, Generated, measured, measured_features, measured_names
-from jaxmicro.pipeline.generation import generate_labels, in_memory
+from jaxmicro.pipeline.generated import Exact, Generated, measured, measured_features
+from jaxmicro.pipeline.generation import generate_labels, in_memory, measured_names
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
 

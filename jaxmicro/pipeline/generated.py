@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxmicro.collection import Collection
-from jaxmicro.pipeline.generation import in_memory
-from jaxmicro.pipeline.measure_collection import measured_samples
+from jaxmicro.pipeline.generation import in_memory, measured_names
+from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.process_distribution import process_of
 from jaxmicro.pipeline.progress import Progress
-from jaxmicro.pipeline.sample_properties import measurable_features
 from jaxmicro.types import Microstructure
 
 
@@ -73,23 +72,11 @@ def measured(
     return Generated([samples.microstructure(i) for i in range(len(labels))], targets, table, process)
 
 
-def measured_names(prior: Prior, samples: Collection) -> list[str]:
-    """The features of a prior that can be measured here, in the same unit."""
-    assert prior.conditions is not None
-    units = {feature.name: feature.unit for feature in measurable_features(samples)}
-    return [entry.name for entry in prior.conditions.entries if units.get(entry.name) == entry.unit]
-
-
 def measured_features(
     samples: Collection, names: Sequence[str], progress: Progress | None = None
 ) -> list[dict[str, float]]:
     """The named properties of each sample."""
-    numbers: dict[int, dict[str, float]] = {}
-    for found in measured_samples(samples, np.arange(len(samples)), names, None):
-        numbers |= found
-        if progress is not None:
-            progress("measuring", len(numbers), len(samples), "")
-    return [{name: numbers[i][name] for name in names} for i in range(len(samples))]
+    return [dict(zip(names, row, strict=True)) for row in measured_table(samples, names, progress).tolist()]
 
 
 def example_targets(prior: Prior) -> str:

@@ -21,7 +21,8 @@ from jaxmicro.devices import jit_network
 from jaxmicro.generate import GenerationConfig, Renoised, generate
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot, to_labels
-from jaxmicro.pipeline.measure_collection import measured_samples
+from jaxmicro.pipeline.batches import labels_in_batches
+from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.sample_properties import measurable_features
@@ -62,48 +63,33 @@ def generate_labels(
             is drawn.
         together: samples in the network at once, candidates included.
         calibrate: impose the volume fractions of a row that has all of them on each prediction (pixel space only).
-        known: samples that are there already, by number. The others are generated in the batches in which they would
-            be without, so that they are equal to the bit.
-        on_sample: called with the number of each sample and its labels as soon as it is ready.
+        known, on_sample: as `labels_in_batches`.
     Raises:
         UserError: the features of a candidate cannot be measured: a solve does not converge.
     """
     assert prior.conditions is not None
-    config = config or default_generation(prior.config)
-    known, total = known or {}, len(rows)
+    config, grid, total = config or default_generation(prior.config), prior.config.sample_shape, len(rows)
     measurable = _measurable(prior, rows)
     if not measurable:
         config = dataclasses.replace(config, candidates=1)
-    most = together or max(1, VOXELS_TOGETHER // math.prod(prior.config.sample_shape))
-    size = min(max(1, most // config.candidates), total)
+    most = together or max(1, VOXELS_TOGETHER // math.prod(grid))
     fractions = _fractions(prior, rows) if calibrate and prior.config.space == "pixel" else None
-    labels = np.empty((total, *prior.config.sample_shape), np.uint8)
-    for number, sample in known.items():
-        labels[number] = sample
-    for first in range(0, total, size):
-        if progress is not None:
-            progress("generating", first, total, "")
-        left = [number for number in range(first, min(first + size, total)) if number not in known]
-        if not left:
-            continue
-        # the last batch is filled with its last sample, so that all have one shape and are compiled once
-        places = np.minimum(np.arange(first, first + size), total - 1)
-        draw = functools.partial(_drawn, prior, rows, fractions, seed, most)
-        made = (
-            draw(places, config) if config.candidates == 1 else _nearest(prior, rows, places, draw, config, measurable)
-        )
-        for number in left:
-            labels[number] = made[number - first]
-            if on_sample is not None:
-                on_sample(number, labels[number])
-    if progress is not None:
-        progress("generating", total, total, "")
-    return labels
+    draw = functools.partial(_drawn, prior, prior.conditions.standardised(rows), fractions, seed, most)
+
+    def make(places: np.ndarray) -> np.ndarray:
+        if config.candidates == 1:
+            return draw(places, config)
+        return _nearest(prior, rows, places, draw, config, measurable)
+
+    size = min(max(1, most // config.candidates), total)
+    return labels_in_batches(
+        make, grid, total=total, size=size, stage="generating", known=known, on_sample=on_sample, progress=progress
+    )
 
 
 def _drawn(
     prior: Prior,
-    rows: np.ndarray,
+    condition: np.ndarray,
     fractions: np.ndarray | None,
     seed: int,
     most: int,
@@ -115,12 +101,11 @@ def _drawn(
     """One draw for each place.
 
     Args:
+        condition: rows of features as the network takes them.
         most: samples in the network at once.
         candidate: number of the candidate of each place; None: the only one.
         start: labels near which to draw, and the log SNR to which they are brought.
     """
-    assert prior.conditions is not None
-    condition = prior.conditions.standardised(rows)
     keys = [jax.random.fold_in(jax.random.key(seed), place) for place in places]
     if candidate is not None:
         # the first candidate is the sample that is drawn without others
@@ -172,20 +157,17 @@ def _misfit(prior: Prior, labels: np.ndarray, rows: np.ndarray, names: tuple[str
     assert prior.conditions is not None
     measured = np.full_like(rows, np.nan)
     columns = [prior.conditions.names.index(name) for name in names]
-    for found in measured_samples(in_memory(prior, labels), np.arange(len(labels)), names, None):
-        for number, values in found.items():
-            measured[number, columns] = [values[name] for name in names]
+    measured[:, columns] = measured_table(in_memory(prior, labels), names)
     deviation = prior.conditions.standardised(measured) - prior.conditions.standardised(rows)
     return np.nansum(deviation.astype(float) ** 2, axis=1)
 
 
 def _measurable(prior: Prior, rows: np.ndarray) -> tuple[str, ...]:
     """Features that are asked of some sample and can be measured of generated ones."""
-    assert prior.conditions is not None and prior.material is not None
+    assert prior.conditions is not None
+    asked = {name for n, name in enumerate(prior.conditions.names) if not np.isnan(rows[:, n]).all()}
     empty = in_memory(prior, np.zeros((1, *prior.config.sample_shape), np.uint8))
-    units = {feature.name: feature.unit for feature in measurable_features(empty)}
-    asked = [entry for n, entry in enumerate(prior.conditions.entries) if not np.isnan(rows[:, n]).all()]
-    return tuple(entry.name for entry in asked if units.get(entry.name) == entry.unit)
+    return tuple(name for name in measured_names(prior, empty) if name in asked)
 
 
 @functools.partial(jit_network, static_argnames=("prior", "config"))
@@ -221,3 +203,10 @@ def in_memory(prior: Prior, labels: np.ndarray) -> Collection:
         labels, (), np.zeros((n, 0)), np.arange(n), material.values, material.voxel_size, material.unit,
         tuple(prior.config.unet.periodic) or (False,) * (labels.ndim - 1), "generated",
     )  # fmt: skip
+
+
+def measured_names(prior: Prior, samples: Collection) -> list[str]:
+    """The features of a prior that can be measured here, in the same unit."""
+    assert prior.conditions is not None
+    units = {feature.name: feature.unit for feature in measurable_features(samples)}
+    return [entry.name for entry in prior.conditions.entries if units.get(entry.name) == entry.unit]

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
@@ -83,6 +84,24 @@ def measure_collection(
     add_features(path, missing, np.stack(list(columns.values()), axis=1))
     remove(path / STATE)
     return read_collection(path)
+
+
+def measured_table(
+    samples: Collection, names: Sequence[str], progress: Progress | None = None
+) -> Float[np.ndarray, "n m"]:
+    """The named features of all samples, by the code that measures collections; none of them GraSPI's.
+
+    Raises:
+        UserError: a solve does not converge.
+    """
+    table, done = np.empty((len(samples), len(names))), 0
+    for found in measured_samples(samples, np.arange(len(samples)), names, None):
+        for number, values in found.items():
+            table[number] = [values[name] for name in names]
+        done += len(found)
+        if progress is not None:
+            progress("measuring", done, len(samples), "")
+    return table
 
 
 def measured_samples(
