@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
-from jaxmicro.errors import UserError
+from jaxmicro.errors import UserError, perhaps_meant
 from jaxmicro.types import AXES, Microstructure
 
 ROLES = ("property", "process")
@@ -166,8 +166,9 @@ class Collection:
         known = [feature.name for feature in self.features]
         for name in names:
             if name not in known:
+                near = perhaps_meant(name, known)
                 there = ", ".join(known[:_NAMED] + ["..."] * (len(known) > _NAMED)) or "none"
-                raise UserError(f"{self.source or 'the collection'} has no feature {name!r:.120}; it has {there}")
+                raise UserError(f"{self.source or 'the collection'} has no feature {name!r:.120}{near}; it has {there}")
         return [known.index(name) for name in names]
 
     def sample(self, i: int | np.integer) -> np.ndarray:
@@ -268,13 +269,18 @@ class _Chosen:
         return self.labels[int(chosen) if np.ndim(chosen) == 0 else chosen]
 
 
+def allowed_numbers(name: str, column: Float64[np.ndarray, "*n"]) -> Bool[np.ndarray, "*n"]:
+    """Which numbers a feature may have: finite ones, and of a tortuosity factor also inf: not connected."""
+    return np.isfinite(column) | (np.isposinf(column) & (name.split(".")[0] == "tortuosity"))
+
+
 def check_column(name: str, column: Float64[np.ndarray, " n"], where: str) -> None:
     """Check that the numbers of a feature are finite; a tortuosity factor may be infinite: not connected.
 
     Raises:
         UserError: names the feature and the first sample that has no such number.
     """
-    allowed = np.isfinite(column) | (np.isposinf(column) & (name.split(".")[0] == "tortuosity"))
+    allowed = allowed_numbers(name, column)
     if not allowed.all():
         sample = int(np.argmin(allowed))
         raise UserError(

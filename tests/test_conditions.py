@@ -127,6 +127,15 @@ def test_two_fractions_of_three_phases_do_not_exclude_the_third():
         conditions.checked({"volume_fraction.0": 0.6, "volume_fraction.1": 0.6})
 
 
+def test_a_fraction_that_follows_is_named_with_those_from_which_it_does():
+    conditions = with_features("volume_fraction.0", "volume_fraction.1", "volume_fraction.2", phases=3)
+    with pytest.raises(UserError, match=r"^volume_fraction.1=0.7 is outside .* 0.1 to 0.4"):
+        conditions.checked({"volume_fraction.0": 0.2, "volume_fraction.1": 0.7})
+    says = r"^volume_fraction.0=0.2 volume_fraction.1=0.3 leaves volume_fraction.2=0.5, which is outside .* 0.1 to 0.3"
+    with pytest.raises(UserError, match=says):
+        conditions.checked({"volume_fraction.0": 0.2, "volume_fraction.1": 0.3})
+
+
 def test_features_of_exchanged_axes_have_joint_statistics():
     every = collection()
     features = (Feature("diffusivity.0.y"), Feature("diffusivity.0.x"))

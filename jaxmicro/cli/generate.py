@@ -14,9 +14,10 @@ import numpy as np
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
+from jaxmicro.cli.collection import is_trainable_collection
 from jaxmicro.cli.console import Console, aligned
-from jaxmicro.cli.inputs import checked_options
-from jaxmicro.cli.options import Generate, share
+from jaxmicro.cli.inputs import checked_options, read_targets
+from jaxmicro.cli.options import Generate
 from jaxmicro.cli.resume import is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.collection import Collection
@@ -40,13 +41,20 @@ def run(options: Generate) -> None:
     console = Console(quiet=options.quiet)
     if not options.formats:
         raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
+    if is_trainable_collection([Path(options.model)]):
+        raise UserError(f"{options.model} is a collection; train on it first: jaxmicro train {options.model}")
     prior = pipeline.load_prior(options.model)
     if prior.conditions is None:
         raise UserError(
             f"{options.model} is the prior of one micrograph, from which 'reconstruct' and 'design' make volumes; "
             "'generate' takes a prior that was trained on a collection"
         )
-    targets = prior.conditions.checked(read_targets(options.target), extrapolate=options.extrapolate)
+    if options.target == ():
+        raise UserError(
+            f"--target is given without a value; {options.model} can be asked for {', '.join(prior.conditions.names)}, "
+            f"such as --target {pipeline.example_targets(prior)}"
+        )
+    targets = prior.conditions.checked(read_targets(options.target or ()), extrapolate=options.extrapolate)
     config = _config(options, prior)
     collection = _collection(options, prior)
     name = Path(options.model).name.removesuffix(".safetensors")
@@ -69,30 +77,6 @@ def run(options: Generate) -> None:
 def file_name(number: int, count: int) -> str:
     """Name of a sample's files, with as many digits as the largest number of `count` samples needs, at least three."""
     return f"volume_{number:0{max(3, len(str(count - 1)))}d}"
-
-
-def read_targets(words: Sequence[str]) -> dict[str, float]:
-    """Targets from NAME=VALUE; VALUE is a number, of a share also in percent, or inf.
-
-    Raises:
-        UserError: a word cannot be read, or a name occurs twice.
-
-    >>> read_targets(["volume_fraction.0=30%", "tortuosity.1.z=2.5"])
-    {'volume_fraction.0': 0.3, 'tortuosity.1.z': 2.5}
-    """
-    targets: dict[str, float] = {}
-    for word in words:
-        name, equals, text = (part.strip() for part in word.partition("="))
-        try:
-            value = share(text)
-        except ValueError:
-            value = math.nan
-        if not (name and equals) or math.isnan(value):
-            raise UserError(f"target {word!r:.80} cannot be read; expected NAME=VALUE, such as volume_fraction.0=0.3")
-        if name in targets:
-            raise UserError(f"target {name} is given twice; leave out one")
-        targets[name] = value
-    return targets
 
 
 def _config(options: Generate, prior: Prior) -> GenerationConfig:

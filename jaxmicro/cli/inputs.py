@@ -1,6 +1,7 @@
 """Conversion of command-line options to arguments of the library."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +126,47 @@ def checked_options() -> Iterator[None]:
         raise
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def listed(words: Sequence[str]) -> list[str]:
+    """Names given with spaces or commas between them.
+
+    >>> listed(["tortuosity,surface_area.1", "diffusivity"])
+    ['tortuosity', 'surface_area.1', 'diffusivity']
+    """
+    return [name.strip() for word in words for name in word.split(",") if name.strip()]
+
+
+def read_targets(words: Sequence[str]) -> dict[str, float]:
+    """Targets from NAME=VALUE, or several of these with commas between; VALUE is a number, of a share also in percent,
+    or inf. Signs are those of numbers: +50% is refused, because 'design' reads it as a change.
+
+    Raises:
+        UserError: a word cannot be read, is a bound or a change, or a name occurs twice.
+
+    >>> read_targets(["volume_fraction.0=30%", "tortuosity.1.z=2.5"])
+    {'volume_fraction.0': 0.3, 'tortuosity.1.z': 2.5}
+    """
+    targets: dict[str, float] = {}
+    for word in (part for several in words for part in re.split(r",(?=[^,]*=)", several)):
+        name, equals, text = (part.strip() for part in word.partition("="))
+        if "<" in word or ">" in word:
+            raise UserError(f"target {word!r:.80} is a bound, and targets of 'generate' are equalities: NAME=VALUE")
+        try:
+            value = share(text)
+        except ValueError:
+            value = math.nan
+        if not (name and equals) or math.isnan(value):
+            raise UserError(f"target {word!r:.80} cannot be read; expected NAME=VALUE, such as volume_fraction.0=0.3")
+        if text.startswith("+") or (text.startswith("-") and text.endswith("%")):
+            raise UserError(
+                f"target {word!r:.80} reads as a change, and targets of 'generate' are the values themselves; write "
+                f"{name}=VALUE without a sign"
+            )
+        if name in targets:
+            raise UserError(f"target {name} is given twice; leave out one")
+        targets[name] = value
+    return targets
 
 
 VOLUME_SUFFIXES = (".tif", ".tiff", ".vti", ".npz", ".zarr")

@@ -7,7 +7,6 @@ is a bug.
 
 import contextlib
 import dataclasses
-import difflib
 import errno
 import importlib
 import importlib.metadata
@@ -40,7 +39,7 @@ from jaxmicro.cli.options import (
     check_bounds,
 )
 from jaxmicro.cli.signals import Terminated, ended_by_sigterm
-from jaxmicro.errors import TargetsMissed, UserError
+from jaxmicro.errors import TargetsMissed, UserError, perhaps_meant
 
 DESCRIPTION = """3D microstructures from one 2D micrograph, or from many samples with numbers attached.
 
@@ -198,8 +197,7 @@ def _in_one_line(frame: str, argv: Sequence[str]) -> str:
         )
     wrong = [word for word in argv[1:] if word.startswith("--") and word.replace("--no-", "--") not in options]
     if wrong and wrong[0] not in options:
-        close = difflib.get_close_matches(wrong[0], options, n=1)
-        message = f"no option {wrong[0]}" + (f" (perhaps you meant {close[0]})" if close else "")
+        message = f"no option {wrong[0]}{perhaps_meant(wrong[0], options)}"
     elif message.startswith("Error parsing "):
         option = message.split(":")[0].removeprefix("Error parsing ")
         kind = options.get(option.split()[0].split("/")[0], "")

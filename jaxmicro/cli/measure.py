@@ -8,7 +8,13 @@ from typing import Any
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
-from jaxmicro.cli.collection import collection_table, measured_collection, names_collection
+from jaxmicro.cli.collection import (
+    collection_table,
+    measured_collection,
+    names_collection,
+    no_collection,
+    remark_on_tables,
+)
 from jaxmicro.cli.console import Console, aligned
 from jaxmicro.cli.inputs import files_of, grey_levels, read_several
 from jaxmicro.cli.options import Measure
@@ -31,11 +37,13 @@ def run(options: Measure) -> None:
     """
     console = Console(quiet=options.quiet)
     of_collection = names_collection(options)
-    if not of_collection and (options.features or options.replace):
-        raise UserError(
-            "--features and --replace are for collections: a Zarr folder of jaxmicro, or with --out NEW.zarr a folder "
-            "with features.csv or HDF5 files"
-        )
+    if not of_collection:
+        path = next(iter(options.file))
+        if options.features or options.replace:
+            raise no_collection(path, "--features and --replace are")
+        if options.out is not None and options.out.suffix == ".zarr":
+            raise no_collection(path, f"--out {options.out} is")
+        remark_on_tables(options.file, console)
     with contextlib.redirect_stdout(sys.stderr):  # what libraries print must not mix with the result
         numbers = (measured_collection if of_collection else _measured)(options, console)
     show = collection_table if of_collection else table_of_several if "images" in numbers else table

@@ -237,7 +237,7 @@ class Generate(RunOptions):
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """Run folder of 'train' on a collection, .safetensors file, or name of a bundled prior."""
-    target: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = ()
+    target: Annotated[tuple[str, ...] | None, arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = None
     """Features of the samples; all after one --target, or one after each. Default: none, samples as in the
     collection."""
     count: int = 4

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures, train_collection
-from jaxmicro.cli.collection import is_trainable_collection
+from jaxmicro.cli.collection import is_trainable_collection, no_collection, remark_on_tables
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.inputs import checked_options, files_of, grey_levels, read_several
 from jaxmicro.cli.options import Train
@@ -33,7 +33,8 @@ def run(options: Train) -> None:
 def _train_on_images(options: Train) -> None:
     console = Console(quiet=options.quiet)
     if options.features or options.predictor_steps:
-        raise UserError(f"--features and --predictor-steps are for collections, and {options.micrograph[0]} is none")
+        raise no_collection(options.micrograph[0], "--features and --predictor-steps are")
+    remark_on_tables(options.micrograph, console)
     micrographs = read_several(options.micrograph, options, console)
     # the reference that volumes will be compared with
     micrograph = max(micrographs, key=lambda image: image.labels.size)

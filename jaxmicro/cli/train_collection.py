@@ -5,7 +5,7 @@ import dataclasses
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.console import Console
-from jaxmicro.cli.inputs import checked_options
+from jaxmicro.cli.inputs import checked_options, listed
 from jaxmicro.cli.options import Train
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.cli.training import trained_before, training_config, write_training
@@ -76,10 +76,11 @@ def _chosen(collection: Collection, options: Train, console: Console) -> Collect
         raise UserError("--vae-steps and --paper are for latent priors: give them with --space latent")
     if options.phases is not None and options.phases != collection.phases:
         raise UserError(f"{collection.source} has {collection.phases} phases, but --phases says {options.phases}")
-    for prefix in options.features:
+    features = listed(options.features)
+    for prefix in features:
         if not any(feature.begins_with(prefix) for feature in collection.features):
             collection.select([prefix])  # raises with the names that there are
-    chosen = [f.name for f in collection.features if not options.features or any(map(f.begins_with, options.features))]
+    chosen = [f.name for f in collection.features if not features or any(map(f.begins_with, features))]
     collection = collection.select(chosen)
     constant = pipeline.constant_features(collection.split(seed=options.seed)[0])
     if constant and len(constant) < len(chosen):

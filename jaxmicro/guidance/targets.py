@@ -1,12 +1,11 @@
 """Targets of a design: their notation, and the numbers they stand for."""
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxmicro.errors import UserError
+from jaxmicro.errors import UserError, perhaps_meant
 from jaxmicro.guidance.quantities import QUANTITIES
 
 Relation = Literal["=", ">=", "<="]
@@ -179,8 +178,7 @@ def parse_target(text: str, *, phases: int, names: Sequence[str] = ()) -> Target
     quantity, *rest = left.split(".")
     known = [*QUANTITIES, *CURVES]
     if quantity not in known:
-        close = difflib.get_close_matches(quantity, known, n=1)
-        suggestion = f" (perhaps you meant {close[0]})" if close else ""
+        suggestion = perhaps_meant(quantity, known)
         raise UserError(f"target {text!r}: no quantity {quantity!r}{suggestion}; there are {', '.join(known)}")
     if not rest:
         raise UserError(f"target {text!r} names no phase; expected {_FORM}")

@@ -6,8 +6,9 @@ from jaxmicro.io.collection_store import (
     create_collection,
     is_collection,
     remove_features,
+    stored_digest,
 )
-from jaxmicro.io.collections import read_collection, write_collection
+from jaxmicro.io.collections import collection_digest, read_collection, write_collection
 from jaxmicro.io.formats import write
 from jaxmicro.io.images import read_raster
 from jaxmicro.io.raster import FileLayout, Raster, replacing
@@ -20,6 +21,7 @@ __all__ = [
     "FileLayout",
     "Raster",
     "add_features",
+    "collection_digest",
     "create_collection",
     "is_collection",
     "read",
@@ -29,6 +31,7 @@ __all__ = [
     "read_rasters",
     "remove_features",
     "replacing",
+    "stored_digest",
     "write",
     "write_collection",
     "write_npz",

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import tensorstore
 from jaxtyping import Bool
 
 from jaxmicro.errors import UserError
-from jaxmicro.io.raster import reading, replacing
+from jaxmicro.io.raster import replacing
 
 _ZSTD_LEVEL = 3
 
@@ -29,6 +31,24 @@ def stored_samples(path: Path, shape: tuple[int, ...]) -> Bool[np.ndarray, " n"]
     return np.array([chunk_name(i, len(shape)) in names for i in range(shape[0])])
 
 
+@contextmanager
+def intact(what: str, *, again: str = "make it again") -> Iterator[None]:
+    """Context that converts any exception of TensorStore, whose text is about its drivers, to a UserError of one line.
+
+    Args:
+        what: the collection and the part of it that is read.
+        again: what else can be done than to copy the collection again.
+    Raises:
+        UserError: the part is truncated, changed or missing.
+    """
+    try:
+        yield
+    except Exception as error:  # decoders raise exceptions of any type
+        raise UserError(
+            f"{what} is truncated or damaged; copy the collection again from where it is whole, or {again}"
+        ) from error
+
+
 def open_array(path: Path) -> tensorstore.TensorStore:
     """An array of a collection; reading a chunk that is not there is an error."""
     return tensorstore.open(_spec(path), open=True).result()
@@ -41,11 +61,15 @@ def read_column(folder: Path, name: str, n: int) -> tuple[np.ndarray, dict[str, 
         UserError: the array is missing or damaged, or has another length.
     """
     path = folder / name
-    with reading(path, "column of a collection"):
+    of_features = folder.name == "features"
+    again = f"remove {path} and measure it again if it was measured" if of_features else "make it again"
+    with intact(f"{folder.parent if of_features else folder}: its column {name}", again=again):
         store = open_array(path)
-        if store.shape != (n,):
-            raise UserError(f"{path} is damaged: it has the shape {store.shape} for {n} samples; copy it again")
-        return np.asarray(store.read().result()), store.spec().to_json()["metadata"].get("attributes", {})
+        column = np.asarray(store.read().result())
+        attributes = store.spec().to_json()["metadata"].get("attributes", {})
+    if column.shape != (n,):
+        raise UserError(f"{path} is damaged: it has the shape {column.shape} for {n} samples; copy it again")
+    return column, attributes
 
 
 def create_array(path: Path, column: np.ndarray, attributes: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ A folder holds images or volumes of one shape and `features.csv`: a line of name
 
 The column `file` is the first. `origin` is optional: a name or number of the run or region, without which each sample
 counts as its own. All others are features: process parameters if they are called phi, chi or time, or have the prefix
-`process:`; else properties. A unit stands in square brackets behind the name.
+`process:`; else properties. A unit stands in square brackets behind the name. Semicolons or tabs may stand for the
+commas, as some spreadsheets write them; numbers may then have decimal commas.
 
 HDF5 is as MicroGen3D has it: each dataset at the root is a sample, its attributes are the features (CT_f_D_tort1 ...;
 `origin` as above). Phases are the distinct values of all samples together, in increasing order.
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxmicro.collection import Collection, Feature
+from jaxmicro.collection import Collection, Feature, allowed_numbers
 from jaxmicro.errors import UserError
 from jaxmicro.io.hdf5 import check_dataset
 from jaxmicro.io.raster import Raster, needs, reading
@@ -51,7 +52,7 @@ def read_folder(path: Path) -> Collection:
         UserError: the table is not one, does not match the files, or lacks a number; the files differ in shape or voxel
             size, or hold grey levels or colours.
     """
-    header, rows = _table(path / TABLE)
+    header, rows, decimal = _table(path / TABLE)
     files = [_inside(path, row[0], number) for number, row in rows]
     _check_files(path, files)
     origin, features, columns = np.arange(len(rows)), [], []
@@ -61,7 +62,7 @@ def read_folder(path: Path) -> Collection:
             origin = _numbered([cell for _, cell in cells])
             continue
         features.append(_feature(title))
-        columns.append([_number(where, features[-1].name, cell) for where, cell in cells])
+        columns.append([_number(where, features[-1].name, cell, decimal) for where, cell in cells])
     samples = [(file, "") for file in files]
     first, values, periodic = _survey(samples)
     table = np.array(columns, float).T if columns else np.zeros((len(rows), 0))
@@ -194,17 +195,25 @@ def _edges(raster: Raster) -> str:
     return " x ".join(map(str, raster.array.shape))
 
 
-def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Names of the columns, and the lines of the table with their numbers; all have as many cells."""
+def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], str]:
+    """Names of the columns, the lines of the table with their numbers, all with as many cells, and the decimal sign."""
     with reading(path, "table of features"), path.open(encoding="utf-8-sig", newline="") as file:
-        lines = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(map(str.strip, row))]
+        text = file.read()
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = next((sign for sign in ";\t" if first.partition(sign)[0].strip(' "') == "file"), ",")
+    with reading(path, "table of features"):
+        reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
+        lines = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     if len(lines) < 2 or lines[0][1][0].strip() != "file":
-        raise UserError(f"{path}: expected a line of names, of which the first is 'file', and a line for each sample")
+        raise UserError(
+            f"{path}: expected a line of names, of which the first is 'file', and a line for each sample, with commas, "
+            "semicolons or tabs between the cells"
+        )
     header = lines[0][1]
     for number, row in lines[1:]:
         if len(row) != len(header):
             raise UserError(f"{path}, line {number} has {len(row)} cells, the line of names {len(header)}")
-    return header, lines[1:]
+    return header, lines[1:], "." if delimiter == "," else ","
 
 
 def _inside(folder: Path, name: str, line: int) -> Path:
@@ -242,11 +251,18 @@ def _feature(title: str) -> Feature:
     return Feature(match["name"], "process" if process else "property", (match["unit"] or "").strip())
 
 
-def _number(where: str, name: str, cell: str) -> float:
+def _number(where: str, name: str, cell: str, decimal: str) -> float:
+    plain = cell.replace(decimal, ".") if cell.count(decimal) == 1 and "." not in cell else cell
     try:
-        return float(cell)
+        number = float(plain)
     except ValueError:
         raise UserError(f"{where}: {name} is {cell!r:.60}; expected a number") from None
+    if not allowed_numbers(name, np.array([number])).all():
+        raise UserError(
+            f"{where}: {name} is {cell.strip()!r:.60}; expected a finite number (only a tortuosity may be inf: not "
+            "connected): correct it, or leave out the line with its file, or the column"
+        )
+    return number
 
 
 def _is_number(value: Any) -> bool:

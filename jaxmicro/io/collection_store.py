@@ -1,6 +1,7 @@
 """Writing collections: a Zarr (version 3) group, sample by sample. Read by `io.collections.read_collection`.
 
-    zarr.json           attributes: schema, finished, samples, grid, values, voxel_size, unit, periodic
+    zarr.json           attributes: schema, finished, samples, grid, values, voxel_size, unit, periodic;
+                        of a copy also digest
     labels/             uint8 (n, *grid), one chunk a sample, zstd with CRC-32C
     origin/             int64 (n), run or region of each sample
     features/NAME/      float64 (n), one chunk with CRC-32C; attributes: role, unit
@@ -109,6 +110,7 @@ def create_collection(
     voxel_size: float | None = None,
     unit: str | None = None,
     periodic: Sequence[bool] = (),
+    digest: str | None = None,
 ) -> CollectionWriter:
     """Begin a collection, or go on with the unfinished one that was begun with the same arguments, as every process
     that stores samples does.
@@ -117,6 +119,7 @@ def create_collection(
         samples: their number n.
         grid: voxels along each axis of a sample, (h, w) or (z, y, x).
         values, voxel_size, unit, periodic: as in `Collection`.
+        digest: `collection_digest` of the collection that is copied, by which the copy is known.
     Raises:
         UserError: the path holds something else, or a finished collection, or an argument is out of range.
     """
@@ -136,6 +139,8 @@ def create_collection(
         "unit": plain_unit(unit),
         "periodic": [bool(yes) for yes in periodic] or [False] * len(grid),
     }
+    if digest is not None:
+        attributes["digest"] = digest
     if is_collection(path):
         there = read_json(path / "zarr.json")["attributes"]
         if there != attributes:
@@ -198,6 +203,16 @@ def is_collection(path: str | Path) -> bool:
     return isinstance(attributes, dict) and str(attributes.get("schema", "")).startswith(
         SCHEMA.rpartition("/")[0] + "/"
     )
+
+
+def is_finished(path: str | Path) -> bool:
+    """Whether a folder is a finished collection."""
+    return is_collection(path) and read_json(Path(path) / "zarr.json")["attributes"].get("finished") is True
+
+
+def stored_digest(path: str | Path) -> str | None:
+    """The digest of the collection of which a collection in Zarr, finished or not, is a copy; None if it is none."""
+    return read_json(Path(path) / "zarr.json")["attributes"].get("digest") if is_collection(path) else None
 
 
 def finished_attributes(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Reading collections: Zarr as `io.collection_store` writes it, and the formats of `io.collection_files`."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,26 +10,49 @@ import numpy as np
 
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
-from jaxmicro.io.collection_arrays import chunk_name, open_array, read_column, stored_samples
+from jaxmicro.io.collection_arrays import intact, open_array, read_column, stored_samples
 from jaxmicro.io.collection_files import TABLE, is_hdf5, read_folder, read_hdf5_collection
 from jaxmicro.io.collection_store import collection_path, create_collection, finished_attributes
 from jaxmicro.io.raster import check_size, reading
 from jaxmicro.io.volumes import is_zarr
 
+Progress = Callable[[str, int, int, str], None]
+
+
+def collection_digest(collection: Collection, *, progress: Progress | None = None) -> str:
+    """SHA-256 of all that a collection is, its labels included; the name of its file and those of samples are not.
+
+    Args:
+        progress: called with what is done, the number of samples read, that of all, and an empty note.
+    Raises:
+        UserError: a sample cannot be read.
+    """
+    plain = [(f.name, f.role, f.unit) for f in collection.features], collection.values, collection.voxel_size
+    plain = repr((*plain, collection.unit, collection.periodic, len(collection), collection.grid))
+    digest = hashlib.sha256(plain.encode())
+    for numbers in (collection.table, collection.origin):
+        digest.update(np.ascontiguousarray(numbers).tobytes())
+    for i in range(len(collection)):
+        digest.update(np.ascontiguousarray(collection.sample(i)).tobytes())
+        if progress is not None:
+            progress("samples read", i + 1, len(collection), "")
+    return digest.hexdigest()
+
 
 def write_collection(
-    path: str | Path, collection: Collection, *, progress: Callable[[str, int, int, str], None] | None = None
+    path: str | Path, collection: Collection, *, digest: str | None = None, progress: Progress | None = None
 ) -> None:
     """Write a collection as Zarr, reading one sample at a time; goes on where an interrupted call ended.
 
     Args:
+        digest: `collection_digest` of the collection, kept with it (`stored_digest`).
         progress: called with what is done, the number of samples stored, that of all, and an empty note.
     Raises:
         UserError: as `create_collection`, or a sample cannot be read.
     """
     writer = create_collection(
         path, samples=len(collection), grid=collection.grid, values=collection.values,
-        voxel_size=collection.voxel_size, unit=collection.unit, periodic=collection.periodic,
+        voxel_size=collection.voxel_size, unit=collection.unit, periodic=collection.periodic, digest=digest,
     )  # fmt: skip
     for i in np.flatnonzero(~writer.stored()):
         writer.store(i, collection.sample(i))
@@ -60,7 +84,8 @@ def read_collection(path: str | Path, *, shape: Sequence[int] = ()) -> Collectio
         n, grid = int(attributes["samples"]), tuple(int(edge) for edge in attributes["grid"])
         check_size(path, grid, 1)
         labels = _StoredLabels(path, (n, *grid))
-        store = labels.store
+        with intact(f"{path}: the array of its labels"):
+            store = labels.store
         if (store.shape, store.dtype.name, store.chunk_layout.read_chunk.shape) != ((n, *grid), "uint8", (1, *grid)):
             raise UserError(f"{path} is damaged: its labels are not those of {n} samples of {grid}; copy it again")
         there = int(stored_samples(path, (n, *grid)).sum())
@@ -100,6 +125,6 @@ class _StoredLabels:
         pending = [(i, store[int(i)].read(order="C")) for i in np.arange(self.shape[0])[index].ravel().tolist()]
         read = []
         for i, future in pending:
-            with reading(self.path / "labels" / chunk_name(i, len(self.shape)), "sample of a collection"):
+            with intact(f"{self.path}: sample {i} (of 0 to {self.shape[0] - 1})"):
                 read.append(np.asarray(future.result()))
         return read[0] if np.ndim(index) == 0 and not isinstance(index, slice) else np.stack(read)

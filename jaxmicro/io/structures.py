@@ -171,7 +171,8 @@ def _prepared(raster: Raster, ignore: Sequence[float | int], crop: str | None, s
         count, height, width = raster.array.shape
         raise UserError(
             f"its {count} planes of {height} x {width} have nothing to do with each other, as if they were separate "
-            "images; say --stack images (read_images in Python), or --stack volume if they are slices of a volume"
+            "images; say --stack images (read_images in Python), or --stack volume if they are slices of a volume; "
+            "samples of a collection need the table features.csv in their folder (docs/formats.md)"
         )
     return raster
 

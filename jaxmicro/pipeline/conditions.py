@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxmicro.collection import ROLES, Collection, Feature
-from jaxmicro.errors import UserError
+from jaxmicro.errors import UserError, perhaps_meant
 from jaxmicro.types import check_fields
 
 MOST_SAMPLES = 2000  # of the collection that a model keeps, to judge combinations of features
@@ -109,23 +109,24 @@ class Conditions:
         """
         for name in targets:
             if name not in self.names:
-                raise UserError(f"the model has no condition {name!r:.80}; it has {', '.join(self.names)}")
+                near = perhaps_meant(name, self.names)
+                raise UserError(f"the model has no condition {name!r:.80}{near}; it has {', '.join(self.names)}")
         for name, value in targets.items():
             if math.isnan(value) or (math.isinf(value) and name.split(".")[0] != "tortuosity"):
                 raise UserError(f"{name}={value:g} is no value; give a finite number")
-        targets = _completed(dict(targets), self.names, self.phases)
+        given, targets = targets, _completed(dict(targets), self.names, self.phases)
         standardised = self.standardised(self.row(targets)[None])[0]
         for entry, number in zip(self.entries, standardised, strict=True):
             if entry.name in targets and not np.isfinite(number):
                 raise UserError(f"{entry.name}={targets[entry.name]:g} is no value of this feature; give another")
         if extrapolate:
             return targets
-        for entry in self.entries:
+        for entry in sorted(self.entries, key=lambda entry: entry.name not in given):  # what was given first
             value, slack = targets.get(entry.name), 1e-6 * max(abs(entry.least), 1e-9)
             if value is not None and not entry.least - slack <= value <= entry.most * (1 + 1e-6) + slack:
                 raise UserError(
-                    f"{entry.name}={value:.4g} is outside of what the model was trained on, {entry.least:.4g} to "
-                    f"{entry.most:.4g}; ask for a value within, or force it with --extrapolate"
+                    f"{_in_words(entry.name, value, given)} is outside of what the model was trained on, "
+                    f"{entry.least:.4g} to {entry.most:.4g}; ask for a value within, or force it with --extrapolate"
                 )
         self._check_combination(targets)
         return targets
@@ -214,6 +215,14 @@ def _condition(feature: Feature, column: Float[np.ndarray, " n"]) -> Condition:
     return Condition(
         feature.name, feature.role, feature.unit, scale, float(scaled.mean()), float(scaled.std()), least, most
     )
+
+
+def _in_words(name: str, value: float, given: Mapping[str, float]) -> str:
+    """A target as the beginning of a message; of a volume fraction that was not given, from which ones it follows."""
+    fractions = " ".join(
+        f"{each}={number:.4g}" for each, number in given.items() if each.startswith("volume_fraction.")
+    )
+    return f"{name}={value:.4g}" if name in given else f"{fractions} leaves {name}={value:.4g}, which"
 
 
 def _completed(targets: dict[str, float], names: Sequence[str], phases: int) -> dict[str, float]:

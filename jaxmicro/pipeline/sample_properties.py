@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxmicro import descriptors, physics
 from jaxmicro.collection import Collection, Feature
-from jaxmicro.errors import UserError
+from jaxmicro.errors import UserError, perhaps_meant
 from jaxmicro.units import ratio
 
 ALONG = ("percolating_fraction", "diffusivity", "tortuosity")  # quantities that each axis has
@@ -69,8 +69,11 @@ def chosen_features(collection: Collection, names: Sequence[str] = (), film: Fil
         if not found:
             solar = any(each.startswith(name) for each in descriptors.GRASPI_THREE_PHASE)
             hint = "; GraSPI's descriptors need --donor and --acceptor, some of them --mixed" if solar and name else ""
-            there = ", ".join(dict.fromkeys(feature.name.split(".")[0] for feature in known))
-            raise UserError(f"{name!r:.120} is no feature that can be measured here{hint}; there are {there}")
+            kinds = list(dict.fromkeys(feature.name.split(".")[0] for feature in known))
+            near = hint or perhaps_meant(name, [*kinds, *(feature.name for feature in known)])
+            raise UserError(
+                f"{name!r:.120} is no feature that can be measured here{near}; there are {', '.join(kinds)}"
+            )
         chosen |= found
     return tuple(feature for feature in known if not names or feature in chosen)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxmicro import pipeline
-from jaxmicro.cli.generate import read_targets
+from jaxmicro.cli.inputs import read_targets
 from jaxmicro.errors import UserError
 from jaxmicro.io.collections import write_collection
 from tests.cli.conftest import Outcome
@@ -98,6 +98,12 @@ def test_another_collection_is_not_compared_with(jaxmicro: Callable[..., Outcome
         (["--target", "volume_fraction.1=0.95"], "outside of what the model was trained on"),
         (["--target", "volume_fraction.0=0.6", "volume_fraction.1=0.6"], "sum to 1.2"),
         (["--target", "volume_fraction.1"], "expected NAME=VALUE"),
+        (["--target", "volume_fractoin.1=0.4"], "(perhaps you meant volume_fraction.1)"),
+        (["--target", "volume_fraction.1=0.4,phi=9"], "phi=9 is outside"),
+        (
+            ["--target"],
+            "can be asked for phi, volume_fraction.0, volume_fraction.1, such as --target volume_fraction.0",
+        ),
         (["--count", "0"], "--count is 0"),
         (["--steps", "0"], "steps is 0"),
         (["--guidance", "-1"], "guidance is -1"),
@@ -109,6 +115,11 @@ def test_what_cannot_be_generated_is_refused(
     done = jaxmicro("generate", trained / "model", *words, "--out", tmp_path / "run")
     assert done.code == 2 and message in done.last_line
     assert not (tmp_path / "run").exists()
+
+
+def test_a_collection_is_no_model(jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path):
+    done = jaxmicro("generate", trained / "films.zarr", "--target", "phi=0.5", "--out", tmp_path / "run")
+    assert done.code == 2 and f"train on it first: jaxmicro train {trained / 'films.zarr'}" in done.last_line
 
 
 def test_the_prior_of_a_micrograph_generates_nothing_and_one_of_a_collection_reconstructs_nothing(
@@ -125,6 +136,7 @@ def test_the_prior_of_a_micrograph_generates_nothing_and_one_of_a_collection_rec
     ("words", "message"),
     [
         (["--features", "porosity"], "no feature 'porosity'"),
+        (["--features", "phi,volume_fractoin.1"], "(perhaps you meant volume_fraction.1)"),
         (["--segment", "2"], "--segment is for images"),
         (["--phases", "3"], "has 2 phases"),
         (["--start", "sofc"], "--start is for images"),
@@ -196,6 +208,22 @@ def _leaves(prior: pipeline.Prior) -> list[np.ndarray]:
 def test_unreadable_targets_are_refused(word: str):
     with pytest.raises(UserError, match="expected NAME=VALUE"):
         read_targets([word])
+
+
+@pytest.mark.parametrize("word", ["phi=+0.3", "phi=+50%", "phi=-50%"])
+def test_a_change_is_no_target(word: str):
+    with pytest.raises(UserError, match="write phi=VALUE without a sign"):
+        read_targets([word])
+
+
+@pytest.mark.parametrize("word", ["phi>=0.3", "phi<=0.3", "phi>0.3"])
+def test_a_bound_is_no_target(word: str):
+    with pytest.raises(UserError, match="targets of 'generate' are equalities: NAME=VALUE"):
+        read_targets([word])
+
+
+def test_targets_are_numbers_with_their_sign_and_may_have_commas_between():
+    assert read_targets(["t=-3,phi=30%", "chi=2"]) == {"t": -3.0, "phi": 0.3, "chi": 2.0}
 
 
 def test_a_target_is_given_once():

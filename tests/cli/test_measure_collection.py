@@ -46,7 +46,9 @@ def test_columns_are_added_and_summarised(stored: Path, jaxmicro: Callable[..., 
     assert set(entry) == {feature.name for feature in whole.features} and len(entry) == 1 + 2 + 6
     assert entry["volume_fraction.1"]["mean"] == pytest.approx(whole.column("volume_fraction.1").mean())
     again = jaxmicro("measure", stored, *QUICK)
-    assert "8 features are there already (volume_fraction.0 ...) and stay" in again.err
+    assert f"all 8 features are measured already in {stored}; --replace measures them again" in again.err
+    more = jaxmicro("measure", stored, *QUICK, "surface_area.0")
+    assert "8 features are there already (volume_fraction.0 ...) and stay" in more.err
     assert "runs.zarr: 5 samples of 8 x 8 x 8 voxels" in again.out and "percolating_fraction.1.x" in again.out
 
 
@@ -58,11 +60,77 @@ def test_solar_cells_have_graspis_descriptors(stored: Path, jaxmicro: Callable[.
 def test_a_folder_with_a_table_is_converted_and_measured(folder: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     refused = jaxmicro("measure", folder, *QUICK)
     assert refused.code == 2 and "add --out NEW.zarr" in refused.last_line
-    for _ in range(2):  # the second time it is there already
-        assert jaxmicro("measure", folder, *QUICK, "--out", "new.zarr").code == 0
+    for says in ("written to new.zarr", "all 6 features are measured already in new.zarr"):
+        done = jaxmicro("measure", folder, *QUICK, "--out", "new.zarr")
+        assert done.code == 0 and says in done.last_line
     found = io.read_collection(here / "new.zarr")
     assert Feature("strain", unit="%") in found.features and found.grid == (16, 16)
     assert np.allclose(found.column("volume_fraction.0"), [np.mean(sample == 0) for sample in found.samples(range(3))])
+
+
+def test_a_copy_of_what_has_changed_since_is_refused(folder: Path, here: Path, jaxmicro: Callable[..., Outcome]):
+    words = ["measure", folder, *QUICK, "--out", "new.zarr"]
+    assert jaxmicro(*words).code == 0
+    table, image = folder / "features.csv", folder / "s1.png"
+    before = table.read_text(), image.read_bytes()
+    table.write_text(before[0].replace("s1.png,2", "s1.png,7"))
+    refused = jaxmicro(*words)
+    assert refused.code == 2 and "new.zarr holds another collection than" in refused.last_line
+    assert "choose another --out, or remove new.zarr" in refused.last_line
+    table.write_text(before[0])
+    Image.fromarray(blobs(16, seed=9) * np.uint8(255)).save(image)
+    assert jaxmicro(*words).code == 2
+    image.write_bytes(before[1])
+    assert jaxmicro(*words).code == 0
+
+
+def test_an_unfinished_copy_is_finished_with_its_own_input_only(folder: Path, here: Path, jaxmicro, monkeypatch):
+    words, store = ["measure", folder, *QUICK, "--out", "new.zarr"], io.CollectionWriter.store
+
+    def interrupt(self: io.CollectionWriter, i: int, labels: np.ndarray) -> None:
+        store(self, i, labels)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io.CollectionWriter, "store", interrupt)
+        assert jaxmicro(*words).code == 130
+    table = folder / "features.csv"
+    before = table.read_text()
+    table.write_text(before.replace("s1.png,2", "s1.png,7"))
+    assert "holds another collection" in jaxmicro(*words).last_line
+    table.write_text(before)
+    assert jaxmicro(*words).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--features", "volume_fraktion"], "measured here (perhaps you meant volume_fraction)"),
+        (["--features", "STAT_n", "--donor", "0", "--acceptor", "2"], "has the labels [1] besides [0, 2]"),
+        (["--crop", "0:4,:"], "--crop is for images"),
+    ],
+)
+def test_nothing_is_left_after_a_refusal(folder: Path, here: Path, jaxmicro, words: list[str], says: str):
+    refused = jaxmicro("measure", folder, *words, "--out", "new.zarr")
+    assert refused.code == 2 and says in refused.last_line
+    assert not (here / "new.zarr").exists()
+
+
+def test_features_are_listed_with_commas_too(stored: Path, jaxmicro: Callable[..., Outcome]):
+    assert jaxmicro("measure", stored, "--features", "volume_fraction,percolating_fraction.1.z").code == 0
+    assert len(io.read_collection(stored).features) == 1 + 2 + 1
+
+
+def test_a_folder_that_lacks_its_table_is_told_what_makes_it_a_collection(folder: Path, here: Path, jaxmicro):
+    (folder / "features.csv").rename(folder / "table.csv")
+    for words in (["measure", folder, "--features", "phi"], ["train", folder, "--features", "strain"]):
+        refused = jaxmicro(*words)
+        assert refused.code == 2 and "images has no features.csv (but table.csv)" in refused.last_line
+    refused = jaxmicro("measure", folder, "--out", "new.zarr")
+    assert "--out new.zarr is for collections" in refused.last_line and not (here / "new.zarr").exists()
+    plain = jaxmicro("measure", folder)
+    assert "if table.csv is about them, it makes a collection under the name features.csv" in plain.err
+    assert "samples of a collection need the table features.csv" in plain.last_line
 
 
 def test_hdf5_is_converted_and_measured(here: Path, jaxmicro: Callable[..., Outcome]):
@@ -85,7 +153,7 @@ def test_hdf5_is_converted_and_measured(here: Path, jaxmicro: Callable[..., Outc
         (["runs.zarr", "--crop", "0:4,:,:"], "--crop is for images and volumes"),
         (["image.png", "--features", "tortuosity"], "--features and --replace are for collections"),
         (["unfinished.zarr"], "is an unfinished collection, 1 of 2 samples are stored"),
-        (["cut.zarr", *QUICK], "c.2.0.0.0 is not a readable sample of a collection"),
+        (["cut.zarr", *QUICK], "cut.zarr: sample 2 (of 0 to 4) is truncated or damaged; copy the collection again"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(stored: Path, here: Path, jaxmicro, arguments: list[str], says: str):

@@ -186,7 +186,7 @@ def test_a_truncated_or_changed_sample_is_noticed(stored):
     whole = chunk.read_bytes()
     for damaged in (whole[:-3], whole[:2], b"", whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]):
         chunk.write_bytes(damaged)
-        refuses(stored, r"c\.3\.0\.0\.0 is not a readable sample of a collection")
+        refuses(stored, r"five.zarr: sample 3 \(of 0 to 4\) is truncated or damaged; copy the collection again")
     io.read_collection(stored).samples([0, 1, 2, 4])  # the others are read
     chunk.unlink()
     refuses(stored, "is damaged: it has 4 of 5 samples")
@@ -195,7 +195,27 @@ def test_a_truncated_or_changed_sample_is_noticed(stored):
 def test_a_changed_column_is_noticed(stored):
     chunk = stored / "features" / "phi" / "c.0"
     chunk.write_bytes(b"\0" + chunk.read_bytes()[1:])
-    refuses(stored, "phi is not a readable column of a collection")
+    refuses(stored, "five.zarr: its column phi is truncated or damaged; .* remove .*features/phi and measure it again")
+
+
+@pytest.mark.parametrize(("part", "what"), [("labels/zarr.json", "the array of its labels"), ("origin/c.0", "origin")])
+def test_damage_is_told_without_the_words_of_drivers(stored, part, what):
+    (stored / part).write_bytes((stored / part).read_bytes()[:20])
+    with pytest.raises(UserError, match=f"{what} is truncated or damaged; copy the collection again") as error:
+        io.read_collection(stored)
+    assert "Error" not in str(error.value)
+
+
+def test_a_digest_is_that_of_the_content_and_stays_with_a_copy(stored, tmp_path):
+    digest = io.collection_digest(io.read_collection(stored))
+    renamed = stored.rename(tmp_path / "renamed.zarr")
+    assert io.collection_digest(io.read_collection(renamed)) == digest
+    table, labels = collection().table.copy(), np.array(collection().samples(range(5)))
+    table[0, 0], labels[4, 0, 0, 0] = 0.25, (labels[4, 0, 0, 0] + 1) % 3
+    for changes in ({"table": table}, {"labels": labels}, {"unit": "um"}, {"origin": np.arange(5)}):
+        assert io.collection_digest(dataclasses.replace(io.read_collection(renamed), **changes)) != digest
+    io.write_collection(tmp_path / "copy.zarr", collection(), digest=digest)
+    assert io.stored_digest(tmp_path / "copy.zarr") == digest and io.stored_digest(renamed) is None
 
 
 def test_what_is_no_collection_is_refused(tmp_path, stored):
@@ -256,7 +276,8 @@ def test_a_folder_of_images_has_the_phases_of_all_files_together(tmp_path):
         (lambda text: text.replace("s1.png", "s0.png"), "names s0.png twice"),
         (lambda text: text.replace("301,", ""), "line 3 has 4 cells, the line of names 5"),
         (lambda text: text.replace("301", "warm"), "line 3: temperature is 'warm'; expected a number"),
-        (lambda text: text.replace("301", "nan"), "feature temperature of sample 1 is nan"),
+        (lambda text: text.replace("301", "nan"), r"features.csv, line 3: temperature is 'nan'; expected a finite"),
+        (lambda text: text.replace("301", ""), r"features.csv, line 3: temperature is ''; expected a number"),
         (lambda text: text.replace("file,", "name,"), "expected a line of names"),
         (lambda text: text.splitlines()[0], "and a line for each sample"),
         (lambda text: text.replace("phi", "p h i"), "cannot name a feature"),
@@ -267,6 +288,21 @@ def test_a_table_that_does_not_match_its_files_is_refused(tmp_path, edit, messag
     table = folder(tmp_path / "images") / "features.csv"
     table.write_text(edit(table.read_text()))
     refuses(table.parent, message)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_table_as_spreadsheets_of_other_languages_write_it_is_the_same(tmp_path, delimiter):
+    path = folder(tmp_path / "images")
+    expected = io.read_collection(path)
+    text = (path / "features.csv").read_text().replace(",", delimiter)
+    for decimal in (".", ","):
+        lines = [line if i == 0 else line.replace(".", decimal) for i, line in enumerate(text.splitlines())]
+        lines = [line.replace(f"{decimal}png", ".png") for line in lines]
+        (path / "features.csv").write_text("\ufeff" + "\n".join(lines))
+        found = io.read_collection(path)
+        assert found.features == expected.features and np.array_equal(found.table, expected.table)
+    (path / "features.csv").write_text(text.replace("301", "1.301,5"))
+    refuses(path, "line 3: temperature is '1.301,5'; expected a number")
 
 
 def test_files_of_several_shapes_or_in_grey_are_refused(tmp_path):
