@@ -43,6 +43,16 @@ def untrained() -> Prior:
     return Prior(config, params, Material(every.values, (0.5, 0.5)), {}, pipeline.conditions_of(every))
 
 
+@pytest.mark.parametrize(("least", "most", "text"), [(0.1, 0.9, "0.485"), (0.48481, 0.48492, "0.48483")])
+def test_example_targets_have_three_digits_or_as_many_as_keep_them_in_the_range(least: float, most: float, text: str):
+    fractions = np.array([least, 0.484831, 0.484832, most])
+    of = Collection(
+        np.zeros((4, 2, 2), np.uint8), (Feature("volume_fraction.1"),), fractions[:, None], np.arange(4), (0.0, 1.0)
+    )
+    prior = dataclasses.replace(untrained(), conditions=pipeline.conditions_of(of))
+    assert pipeline.example_targets(prior) == f"volume_fraction.1={text}"
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prior, Path]:
     out = tmp_path_factory.mktemp("trained")

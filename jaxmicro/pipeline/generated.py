@@ -1,17 +1,21 @@
 """Generated samples: measured as collections are, with the process that would make them."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from jaxmicro.collection import Collection
+from jaxmicro.errors import UserError
 from jaxmicro.pipeline.generation import in_memory, measured_names
 from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.process_distribution import process_of
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.types import Microstructure
+
+_DIGITS = 3  # of example targets
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,19 @@ def measured_features(
 
 
 def example_targets(prior: Prior) -> str:
-    """Two features of a typical training sample, as targets in the notation of the command line."""
+    """Two features of a typical training sample, as targets in the notation of the command line: with three digits, or
+    as many as it takes to remain within what the model was trained on."""
     assert prior.conditions is not None
     conditions = prior.conditions
     typical = conditions.samples[np.argmin(np.sum(conditions.samples**2, axis=1))]
-    values = conditions.natural(typical[None])[0]
-    named = [(e.name, v) for e, v in zip(conditions.entries, values, strict=True) if e.role == "property"]
-    kinds = {name.split(".")[0]: f"{name}={value:.6g}" for name, value in reversed(named) if np.isfinite(value)}
+    values = dict(zip(conditions.names, conditions.natural(typical[None])[0].tolist(), strict=True))
+    properties = [name for name in values if name not in conditions.process and np.isfinite(values[name])]
+    kinds = {name.split(".")[0]: name for name in reversed(properties)}
     preferred = [kinds[kind] for kind in ("volume_fraction", "tortuosity") if kind in kinds]
-    return " ".join(preferred or list(kinds.values())[:2] or [f"{conditions.names[0]}={values[0]:.6g}"])
+    names = preferred or list(kinds.values())[:2] or conditions.names[:1]
+    for digits in range(_DIGITS, 17):
+        targets = {name: float(f"{values[name]:.{digits}g}") for name in names}
+        with contextlib.suppress(UserError):
+            conditions.checked(targets)
+            break
+    return " ".join(f"{name}={value:.{digits}g}" for name, value in targets.items())

@@ -7,12 +7,14 @@ from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jaxmicro.viz.style import INK, STYLE, new_figure
 
 _DATA, _ASKED = "#004488", "#BB5566"
 _COLUMNS = 4
+_STEPS = [1, 2, 2.5, 5, 10]  # of ticks
+_LEAST_WIDTH = 5.6  # inches of the title
 
 
 @rc_context(STYLE)
@@ -28,14 +30,15 @@ def asked_and_measured(
     """
     columns = min(_COLUMNS, len(measured))
     rows = -(-len(measured) // columns)
-    figure = new_figure(2.6 * columns, 1.5 * rows + 0.4)
+    across = max(2.6 * columns, _LEAST_WIDTH)
+    figure = new_figure(across, 1.5 * rows + 0.4)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(measured) :]:
         ax.set_axis_off()
     for ax, (name, values) in zip(axes, measured.items(), strict=False):
         finite = values[np.isfinite(values)]
         offset = np.linspace(-0.25, 0.25, len(finite)) if len(finite) > 1 else np.zeros(len(finite))
-        ax.plot(finite, offset, "o", color=_DATA, markersize=4, alpha=0.6, linewidth=0)
+        ax.plot(finite, offset, "o", color=_DATA, markersize=4, alpha=0.6, linewidth=0, clip_on=False)
         if name in asked and np.isfinite(asked[name]):
             ax.axvline(asked[name], color=_ASKED, linestyle="--", linewidth=1.5)
         least, most = ranges.get(name, (np.nan, np.nan))
@@ -45,6 +48,7 @@ def asked_and_measured(
         blocked = len(values) - len(finite)
         ax.set_title(name + (f" ({blocked} not connected)" if blocked else ""), fontsize=9)
         ax.set(yticks=[], ylim=(-1, 1))
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
         ax.spines["left"].set_visible(False)
         ax.tick_params(labelsize=8)
     figure.suptitle("blue: measured, one point a sample; dashed: asked; range of the axis: training", fontsize=9)
@@ -75,9 +79,12 @@ def process_distribution(draws: Mapping[str, Float[np.ndarray, " s"]], scales: M
             else:
                 ax.hist2d(draws[along], draws[below], bins=[edges[along], edges[below]], cmap="Blues")
             for axis, name in (("x", along), ("y", below)):
-                if scales.get(name) == "log" and (axis == "x" or i != j):
+                if axis == "y" and i == j:  # counts
+                    continue
+                if logarithmic := scales.get(name) == "log":
                     getattr(ax, f"set_{axis}scale")("log")
-                    _plain_ticks(getattr(ax, f"{axis}axis"))
+                getattr(ax, f"set_{axis}lim")(edges[name][0], edges[name][-1])
+                _plain_ticks(getattr(ax, f"{axis}axis"), edges[name][-1] / edges[name][0] if logarithmic else 1.0)
             if i == len(names) - 1:
                 ax.set_xlabel(along)
             if j == 0 and i > 0:
@@ -86,11 +93,18 @@ def process_distribution(draws: Mapping[str, Float[np.ndarray, " s"]], scales: M
     return figure
 
 
-def _plain_ticks(axis: Axis) -> None:
-    """Labels 1, 2 and 5 of each decade on a logarithmic axis, as plain numbers."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+def _plain_ticks(axis: Axis, ratio: float) -> None:
+    """At most about five labels, as plain numbers: 1, 2 and 5 of each decade of a logarithmic axis, less over several.
+
+    Args:
+        ratio: of the ends of a logarithmic axis, else 1.
+    """
+    if ratio < 10:
+        axis.set_major_locator(MaxNLocator(5, steps=_STEPS))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if ratio < 100 else (1.0,), numticks=6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def _edges(values: Float[np.ndarray, " s"], logarithmic: bool) -> np.ndarray:

@@ -143,12 +143,13 @@ def _depth_of_surface(solid: np.ndarray, rays: _Rays) -> np.ndarray:
     depth = np.where(before > 0.5, np.float32(0), np.float32(-1))
     active = np.flatnonzero(depth < 0)
     before, start, length = before[active], rays.start[:, active], rays.length[active]
-    for here in np.arange(_STEP, rays.length.max(), _STEP, dtype=np.float32):
+    for last in np.arange(0, rays.length.max(), _STEP, dtype=np.float32):
+        here = np.minimum(last + _STEP, length)  # of a ray that leaves the box before, where it does
         value = _interpolated(solid, start - here * _EYE[:, None])
         hit = value > 0.5
         back = (value[hit] - 0.5) / (value[hit] - before[hit])  # linear interpolation between the two samples
-        depth[active[hit]] = here - back * _STEP
-        inside = ~hit & (length > here + _STEP)
+        depth[active[hit]] = here[hit] - back * (here[hit] - last)
+        inside = ~hit & (length > here)
         active, before, start, length = active[inside], value[inside], start[:, inside], length[inside]
         if not active.size:
             break

@@ -13,6 +13,7 @@ from jaxmicro.phases import phase_names
 from jaxmicro.viz.style import (
     INK,
     STYLE,
+    legend_columns,
     new_figure,
     phase_colours,
     phase_legend,
@@ -20,6 +21,7 @@ from jaxmicro.viz.style import (
     show_labels,
 )
 
+_FEW = 4.0  # inches across a figure of few samples
 _DEPTHS = (0.25, 0.5, 0.75)
 _IN_PLANE = (("x", "y"), ("x", "z"), ("y", "z"))  # horizontal and vertical direction of the planes normal to z, y, x
 
@@ -198,20 +200,25 @@ def sample_grid(
         images: phase labels.
         phases: number of phases.
         columns: images in a row.
-        width: of each in inches.
+        width: of each in inches; few images are wider, so that the legend has room.
         title: of the figure.
         voxel_size, unit: as in `slice_panel`.
     """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = new_figure(width * columns, width * rows * images.shape[1] / images.shape[2] + (0.8 if title else 0.5))
+    aspect = images.shape[1] / images.shape[2]
+    width = max(width, _FEW / columns / max(1.0, aspect))
+    legend = _with_fractions(images, phases, None)
+    across = max(width * columns, _FEW)
+    below = 0.3 + 0.2 * -(-phases // legend_columns(legend, across))
+    figure = new_figure(across, width * rows * aspect + below + (0.3 if title else 0.0))
     grid = figure.subplots(rows, columns, squeeze=False)
     for ax in grid.ravel()[len(images) :]:
         ax.set_axis_off()
     for ax, image in zip(grid.ravel(), images, strict=False):
         show_labels(ax, image, phases)
     scale_bar(grid[0, 0], images.shape[2], voxel_size, unit, inches=width)
-    phase_legend(figure, phases, _with_fractions(images, phases, None))
+    phase_legend(figure, phases, legend)
     if title:
         figure.suptitle(title)
     return figure

@@ -21,6 +21,7 @@ from matplotlib.patches import Patch, Rectangle
 _COLOURS = ("#004488", "#BB5566", "#DDAA33", "#66CCEE", "#228833", "#AA3377", "#CCBB44", "#BBBBBB")
 _TWO_COLOURS = ("#004488", "#DDAA33")
 INK = "#222222"
+_LETTER, _SMALL_LETTER = 0.075, 0.068  # inches of a letter of 9 and of 8 points, on the average of a text
 _NEXT = {"nm": "µm", "µm": "mm", "mm": "m"}  # a thousand times larger
 
 STYLE: dict[Any, Any] = {
@@ -122,13 +123,15 @@ def scale_bar(ax: Axes, width: int, voxel_size: float | int | None, unit: str | 
     edge, name = length_unit(voxel_size, unit)
     length = round_length(share * edge / 3)
     bar, height, margin = length / edge, ax.get_ylim()[0], share * 0.04
-    box = (margin, height - margin - share * 0.14)
-    ax.add_patch(Rectangle(box, bar + 2 * margin, share * 0.14, facecolor="white", alpha=0.85, linewidth=0))
-    ax.add_patch(Rectangle((box[0] + margin, box[1] + share * 0.105), bar, share * 0.018, facecolor=INK, linewidth=0))
+    text = length_text(length, name)
+    across = max(bar, _SMALL_LETTER * len(text) * width / inches)  # of a short bar the text is longer
+    box, middle = (margin, height - margin - share * 0.14), 2 * margin + across / 2
+    ax.add_patch(Rectangle(box, across + 2 * margin, share * 0.14, facecolor="white", alpha=0.85, linewidth=0))
+    ax.add_patch(Rectangle((middle - bar / 2, box[1] + share * 0.105), bar, share * 0.018, facecolor=INK, linewidth=0))
     ax.text(
-        box[0] + margin + bar / 2,
+        middle,
         box[1] + share * 0.09,
-        length_text(length, name),
+        text,
         ha="center",
         va="bottom",
         fontsize=8,
@@ -144,10 +147,16 @@ def show_labels(ax: Axes, labels: Integer[np.ndarray, "h w"], phases: int) -> No
         spine.set(visible=True, color=INK, linewidth=0.8)
 
 
+def legend_columns(labels: Sequence[str], across: float) -> int:
+    """Columns of the legend of phases in a figure `across` inches wide."""
+    return max(1, min(len(labels), 4, int(across / (0.5 + _LETTER * max(map(len, labels))))))
+
+
 def phase_legend(figure: Figure, phases: int, labels: Sequence[str]) -> None:
-    """Adds a legend of the phase colours below the figure."""
+    """Adds a legend of the phase colours below the figure, in as many columns as its width has room for."""
+    columns = legend_columns(labels, figure.get_figwidth())
     handles = [
         Patch(facecolor=c, edgecolor=INK, linewidth=0.5, label=label)
         for c, label in zip(phase_colours(phases), labels, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(phases, 4), handlelength=1.2, handleheight=1.0)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=1.2, handleheight=1.0)

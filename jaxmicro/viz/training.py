@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jaxmicro.viz.style import INK, STYLE, new_figure
 
@@ -30,7 +31,7 @@ def training_curves(records: Sequence[dict]) -> Figure:
     """
     figure = new_figure(7, 4)
     ax = figure.subplots()
-    lowest, largest = np.inf, 0.0
+    lowest, largest, steps = np.inf, 0.0, {record["step"] for record in records if "step" in record}
     for name, colour in _COLOURS.items():
         rows = [(r["step"], r[name]) for r in records if "step" in r and isinstance(r.get(name), int | float)]
         if not rows:
@@ -39,15 +40,22 @@ def training_curves(records: Sequence[dict]) -> Figure:
         value = np.where(np.isfinite(value), value, np.nan)
         if name == "loss":
             ax.plot(step, value, color=colour, linewidth=0.8, alpha=0.35)
-            ax.plot(step, _running_mean(value), color=colour, label="training")
+            alone = "o" if len(step) == 1 else None  # a line needs two points
+            ax.plot(step, _running_mean(value), color=colour, marker=alone, markersize=4, label="training")
         else:
             ax.plot(step, value, color=colour, marker="o", markersize=4, label=_LABELS[name])
         if np.isfinite(value).any():
+            if len(steps) == 1:
+                ax.annotate(f"{value[-1]:.4g}", (step[-1], value[-1]), (8, 0), textcoords="offset points", va="center")
             lowest, largest = min(lowest, np.nanmin(value)), max(largest, np.nanmax(value))
     if lowest < np.inf:
         ax.legend()
     else:
         ax.text(0.5, 0.5, "no loss recorded yet", transform=ax.transAxes, ha="center", color=INK)
+    if len(steps) == 1:
+        ax.set_xticks(list(steps))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if 0 < lowest < largest / 5:
         ax.set_yscale("log")
     what = next((text for name, text in _UNITS.items() if any(name in record for record in records)), "loss")

@@ -212,6 +212,62 @@ def test_titles_of_neighbouring_concentrations_do_not_overlap():
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
+@pytest.mark.parametrize(("count", "phases"), [(1, 2), (2, 2), (2, 3), (1, 5)])
+def test_the_legend_and_the_scale_bar_of_few_samples_are_whole(count: int, phases: int):
+    figure = viz.sample_grid(random_field((count, 24, 24), phases), phases)
+    figure.set_dpi(50)
+    figure.canvas.draw()
+    legend, page = figure.legends[0].get_window_extent(), figure.bbox
+    assert page.x0 <= legend.x0 and legend.x1 <= page.x1 and page.y0 <= legend.y0
+    assert legend.y1 <= min(ax.get_window_extent().y0 for ax in figure.axes)
+
+
+def test_the_text_of_a_short_scale_bar_is_within_its_box():
+    figure = viz.sample_grid(random_field((8, 24, 24), 2), 2)
+    figure.canvas.draw()
+    box, text = (part[0].get_window_extent() for part in (figure.axes[0].patches, figure.axes[0].texts))
+    assert box.x0 <= text.x0 and text.x1 <= box.x1
+
+
+def test_the_losses_of_one_step_are_points_with_their_numbers_and_steps_are_whole():
+    figure = viz.training_curves([{"step": 7, "loss": 0.71}, {"step": 7, "validation_loss": 0.52}])
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["0.71", "0.52"] and axes.get_xticks().tolist() == [7]
+    assert all(line.get_marker() == "o" for line in axes.lines if line.get_label() in ("training", "held-out part"))
+    (axes,) = viz.training_curves([{"step": s, "loss": 1 / s} for s in (1, 2, 3)]).axes
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+@pytest.mark.parametrize("decades", [0.1, 1.2, 5.0])
+def test_numbers_at_the_axes_of_process_parameters_do_not_overlap(decades: float):
+    rng = np.random.default_rng(0)
+    draws = {"time": 10 ** (2 + decades * rng.uniform(-0.5, 0.5, 500)), "phi": 0.5 + 0.02 * rng.standard_normal(500)}
+    figure = viz.process_distribution(draws, {"time": "log"})
+    figure.set_dpi(50)
+    figure.canvas.draw()
+    for ax in (ax for ax in figure.axes if ax.axison):
+        within = [text for text in ax.get_xticklabels() if text.get_text() and text.get_window_extent().width > 0]
+        left, right = ax.get_window_extent().x0, ax.get_window_extent().x1
+        boxes = [box for text in within for box in [text.get_window_extent()] if left <= (box.x0 + box.x1) / 2 <= right]
+        assert len(boxes) > 1 and all(one.x1 < two.x0 for one, two in itertools.pairwise(boxes))
+
+
+def test_the_heading_of_one_feature_is_whole():
+    figure = viz.asked_and_measured({"phi": np.array([0.5])}, {"phi": 0.5}, {"phi": (0.2, 0.8)})
+    figure.canvas.draw()
+    heading = figure.get_suptitle()
+    assert heading and figure.texts[0].get_window_extent().x0 >= 0
+
+
+def test_surfaces_reach_the_hidden_faces_of_the_box(monkeypatch: pytest.MonkeyPatch):
+    """Steps along the rays must not show: fine ones see the same, also where a ray leaves the box between two."""
+    volume = random_field((8, 8, 8), 2, seed=1)
+    seen = viz.surface_image(volume, 2, show=(1,), width=60)[..., 3]
+    monkeypatch.setattr("jaxmicro.viz.rendering._STEP", np.float32(0.05))
+    fine = viz.surface_image(volume, 2, show=(1,), width=60)[..., 3]
+    assert np.mean(np.abs(seen - fine)) < 0.001  # rays that graze a surface may miss it
+
+
 def test_samples_have_a_scale_bar_and_a_legend_and_the_loss_has_a_label():
     figure = viz.sample_grid(random_field((3, 16, 16), 2), 2, voxel_size=65.0, unit="nm")
     assert figure.axes[0].texts[0].get_text() == "200 nm"
