@@ -205,11 +205,9 @@ def sample_grid(
         voxel_size, unit: as in `slice_panel`.
     """
     columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    aspect = images.shape[1] / images.shape[2]
+    rows, aspect = -(-len(images) // columns), images.shape[1] / images.shape[2]
     width = max(width, _FEW / columns / max(1.0, aspect))
-    legend = _with_fractions(images, phases, None)
-    across = max(width * columns, _FEW)
+    legend, across = _with_fractions(images, phases, None), max(width * columns, _FEW)
     below = 0.3 + 0.2 * -(-phases // legend_columns(legend, across))
     figure = new_figure(across, width * rows * aspect + below + (0.3 if title else 0.0))
     grid = figure.subplots(rows, columns, squeeze=False)
