@@ -57,7 +57,7 @@ def test_the_last_volume_fraction_follows_from_the_others(conditions: Conditions
     [
         ({"porosity": 0.3}, "it has time, volume_fraction.0"),
         ({"volume_fraction.1": 0.9}, "0.2 to 0.8"),
-        ({"tortuosity.1.z": 0.5}, "outside of what the model was trained on"),
+        ({"tortuosity.1.z": 0.5}, "at least 1"),
         ({"volume_fraction.0": 0.5, "volume_fraction.1": 0.6}, "sum to 1.1"),
         ({"volume_fraction.0": 0.3, "volume_fraction.1": 0.3}, "sum to 1, these to 0.6"),
         ({"volume_fraction.1": 0.3, "tortuosity.1.z": 1.3}, "the nearest has"),
@@ -154,6 +154,16 @@ def test_small_numbers_are_features_too():
         Collection(every.labels, (Feature("permeability.0"),), table, every.origin, every.values)
     )
     assert conditions.entries[0].std > 0
+
+
+def test_numbers_of_another_definition_are_not_held_to_the_bounds_of_ours():
+    """P-CondLDM's "tortuosity" is a share of voxels."""
+    every = collection()
+    table = np.linspace(0.2, 0.3, len(every))[:, None]
+    conditions = conditions_of(
+        Collection(every.labels, (Feature("tortuosity.1.z"),), table, every.origin, every.values)
+    )
+    assert conditions.checked({"tortuosity.1.z": 0.25}) == {"tortuosity.1.z": 0.25}
 
 
 def test_a_value_that_single_precision_cannot_hold_is_refused(conditions: Conditions):

@@ -69,13 +69,13 @@ def test_images_of_three_phases_are_met_too():
 
 
 def test_what_no_medium_has_is_missed_and_said_to_be():
-    """No tortuosity factor is below 1; samples are not made worse for it."""
+    """No tortuosity factor is below 1; no feature of a sample is made worse for it."""
     one, names, asked = VOLUMES.subset([0]), NAMES, np.array([[0.5, 0.9]])
     before = measured(one, names)
     now = measured(dataclasses.replace(one, labels=meet_features(one, names, asked)), names)
     assert not is_met(names, now, asked, 16**3)[0, 1]
-    worst = [np.abs(deviations(names, values, asked)).max() for values in (now, before)]
-    assert worst[0] <= worst[1]
+    found, sampled = (np.abs(deviations(names, values, asked)) for values in (now, before))
+    assert np.all((found <= sampled) | is_met(names, now, asked, 16**3))
 
 
 def test_a_small_fraction_is_met_although_the_other_one_nearly_was():

@@ -132,6 +132,20 @@ def test_candidates_of_what_cannot_be_measured_are_one(trained: tuple[Prior, Pat
     np.testing.assert_array_equal(one, same)
 
 
+def test_what_a_user_should_know_is_noted():
+    """A fraction off by a quarter, one that no training sample has, and a process that the model cannot tell."""
+    prior = dataclasses.replace(untrained(), record={"process_r2": {"phi": -0.1}})
+    volumes = [films().microstructure(0)] * 2
+    measured = [{"volume_fraction.0": 1 - of, "volume_fraction.1": of} for of in (0.5, 0.95)]
+    process = {"phi": np.full((2, 4), 0.5)}
+    found = pipeline.Generated(volumes, {"volume_fraction.1": 0.51}, measured, process)
+    lines = " ".join(pipeline.notes(prior, found))
+    assert "asked volume_fraction.1=0.51, measured 0.95: 1 of 2 samples are off by more than 10%" in lines
+    assert "volume_fraction.1 of 1 of 2 samples, 0.95, is outside" in lines and "cannot tell phi" in lines
+    good = pipeline.Generated(volumes, {"volume_fraction.1": 0.51}, [measured[0]] * 2, {})
+    assert pipeline.notes(prior, good) == []
+
+
 def test_what_cannot_be_asked_is_refused(trained: tuple[Prior, Path]):
     with pytest.raises(UserError, match="0.25 to 0.75|was trained on"):
         pipeline.generate(trained[0], {"volume_fraction.1": 0.95})

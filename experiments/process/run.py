@@ -11,6 +11,8 @@ Simulates a collection, measures it and trains on it, unless that is done, and m
 
 import argparse
 import dataclasses
+import functools
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from experiments.machine import describe
 from experiments.process.config import ProcessConfig, smoke
 from experiments.tables import as_text, markdown_table, write_rows, write_table
 from jaxmicro import models, pipeline
+from jaxmicro.cli.console import Console
 from jaxmicro.collection import Collection
 from jaxmicro.evaluate import two_point_along
 from jaxmicro.io import read_collection
@@ -30,6 +33,7 @@ from jaxmicro.pipeline import Prior
 from jaxmicro.pipeline.generation import in_memory
 from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.process_distribution import predicted_process
+from jaxmicro.pipeline.state import Resumable, identity_of
 
 HERE = Path(__file__).parent
 UNASKED = ("surface_area.0", "percolating_fraction.0.x", "percolating_fraction.1.x", "tortuosity.0.x", "tortuosity.1.x")
@@ -106,17 +110,17 @@ def trained(config: ProcessConfig) -> tuple[Prior, Collection]:
 def asked_and_measured(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
     """R^2 and errors of every asked feature, by sampling alone, with candidates, and made exact."""
     names, samples = conditions(config, prior, held_out, config.conditions)
-    truth = table_of(samples, names)
+    every = table_of(samples, names)
     rows: Rows = []
-    for method in ("one draw", f"{config.candidates} candidates"):
-        began = time.perf_counter()
-        labels = drawn(config, prior, names, truth, candidates=1 if method == "one draw" else config.candidates)
-        seconds = time.perf_counter() - began
-        rows += scores(method, names, truth, measured(prior, labels, names), seconds / len(truth))
-        began = time.perf_counter()
-        met = pipeline.meet_features(in_memory(prior, labels), names, truth)
-        seconds += time.perf_counter() - began
-        found = scores(f"{method}, exact", names, truth, measured(prior, met, names), seconds / len(truth))
+    for method, candidates, count in (
+        ("one draw", 1, config.conditions), (f"{config.candidates} candidates", config.candidates, config.costly),
+    ):  # fmt: skip
+        labels, seconds = drawn(config, prior, names, every[:count], candidates=candidates)
+        rows += scores(method, names, every[:count], measured(prior, labels, names), seconds)
+        labels, truth = labels[: config.costly], every[: config.costly]
+        meet = functools.partial(pipeline.meet_features, in_memory(prior, labels), names, truth)
+        met, more = kept(config, "exact", (labels, truth), meet)
+        found = scores(f"{method}, exact", names, truth, measured(prior, met, names), seconds + more)
         rows += [{**row, "voxels changed": float(np.mean(met != labels))} for row in found]
     return rows
 
@@ -127,7 +131,7 @@ def spread(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
     truth = np.repeat(table_of(samples, names), config.volumes, axis=0)
     rows: Rows = []
     for candidates in (1, config.candidates):
-        values = measured(prior, drawn(config, prior, names, truth, candidates=candidates), names)
+        values = measured(prior, drawn(config, prior, names, truth, candidates=candidates)[0], names)
         for name, of, true in zip(names, values.T.reshape(len(names), len(samples), -1), truth.T, strict=True):
             connected = [one[np.isfinite(one)] for one in of]
             asked = true[:: config.volumes]
@@ -145,7 +149,7 @@ def spread(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
 def unasked(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
     """Of what no condition says: means and scatter of generated and held-out volumes, and of their differences."""
     names, samples = conditions(config, prior, held_out, config.conditions)
-    labels = drawn(config, prior, names, table_of(samples, names), candidates=1)
+    labels = drawn(config, prior, names, table_of(samples, names), candidates=1)[0]
     true_labels = samples.samples(np.arange(len(samples)))
     theirs, ours = table_of(samples, UNASKED), measured(prior, labels, UNASKED)
     phases, periodic = prior.config.phases, samples.periodic
@@ -195,7 +199,7 @@ def again(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
     assert prior.conditions is not None
     names, samples = conditions(config, prior, held_out, config.again)
     truth = table_of(samples, names)
-    process = np.median(pipeline.process_of(prior, drawn(config, prior, names, truth, candidates=1)), axis=1)
+    process = np.median(pipeline.process_of(prior, drawn(config, prior, names, truth, candidates=1)[0]), axis=1)
     entries = [entry for entry in prior.conditions.entries if entry.role == "process"]
     column = {e.name: np.clip(process[:, place], e.least, e.most) for place, e in enumerate(entries)}
     kappa = pipeline.plan_simulation(config.simulation).kappa  # by default it follows from the range of chi
@@ -232,12 +236,52 @@ def table_of(samples: Collection, names: Sequence[str]) -> np.ndarray:
 
 def drawn(
     config: ProcessConfig, prior: Prior, names: Sequence[str], asked: np.ndarray, *, candidates: int
-) -> np.ndarray:
-    """Labels of a volume for each row of asked features."""
+) -> tuple[np.ndarray, float]:
+    """Labels of a volume for each row of asked features, and seconds for each."""
     assert prior.conditions is not None
     rows = np.stack([prior.conditions.row(dict(zip(names, row, strict=True))) for row in asked])
     generation = dataclasses.replace(pipeline.default_generation(prior.config), candidates=candidates)
-    return pipeline.generate_labels(prior, rows, seed=config.seed, config=generation)
+    make = functools.partial(pipeline.generate_labels, prior, rows, seed=config.seed, config=generation)
+    return kept(config, f"drawn_{candidates}", (prior.params, rows), make)
+
+
+def kept(
+    config: ProcessConfig, stage: str, depends_on: object, make: Callable[..., np.ndarray]
+) -> tuple[np.ndarray, float]:
+    """The labels that `make` returns, and seconds for each; stored every minute, so that an interrupted study goes on.
+
+    Args:
+        depends_on: arrays on which the labels depend.
+        make: takes `known`, `on_sample` and `progress` as `pipeline.generate_labels`.
+    """
+    identity = identity_of(stage, config.seed, arrays=depends_on)
+    store = Resumable(
+        config.out / "kept" / f"{stage}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}.npz", identity
+    )
+    (config.out / "kept").mkdir(parents=True, exist_ok=True)
+    labels: dict[int, np.ndarray] = {}
+    began, before = time.monotonic(), 0.0
+    if (stored := store.load()) is not None:
+        labels.update(zip(stored["numbers"].tolist(), stored["labels"], strict=True))
+        before = float(stored["seconds"])
+    saved = began
+
+    def save() -> None:
+        arrays = {"numbers": np.array(list(labels)), "labels": np.array(list(labels.values()))}
+        store.save(**arrays, seconds=before + time.monotonic() - began)
+
+    def on_sample(number: int, sample: np.ndarray) -> None:
+        nonlocal saved
+        labels[number] = sample
+        if time.monotonic() - saved > 60:
+            save()
+            saved = time.monotonic()
+
+    known = dict(labels)
+    made = make(known=known, on_sample=on_sample, progress=Console().progress)
+    if len(labels) > len(known):
+        save()
+    return made, (before + (time.monotonic() - began) * (len(labels) > len(known))) / len(made)
 
 
 def measured(prior: Prior, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:

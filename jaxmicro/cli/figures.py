@@ -83,7 +83,13 @@ def generated(found: Generated, prior: Prior) -> dict[str, bytes]:
     if shown[0].ndim == 3:
         pictures["rendering"] = viz.png(viz.volume_rendering(shown[0], phases=phases, **scale))
     measured = {name: np.array([sample[name] for sample in found.measured]) for name in found.measured[0]}
-    ranges = {entry.name: (entry.least, entry.most) for entry in prior.conditions.entries}
+    trained_on = prior.conditions.natural(prior.conditions.samples)
+    ranges = {
+        name: (float(ends[0]), float(ends[1]))
+        for name, column in zip(prior.conditions.names, trained_on.T, strict=True)
+        if np.isfinite(column).any()
+        for ends in [np.quantile(column[np.isfinite(column)], (0.01, 0.99))]
+    }
     if measured:
         pictures["asked_and_measured"] = viz.png(viz.asked_and_measured(measured, found.targets, ranges))
     if found.process:

@@ -15,13 +15,14 @@ import numpy as np
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
 from jaxmicro.cli.collection import is_trainable_collection
-from jaxmicro.cli.console import Console, aligned
+from jaxmicro.cli.console import Console
+from jaxmicro.cli.generated_text import file_name, missed_lines, table
 from jaxmicro.cli.inputs import checked_options, read_targets
 from jaxmicro.cli.options import Generate
 from jaxmicro.cli.resume import is_made
 from jaxmicro.cli.run_folder import RunFolder, open_run_folder
 from jaxmicro.collection import Collection
-from jaxmicro.errors import UserError
+from jaxmicro.errors import TargetsMissed, UserError
 from jaxmicro.evaluate import generated_html
 from jaxmicro.io import files, read, write
 from jaxmicro.io.collections import read_collection
@@ -37,6 +38,7 @@ def run(options: Generate) -> None:
 
     Raises:
         UserError: the model is none of a collection, or targets cannot be met by it.
+        TargetsMissed: everything is written, but targets that were to be exact are not.
     """
     console = Console(quiet=options.quiet)
     if not options.formats:
@@ -72,11 +74,11 @@ def run(options: Generate) -> None:
     folder.write("report.html", generated_html(record, pictures, title=title, config=folder.config()))
     console.result(table(record))
     console.remark(f"{len(found.volumes)} samples in {folder.path}; report: {folder.path / 'report.html'}")
-
-
-def file_name(number: int, count: int) -> str:
-    """Name of a sample's files, with as many digits as the largest number of `count` samples needs, at least three."""
-    return f"volume_{number:0{max(3, len(str(count - 1)))}d}"
+    if missed := missed_lines(record):
+        raise TargetsMissed(
+            f"not met, although everything is written to {folder.path}: {'; '.join(missed)}; ask for other values, or "
+            "draw others with another --seed or --candidates"
+        )
 
 
 def _config(options: Generate, prior: Prior) -> GenerationConfig:
@@ -193,6 +195,7 @@ def to_record(prior: Prior, found: Generated) -> dict[str, Any]:
         "schema": SCHEMA, "count": len(found.volumes), "shape": list(prior.config.sample_shape),
         "targets": found.targets, "not_measured": [name for name in found.targets if name not in columns and
         name not in found.process], "summary": summary, "process": process, "samples": columns,
+        "notes": pipeline.notes(prior, found),
         "exact": None if found.exact is None else _exact_record(found, prior.config.unet.periodic),
     }  # fmt: skip
 
@@ -226,59 +229,3 @@ def to_csv(found: Generated) -> str:
         medians = [f"{np.median(draws[number]):.6g}" for draws in found.process.values()]
         rows.writerow([file_name(number, len(found.measured)), *(f"{sample[name]:.6g}" for name in names), *medians])
     return text.getvalue()
-
-
-def table(record: dict[str, Any]) -> str:
-    """The printed tables: asked against measured, and the process that would make the samples."""
-    rows = [["feature", "asked", "measured (mean)", "spread", "mean absolute error", "not connected"]]
-    for name, of in record["summary"].items():
-        numbers = [of[key] for key in ("asked", "mean", "standard_deviation", "mean_absolute_error")]
-        rows.append([name, *("-" if n is None else f"{n:.4g}" for n in numbers), str(of["not_connected"] or "-")])
-    lines = [f"{record['count']} samples, measured by the code that measures collections", aligned(rows)]
-    lines += _exact_lines(record) + _training_lines(record["training"])
-    if record["not_measured"]:
-        lines.append(f"asked, but not measured here: {', '.join(record['not_measured'])}")
-    if record["process"]:
-        quantiles = next(iter(record["process"].values()))["quantiles"]
-        rows = [["process parameter", "asked", *(f"{float(quantile):.0%}" for quantile in quantiles)]]
-        for name, of in record["process"].items():
-            asked = "-" if of["asked"] is None else f"{of['asked']:.4g}"
-            rows.append([name, asked, *(f"{value:.4g}" for value in of["quantiles"].values())])
-        lines += ["", "distribution of the process that would make them, as quantiles over all samples", aligned(rows)]
-    return "\n".join(lines)
-
-
-def _exact_lines(record: dict[str, Any]) -> list[str]:
-    """What was changed to meet targets exactly, what was left, and what was missed."""
-    exact = record["exact"]
-    if exact is None:
-        return []
-    share = np.mean(exact["voxels_changed"])
-    lines = [
-        f"made exact: {', '.join(exact['targets']) or 'nothing'}; {share:.2%} of the voxels changed, interface area by "
-        f"{np.mean(exact['surface_area_change']):+.1%}, S2 by at most {np.max(exact['two_point_change']):.3f}"
-    ]
-    if exact["left_as_sampled"]:
-        lines.append(f"left as sampled: {', '.join(exact['left_as_sampled'])}")
-    for name, missed in exact["missed"].items():
-        if missed:
-            values = ", ".join(f"{record['samples'][name][i]:.4g} in {file_name(i, record['count'])}" for i in missed)
-            lines.append(f"not met: {name}={record['targets'][name]:.4g}: {values}")
-    return lines
-
-
-def _training_lines(training: dict[str, Any] | None) -> list[str]:
-    """Copies and diversity in two lines."""
-    if training is None:
-        return ["not compared with the training samples, whose collection is not there; give it with --collection"]
-    copies, (ours, theirs) = training["copies"], (training["diversity"][of] for of in ("generated", "held_out"))
-    limit = "unknown" if copies["limit"] is None else f"{copies['limit']:.2f}"
-    lines = [
-        f"distance to the nearest training sample (0: a copy): {np.min(copies['generated']):.2f} to "
-        f"{np.max(copies['generated']):.2f}, of held-out samples {np.min(copies['held_out']):.2f} to "
-        f"{np.max(copies['held_out']):.2f}; {copies['copied']} below the limit of copies, {limit}"
-    ]
-    pairs = [of["pair_distance"] for of in (ours, theirs)]
-    if None not in pairs:
-        lines.append(f"distance of pairs: {pairs[0]:.2f}, of similar held-out samples {pairs[1]:.2f}")
-    return lines

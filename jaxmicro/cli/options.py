@@ -231,7 +231,8 @@ class Generate(RunOptions):
     target is NAME=VALUE with a name of the collection's table, such as volume_fraction.0=0.3 tortuosity.1.z=2.5 or a
     process parameter, chi=3; any subset may be given. Each sample is measured by the code that measures collections,
     and the distribution of the process parameters that would make it is reported. Targets outside of what the prior
-    was trained on are refused with the range (exit code 2), and so are combinations that no training sample is near.
+    was trained on are refused with the range (exit code 2), and so are combinations that no training sample is near, or
+    that no sample can have.
     Bundled priors: BUNDLED.
     """
 
@@ -256,8 +257,8 @@ class Generate(RunOptions):
     """Step rule: ddim (ancestral), or dpm (second order). Default: dpm."""
     exact: bool = False
     """Change voxels along interfaces until measured volume fractions, diffusivities, finite tortuosity factors and
-    surface areas are what is asked, within 0.2 %. Other targets stay as sampled. The samples before are kept in the
-    folder sampled/."""
+    surface areas are what is asked, within 0.2 %. Other targets stay as sampled; if some cannot be met, none is made
+    worse, and the exit code is 3. The samples before are kept in the folder sampled/."""
     collection: Annotated[Path | None, arg(metavar="COLLECTION", help_behavior_hint="")] = None
     """The collection that MODEL was trained on, with which the samples are compared: are they copies, do they vary as
     much? Default: where the training found it, if it is still there."""

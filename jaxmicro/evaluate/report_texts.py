@@ -7,7 +7,7 @@ CAPTIONS = {
     ),
     "asked_and_measured": (
         "Asked and measured",
-        "Each dot is a sample, the dashed line what was asked; the axis is the range of the training samples.",
+        "Each dot is a sample, the dashed line what was asked; grey is the range of 98 of 100 training samples.",
     ),
     "process": (
         "Process parameters",

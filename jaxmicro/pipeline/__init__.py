@@ -42,7 +42,7 @@ from jaxmicro.pipeline.fitting import (
 )
 from jaxmicro.pipeline.fitting_collection import AUTOENCODER_3D, DENOISER, PREDICTOR, collection_network
 from jaxmicro.pipeline.generate import generate
-from jaxmicro.pipeline.generated import Exact, Generated, example_targets
+from jaxmicro.pipeline.generated import Exact, Generated, example_targets, notes
 from jaxmicro.pipeline.generation import default_generation, generate_labels
 from jaxmicro.pipeline.measure import measure
 from jaxmicro.pipeline.measure_collection import measure_collection
@@ -146,6 +146,7 @@ __all__ = [
     "meet_features",
     "parse_target",
     "plan_simulation",
+    "notes",
     "pooled",
     "pooled_numbers",
     "prior_path",

@@ -10,12 +10,14 @@ from jaxtyping import Float
 
 from jaxmicro.collection import ROLES, Collection, Feature
 from jaxmicro.errors import UserError, perhaps_meant
+from jaxmicro.pipeline.feature_bounds import check_possible
 from jaxmicro.types import check_fields
 
 MOST_SAMPLES = 2000  # of the collection that a model keeps, to judge combinations of features
 LOG_RATIO = 20.0  # positive process parameters over a wider range than this enter as their logarithm
 FARTHEST = 2.0  # an asked combination may be this many times as far from the samples as these are from each other
 _SUM_TOLERANCE = 1e-3
+_EXAMPLES = 50  # training samples by which a table is judged
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,13 @@ class Conditions:
         return np.array([targets.get(name, np.nan) for name in self.names], float)
 
     def checked(self, targets: Mapping[str, float], *, extrapolate: bool = False) -> dict[str, float]:
-        """Targets completed by the volume fraction that follows from all others, if the model can be met by them.
+        """Targets completed by the volume fraction that follows from all others, if the model can meet them.
 
         Args:
             extrapolate: accept values and combinations that the model was not trained on.
         Raises:
-            UserError: a name is unknown, a value is outside of what was trained on, fractions do not sum to 1, or no
-                training sample is near the combination.
+            UserError: a name is unknown, no sample can have the values together (`check_possible`), a value is outside
+                of what was trained on, or no training sample is near the combination.
         """
         for name in targets:
             if name not in self.names:
@@ -119,6 +121,8 @@ class Conditions:
         for entry, number in zip(self.entries, standardised, strict=True):
             if entry.name in targets and not np.isfinite(number):
                 raise UserError(f"{entry.name}={targets[entry.name]:g} is no value of this feature; give another")
+        if self._is_physical():
+            check_possible(targets, self.phases)
         if extrapolate:
             return targets
         for entry in sorted(self.entries, key=lambda entry: entry.name not in given):  # what was given first
@@ -130,6 +134,16 @@ class Conditions:
                 )
         self._check_combination(targets)
         return targets
+
+    def _is_physical(self) -> bool:
+        """Whether the features of training samples keep to the bounds of ours; those of a table from elsewhere may have
+        the names and other definitions."""
+        try:
+            for row in self.natural(self.samples[:_EXAMPLES]):
+                check_possible(dict(zip(self.names, row.tolist(), strict=True)), self.phases)
+        except UserError:
+            return False
+        return True
 
     def _check_combination(self, targets: Mapping[str, float]) -> None:
         """Refuses a combination of values that is far from all training samples, each value being within its range.

@@ -2,13 +2,15 @@
 
 Each pass changes labels by Gauss-Newton steps (`reconstruct.match_values`) on the differentiable features
 (`guidance.soft_features`), rescaled to the exact ones of the present labels, and then measures by the code that
-measures collections. A pass that comes no closer is undone.
+measures collections. A pass that comes no closer is undone, and where not all can be met together, no feature ends
+farther from what is asked than it was sampled.
 """
 
 import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -95,27 +97,53 @@ def _met_batch(samples: Collection, names: tuple[str, ...], asked: Float[np.ndar
     def measured(labels: np.ndarray) -> np.ndarray:
         return measured_table(dataclasses.replace(samples, labels=labels), names)
 
-    best, voxels = samples.samples(np.arange(len(samples))), math.prod(samples.grid)
+    labels, voxels = samples.samples(np.arange(len(samples))), math.prod(samples.grid)
     if not names:
-        return best
-    values = measured(best)
+        return labels
+    values = measured(labels)
+    best = _Best(labels, *_rank(names, values, asked, voxels))
+    sampled = best.deviations
     for number in range(PASSES):
         left = ~is_met(names, values, asked, voxels).all(axis=1)
         if not left.any():
             break
         moved = np.asarray(
             _moved(
-                jnp.asarray(best), jnp.asarray(asked, jnp.float32), jnp.asarray(values, jnp.float32),
+                jnp.asarray(labels), jnp.asarray(asked, jnp.float32), jnp.asarray(values, jnp.float32),
                 jax.random.key(number), names=names, periodic=samples.periodic, phases=samples.phases,
                 voxel_size=samples.voxel_size or 1.0,
             )
         )  # fmt: skip
         found = measured(moved)
         worst, before = (np.abs(deviations(names, each, asked)).max(axis=1) for each in (found, values))
-        better = left & (worst < before)
-        best = np.where(better.reshape(-1, *[1] * (best.ndim - 1)), moved, best)
-        values = np.where(better[:, None], found, values)
-    return best
+        closer = left & (worst < before)
+        labels = np.where(closer.reshape(-1, *[1] * (labels.ndim - 1)), moved, labels)
+        values = np.where(closer[:, None], found, values)
+        best = _better(best, _Best(labels, *_rank(names, values, asked, voxels)), sampled)
+    return best.labels
+
+
+class _Best(NamedTuple):
+    """Labels "b *grid", how many features of each are met, and deviations "b m", 0 where met."""
+
+    labels: np.ndarray
+    met: np.ndarray
+    deviations: np.ndarray
+
+
+def _rank(names: tuple[str, ...], values: np.ndarray, asked: np.ndarray, voxels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number of features of each sample that are met, and the absolute deviations of the others."""
+    met = is_met(names, values, asked, voxels)
+    return met.sum(axis=1), np.where(met, 0.0, np.abs(deviations(names, values, asked)))
+
+
+def _better(one: _Best, other: _Best, sampled: np.ndarray) -> _Best:
+    """Of each sample the other labels where no feature deviates more than `sampled`, and more features are met, or as
+    many with a smaller largest deviation."""
+    worst, others = one.deviations.max(axis=1), other.deviations.max(axis=1)
+    wins = (other.met > one.met) | ((other.met == one.met) & (others < worst))
+    wins &= (other.deviations <= sampled).all(axis=1)
+    return _Best(*(np.where(wins.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in zip(one, other, strict=True)))
 
 
 @functools.partial(jax.jit, static_argnames=("names", "periodic", "phases", "voxel_size"))

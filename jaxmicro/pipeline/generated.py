@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxmicro.collection import Collection
 from jaxmicro.errors import UserError
+from jaxmicro.pipeline.conditions import Condition
+from jaxmicro.pipeline.exact_features import deviations
 from jaxmicro.pipeline.generation import in_memory, measured_names
 from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.prior import Prior
@@ -16,6 +18,9 @@ from jaxmicro.pipeline.progress import Progress
 from jaxmicro.types import Microstructure
 
 _DIGITS = 3  # of example targets
+_MISSED = 0.1  # relative deviation from which on a target is said to be missed (`deviations`)
+_BEYOND = 0.05  # of the range of a feature in training: samples this far beyond are said to be outside
+_TOLD = 0.2  # R^2 below which a process parameter is not predicted
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,53 @@ def measured_features(
 ) -> list[dict[str, float]]:
     """The named properties of each sample."""
     return [dict(zip(names, row, strict=True)) for row in measured_table(samples, names, progress).tolist()]
+
+
+def notes(prior: Prior, found: Generated) -> list[str]:
+    """What a user should know of generated samples, one line each: targets that were missed, features outside of what
+    the model was trained on, and process parameters that it cannot tell."""
+    assert prior.conditions is not None
+    lines: list[str] = []
+    exact = () if found.exact is None else found.exact.names
+    for entry in prior.conditions.entries:
+        if entry.name in found.measured[0]:
+            values = np.array([sample[entry.name] for sample in found.measured])
+            if entry.name in found.targets and entry.name not in exact:
+                lines += _missed(entry.name, found.targets[entry.name], values)
+            lines += _outside(entry, values)
+    for name, r2 in prior.record.get("process_r2", {}).items():
+        if name in found.process and r2 is not None and r2 < _TOLD:
+            lines.append(f"the model cannot tell {name} from a structure (R^2 {r2:.2f} for held-out runs)")
+    return lines
+
+
+def _missed(name: str, asked: float, values: np.ndarray) -> list[str]:
+    """A line if values are off by more than `_MISSED`."""
+    off = np.abs(deviations([name], values[:, None], np.full((len(values), 1), asked))[:, 0]) > _MISSED
+    if not off.any():
+        return []
+    return [
+        f"asked {name}={asked:.4g}, measured {_span(values[off])}: {off.sum()} of {len(values)} samples are off by "
+        f"more than {_MISSED:.0%}; --candidates N takes the nearest of N draws, --exact changes voxels"
+    ]
+
+
+def _outside(entry: Condition, values: np.ndarray) -> list[str]:
+    """A line if values are beyond those of the training samples."""
+    low, high = np.sort(entry.standardised(np.array([entry.least, entry.most])))
+    beyond, scaled = _BEYOND * (high - low), entry.standardised(values)
+    outside = (scaled < low - beyond) | (scaled > high + beyond)
+    if not outside.any():
+        return []
+    return [
+        f"{entry.name} of {outside.sum()} of {len(values)} samples, {_span(values[outside])}, is outside of what the "
+        f"model was trained on, {entry.least:.4g} to {entry.most:.4g}"
+    ]
+
+
+def _span(values: np.ndarray) -> str:
+    low, high = f"{values.min():.4g}", f"{values.max():.4g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def example_targets(prior: Prior) -> str:

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from jaxmicro.viz.style import INK, STYLE, new_figure
 
+_BAND = "#e8e8e8"
 _DATA, _ASKED = "#004488", "#BB5566"
 _COLUMNS = 4
 _STEPS = [1, 2, 2.5, 5, 10]  # of ticks
@@ -26,7 +27,7 @@ def asked_and_measured(
     Args:
         measured: values by the name of the feature; infinite ones are stated in the title.
         asked: targets by name; features without one have no line.
-        ranges: least and most value in the training, which is the range of the axis.
+        ranges: of the values in training; a grey band, which the axis contains.
     """
     columns = min(_COLUMNS, len(measured))
     rows = -(-len(measured) // columns)
@@ -43,15 +44,17 @@ def asked_and_measured(
             ax.axvline(asked[name], color=_ASKED, linestyle="--", linewidth=1.5)
         least, most = ranges.get(name, (np.nan, np.nan))
         if np.isfinite([least, most]).all() and least < most:
+            ax.axvspan(least, most, color=_BAND, linewidth=0, zorder=0)
             ends = [least, most, *finite.tolist(), *(x for x in [asked.get(name)] if x is not None and np.isfinite(x))]
-            ax.set_xlim(min(ends), max(ends))
+            margin = 0.03 * (max(ends) - min(ends))  # so that points at the ends are whole
+            ax.set_xlim(min(ends) - margin, max(ends) + margin)
         blocked = len(values) - len(finite)
         ax.set_title(name + (f" ({blocked} not connected)" if blocked else ""), fontsize=9)
         ax.set(yticks=[], ylim=(-1, 1))
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
         ax.spines["left"].set_visible(False)
         ax.tick_params(labelsize=8)
-    figure.suptitle("blue: measured, one point a sample; dashed: asked; range of the axis: training", fontsize=9)
+    figure.suptitle("blue: measured, one point a sample; dashed: asked; grey: 98 of 100 training samples", fontsize=9)
     return figure
 
 

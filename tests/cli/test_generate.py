@@ -1,6 +1,7 @@
 """`train COLLECTION` and `generate`: run folders, tables, refusals; interrupted and resumed with the same result."""
 
 import csv
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,20 @@ def test_exact_samples_are_what_is_asked_and_resume_to_the_bit(
     np.testing.assert_array_equal(pipeline.read(out / "volume_001.tif").labels, found[1])
 
 
+def test_exact_targets_that_are_missed_are_named_and_end_with_code_3(
+    jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Here because nothing is changed; everything is written all the same."""
+    of_verb = importlib.import_module("jaxmicro.pipeline.generate")  # the package has the function of this name
+    monkeypatch.setattr(of_verb, "generate_labels", lambda *_, **__: films().samples([5, 6]))
+    monkeypatch.setattr(of_verb, "meet_features", lambda samples, *_, **__: samples.samples([0, 1]))
+    out = tmp_path / "run"
+    words = ["--target", "volume_fraction.1=0.3", "--count", "2", "--steps", "2", "--exact"]
+    done = jaxmicro("generate", trained / "model", *words, "--out", out)
+    assert done.code == 3 and "volume_fraction.1=0.3: " in done.last_line and "in volume_000" in done.last_line
+    assert "made exact: nothing" in done.out and (out / "report.html").exists()
+
+
 def test_another_collection_is_not_compared_with(jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path):
     write_collection(tmp_path / "others.zarr", films(n=16))
     done = jaxmicro("generate", trained / "model", "--collection", tmp_path / "others.zarr", "--out", tmp_path / "run")
@@ -97,6 +112,7 @@ def test_another_collection_is_not_compared_with(jaxmicro: Callable[..., Outcome
         (["--target", "porosity=0.4"], "no condition 'porosity'"),
         (["--target", "volume_fraction.1=0.95"], "outside of what the model was trained on"),
         (["--target", "volume_fraction.0=0.6", "volume_fraction.1=0.6"], "sum to 1.2"),
+        (["--target", "volume_fraction.0=-0.1", "--extrapolate"], "at least 0"),
         (["--target", "volume_fraction.1"], "expected NAME=VALUE"),
         (["--target", "volume_fractoin.1=0.4"], "(perhaps you meant volume_fraction.1)"),
         (["--target", "volume_fraction.1=0.4,phi=9"], "phi=9 is outside"),
