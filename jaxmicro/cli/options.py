@@ -113,8 +113,8 @@ class Train(RunOptions, ImageOptions):
     --from-scratch starts from nothing and needs several times as long. One fifth of the image is held out to measure
     the loss on. Ctrl-C keeps what has been learned; --resume goes on with it. Bundled priors: BUNDLED.
     Of a collection (see 'simulate' and 'measure'; a folder of images or volumes with features.csv is one) the network
-    learns the samples conditioned on their features, always from scratch; whole runs are held out. 'generate' then
-    makes samples that have given features.
+    learns the samples conditioned on their features, from scratch or from the prior of a collection (--start); whole
+    runs are held out. 'generate' then makes samples that have given features.
     """
 
     micrograph: Annotated[Positional[tuple[Path, ...]], arg(metavar="MICROGRAPH ...", help_behavior_hint="(required)")]
@@ -130,7 +130,7 @@ class Train(RunOptions, ImageOptions):
     """Where the prior diffuses: the pixels themselves, or the code of an autoencoder that is trained first (MicroLad).
     Default: that of --start, else pixel."""
     steps: MaybeInt = None
-    """Training steps. Default: 600 when fine-tuning, 1500 from scratch, 4000 of a collection."""
+    """Training steps. Default: 600 when fine-tuning, 1500 from scratch; of a collection 1500 and 4000."""
     vae_steps: MaybeInt = None
     """Training steps of the autoencoder of a latent prior. Default: 400 when fine-tuning, 1200 from scratch, 2000 of a
     collection."""
@@ -143,12 +143,13 @@ class Train(RunOptions, ImageOptions):
     batch: MaybeInt = None
     """Crops of the image per step, of a collection samples. Default: 32; 8 samples (16 for the predictor)."""
     learning_rate: MaybeFloat = None
-    """Peak step size of the optimiser (Muon). Default: 0.02 (0.01 for the predictor of a collection)."""
+    """Peak step size of the optimiser (Muon). Default: 0.02 (0.01 for the predictor of a collection, and to fine-tune
+    on one)."""
     minutes: MaybeFloat = None
     """Stop after this many minutes, wherever the training is (each of the two of a latent prior). Default: no limit."""
     start: MaybeStr = None
     """Fine-tune from this prior (name, run folder or .safetensors file) instead of the bundled general one, of which
-    there is none in latent space."""
+    there is none in latent space. Of a collection one with the same features, phases and shape of samples."""
     from_scratch: bool = False
     """Start from random weights."""
     patch: int = 64

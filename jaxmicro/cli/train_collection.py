@@ -15,7 +15,7 @@ from jaxmicro.io.collections import read_collection
 from jaxmicro.pipeline import Prior, PriorConfig
 
 _OF_IMAGES = (
-    "segment", "merge_rare", "ignore", "crop", "stack", "start", "from_scratch", "minutes", "patch", "latent_size",
+    "segment", "merge_rare", "ignore", "crop", "stack", "from_scratch", "minutes", "patch", "latent_size",
     "tune", "dataset", "shape", "dtype", "voxel_size", "unit",
 )  # fmt: skip
 
@@ -28,9 +28,11 @@ def run(options: Train) -> None:
     """
     console = Console(quiet=options.quiet)
     path = next(iter(options.micrograph))
-    collection = _chosen(read_collection(path), options, console)
-    network = _network(collection, options)
-    training = training_config(options, pipeline.DENOISER, options.steps)
+    start = _start(options)
+    collection = _chosen(read_collection(path), options, console, start)
+    network = _network(collection, options) if start is None else start.config
+    base = pipeline.DENOISER if start is None else pipeline.COLLECTION_FINE_TUNING
+    training = training_config(options, base, options.steps)
     predictor = training_config(options, pipeline.PREDICTOR, options.predictor_steps)
     folder = open_run_folder(
         "train",
@@ -38,6 +40,7 @@ def run(options: Train) -> None:
         options,
         out=options.out,
         resume=options.resume,
+        inputs=[] if options.start is None else [pipeline.prior_path(options.start)],
         train=training,
         predictor=predictor,
         prior=network.to_dict(),
@@ -54,6 +57,7 @@ def run(options: Train) -> None:
         config=training,
         predictor=predictor,
         autoencoder=training_config(options, pipeline.AUTOENCODER_3D, options.vae_steps),
+        start=start,
         prior_config=network,
         augment=options.symmetry,
         out=folder.path,
@@ -64,18 +68,41 @@ def run(options: Train) -> None:
     _finish(folder, console, prior)
 
 
-def _chosen(collection: Collection, options: Train, console: Console) -> Collection:
-    """The collection with the features that are asked for, less those that do not vary in the training part."""
+def _start(options: Train) -> Prior | None:
+    """The prior to fine-tune."""
+    if options.start is None:
+        return None
+    start = pipeline.load_prior(options.start)
+    if start.conditions is None:
+        raise UserError(f"{options.start} is the prior of a micrograph; on a collection one of a collection goes on")
+    if options.widths or options.paper or options.vae_steps or options.space not in (None, start.config.space):
+        raise UserError("--widths, --paper, --vae-steps and --space shape a new network: leave them out with --start")
+    return start
+
+
+def _chosen(collection: Collection, options: Train, console: Console, start: Prior | None) -> Collection:
+    """The collection with the features that are asked for, less those that do not vary in the training part; with a
+    prior to fine-tune, those of its conditions."""
     path = next(iter(options.micrograph))
     if len(options.micrograph) > 1:
         raise UserError(f"{path} is a collection, and one collection is trained on; leave out the rest")
     for name in _OF_IMAGES:
         if getattr(options, name) != getattr(Train, name):
             raise UserError(f"--{name.replace('_', '-')} is for images, and {path} is a collection")
-    if options.space != "latent" and (options.vae_steps or options.paper):
+    if start is None and options.space != "latent" and (options.vae_steps or options.paper):
         raise UserError("--vae-steps and --paper are for latent priors: give them with --space latent")
     if options.phases is not None and options.phases != collection.phases:
         raise UserError(f"{collection.source} has {collection.phases} phases, but --phases says {options.phases}")
+    if start is not None and start.conditions is not None:
+        names, there = start.conditions.names, {feature.name for feature in collection.features}
+        if absent := [name for name in names if name not in there]:
+            raise UserError(
+                f"{collection.source} lacks {', '.join(absent)}, conditions of {options.start}; properties are added "
+                f"by: jaxmicro measure {path}"
+            )
+        if options.features:
+            raise UserError("--features chooses the conditions of a new network: leave it out with --start")
+        return collection.select(list(names))
     features = listed(options.features)
     for prefix in features:
         if not any(feature.begins_with(prefix) for feature in collection.features):

@@ -40,7 +40,13 @@ from jaxmicro.pipeline.fitting import (
     check_training,
     train_on,
 )
-from jaxmicro.pipeline.fitting_collection import AUTOENCODER_3D, DENOISER, PREDICTOR, collection_network
+from jaxmicro.pipeline.fitting_collection import (
+    AUTOENCODER_3D,
+    COLLECTION_FINE_TUNING,
+    DENOISER,
+    PREDICTOR,
+    collection_network,
+)
 from jaxmicro.pipeline.generate import generate
 from jaxmicro.pipeline.generated import Exact, Generated, example_targets, notes
 from jaxmicro.pipeline.generation import default_generation, generate_labels
@@ -76,6 +82,7 @@ from jaxmicro.train import TrainConfig
 __all__ = [
     "AUTOENCODER",
     "AUTOENCODER_3D",
+    "COLLECTION_FINE_TUNING",
     "AUTOENCODER_FINE_TUNING",
     "CURVES",
     "DENOISER",

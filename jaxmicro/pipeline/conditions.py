@@ -1,5 +1,6 @@
 """Conditions: features of a collection as a network takes them, and what may be asked of it."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -170,24 +171,33 @@ class Conditions:
             )
 
 
-def conditions_of(collection: Collection, *, exchanged: Sequence[str] = (), seed: int = 0) -> Conditions:
+def conditions_of(
+    collection: Collection, *, exchanged: Sequence[str] = (), like: Conditions | None = None, seed: int = 0
+) -> Conditions:
     """The conditions of a model that is trained on a collection: all of its features.
 
     Args:
         exchanged: axes that are exchanged in training: features that differ in these only have joint statistics.
+        like: conditions with these features whose scales are used; None: those of the collection.
         seed: of the choice of the samples that are kept.
     Raises:
-        UserError: features have the same value in all samples, or there is none.
+        UserError: there are no features, or some have the same value in all samples and their scales are not given.
     """
     where = collection.source or "the collection"
     if not collection.features:
         raise UserError(f"{where} has no features to condition on; measure it first: jaxmicro measure")
-    if constant := constant_features(collection):
+    if like is None and (constant := constant_features(collection)):
         raise UserError(
             f"{where}: {', '.join(constant)} do not vary between the samples to train on, and cannot be conditions; "
             "leave them out"
         )
     entries = tuple(_condition(f, _pooled(collection, f, exchanged)) for f in collection.features)
+    if like is not None:
+        scales = [(entry.scale, entry.mean, entry.std) for entry in like.entries]
+        entries = tuple(
+            dataclasses.replace(entry, scale=scale, mean=mean, std=std)
+            for entry, (scale, mean, std) in zip(entries, scales, strict=True)
+        )
     chosen = np.random.default_rng(seed).permutation(len(collection))[:MOST_SAMPLES]
     conditions = Conditions(entries, np.zeros((0, len(entries))), np.zeros(0, int), collection.phases)
     samples = conditions.standardised(collection.table[chosen])

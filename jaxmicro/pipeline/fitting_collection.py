@@ -34,6 +34,7 @@ DENOISER = TrainConfig(
     evaluate_every=400,
 )  # fmt: skip
 PREDICTOR = dataclasses.replace(DENOISER, steps=1500, batch=16, learning_rate=0.01)
+COLLECTION_FINE_TUNING = dataclasses.replace(DENOISER, steps=1500, learning_rate=0.01)
 AUTOENCODER_3D = dataclasses.replace(DENOISER, steps=2000)
 
 
@@ -57,7 +58,7 @@ def collection_network(collection: Collection, space: str = "pixel", *, paper: b
 
 def train_on_collection(
     collection: Collection,
-    network: PriorConfig,
+    start: PriorConfig | Prior,
     *,
     config: TrainConfig,
     autoencoder: TrainConfig | None = None,
@@ -72,16 +73,19 @@ def train_on_collection(
     """A prior of the samples of a collection, conditioned on its features; arguments as `train`.
 
     Args:
-        network: conditioned on all features of the collection, in their order.
+        start: a network, conditioned on all features of the collection, in their order; or the prior of a collection
+            with these, to fine-tune: with its scales of the features, its autoencoder as it is, and its predictor.
         predictor: training of the predictor of process parameters, if the collection has any; PREDICTOR by default.
         validation: share of the origins that is held out.
     Raises:
         UserError: the samples are of one origin, or the network is for others.
     """
-    _check(collection, network)
+    base = start if isinstance(start, Prior) else None
+    network = start.config if isinstance(start, Prior) else start
+    _check(collection, network, None if base is None else base.conditions)
     training, held_out = collection.split(validation, seed=config.seed)
     exchanged = sample_config(training, symmetry, batch=config.batch, seed=config.seed).symmetric_axes
-    conditions = conditions_of(training, exchanged=exchanged)
+    conditions = conditions_of(training, exchanged=exchanged, like=None if base is None else base.conditions)
     draw = Draws(
         training,
         held_out,
@@ -90,7 +94,7 @@ def train_on_collection(
         config.seed,
         identity_of_collection(collection, network, symmetry, validation),
     )
-    params = init_params(network, jax.random.key(config.seed))
+    params = init_params(network, jax.random.key(config.seed)) if base is None else base.params
     record: dict[str, Any] = {
         "steps": config.steps,
         "seed": config.seed,
@@ -110,7 +114,7 @@ def train_on_collection(
         if log is not None:
             log(({"stage": stage.rstrip("_")} if stage else {}) | entry)
 
-    if network.vae is not None:
+    if network.vae is not None and base is None:
         params = _with_autoencoder(run, draw, params, network, autoencoder or AUTOENCODER_3D, out, keep)
 
     def so_far(ema: Any, **more: Any) -> Prior:
@@ -130,7 +134,9 @@ def train_on_collection(
     )
     prior = so_far(jax.device_get(state.ema), steps=int(state.step), seconds=time.monotonic() - began)
     if conditions.process:
-        prior = _with_predictor(run, prior, predictor or PREDICTOR, inputs, functools.partial(keep, "predictor_"))
+        known = None if base is None else base.predictor
+        keep_score = functools.partial(keep, "predictor_")
+        prior = _with_predictor(run, prior, predictor or PREDICTOR, inputs, keep_score, known)
         record |= process_scores(prior, held_out)
     prior = dataclasses.replace(prior, record=record | prior.record | {"seconds": time.monotonic() - began})
     if out is not None:
@@ -230,14 +236,19 @@ def _with_predictor(
     config: TrainConfig,
     inputs: Callable[[Any], Any] | None,
     log: Callable[[dict[str, Any]], None],
+    known: FeaturePredictor | None,
 ) -> Prior:
-    """The prior with a predictor of the distribution of its process parameters."""
+    """The prior with a predictor of the distribution of its process parameters, fine-tuned from one that is known."""
     assert prior.conditions is not None
     network, names = prior.config, prior.conditions.process
     columns = np.array([prior.conditions.names.index(name) for name in names])
     fold = 1 if network.vae is not None else network.unet.patch
     shape = PredictorConfig(features=names, dims=network.unet.dims, fold=fold, periodic=network.unet.periodic)
-    params = models.init_predictor(shape, network.channels, jax.random.key(config.seed + 1))
+    params = (
+        models.init_predictor(shape, network.channels, jax.random.key(config.seed + 1))
+        if known is None or known.config != shape
+        else known.params
+    )
 
     def loss(params: Any, batch: dict[str, Any], key: jax.Array | None):
         x = batch["labels"] if network.vae is not None else 2 * one_hot(batch["labels"], network.phases) - 1
@@ -262,7 +273,7 @@ def _fractions(collection: Collection, conditions: Conditions) -> tuple[float, .
     return tuple(float(np.mean(labels == phase)) for phase in range(collection.phases))
 
 
-def _check(collection: Collection, network: PriorConfig) -> None:
+def _check(collection: Collection, network: PriorConfig, conditions: Conditions | None) -> None:
     names = tuple(feature.name for feature in collection.features)
     expected = (collection.phases, collection.grid, names)
     if (network.phases, network.sample_shape, network.conditions) != expected:
@@ -271,3 +282,17 @@ def _check(collection: Collection, network: PriorConfig) -> None:
             f"{', '.join(network.conditions) or 'none'}; the collection has {expected[0]}, {expected[1]} and "
             f"{', '.join(names) or 'none'}"
         )
+    if conditions is None:
+        return
+    for entry, feature in zip(conditions.entries, collection.features, strict=True):
+        if (entry.role, entry.unit) != (feature.role, feature.unit):
+            raise UserError(
+                f"{feature.name} of the collection is a {feature.role} in {feature.unit or 'no unit'}, and that of the "
+                f"prior to fine-tune a {entry.role} in {entry.unit or 'no unit'}; convert it"
+            )
+    ours, theirs = (
+        ", ".join(axis for axis, yes in zip(collection.axes, of, strict=False) if yes) or "no axis"
+        for of in (collection.periodic, network.unet.periodic)
+    )
+    if ours != theirs:
+        raise UserError(f"samples are periodic along {ours}, those of the prior to fine-tune along {theirs}")

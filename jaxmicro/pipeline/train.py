@@ -8,7 +8,12 @@ from jaxmicro.collection import Collection
 from jaxmicro.data import training_sources
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline.fitting import FINE_TUNING, FROM_SCRATCH, check_same_material, check_training, train_on
-from jaxmicro.pipeline.fitting_collection import DENOISER, collection_network, train_on_collection
+from jaxmicro.pipeline.fitting_collection import (
+    COLLECTION_FINE_TUNING,
+    DENOISER,
+    collection_network,
+    train_on_collection,
+)
 from jaxmicro.pipeline.prior import Prior, material_of
 from jaxmicro.pipeline.prior_files import general_prior
 from jaxmicro.pipeline.progress import Progress
@@ -38,8 +43,8 @@ def train(
     Args:
         micrograph: a collection, or images, of which several have the same phases and voxel size (`io.read_images`).
             Crops are drawn uniformly over all of them, and statistics are weighted by area.
-        start: prior to fine-tune, of a micrograph only; "general" is the bundled one for this number of phases (and the
-            space of `prior_config`), if there is one; None starts from scratch.
+        start: prior to fine-tune; "general" is the bundled one for this number of phases (and the space of
+            `prior_config`), if there is one, and for collections there is none; None starts from scratch.
         config: number of steps, optimiser and its schedule; FINE_TUNING, FROM_SCRATCH or DENOISER by default.
         prior_config: the network, when starting from scratch; `models.latent_small` gives one in latent space.
         autoencoder: the same as `config` for the autoencoder of a latent prior, which is trained first; AUTOENCODER or
@@ -63,8 +68,8 @@ def train(
     if isinstance(micrograph, Collection):
         return train_on_collection(
             micrograph,
-            prior_config or collection_network(micrograph),
-            config=config or DENOISER,
+            start if isinstance(start, Prior) else prior_config or collection_network(micrograph),
+            config=config or (COLLECTION_FINE_TUNING if isinstance(start, Prior) else DENOISER),
             autoencoder=autoencoder,
             predictor=predictor,
             symmetry=augment,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from jaxmicro import pipeline
 from jaxmicro.cli.inputs import read_targets
 from jaxmicro.errors import UserError
 from jaxmicro.io.collections import write_collection
+from jaxmicro.train import TrainConfig
 from tests.cli.conftest import Outcome
 from tests.test_generate import films
 
@@ -38,6 +40,33 @@ def test_a_trained_collection_is_a_run_folder(trained: Path):
     record = json.loads((model / "training.json").read_text())
     assert {"validation_loss", "predictor_validation_loss", "held_out_origins"} <= set(record)
     assert set(record["process_r2"]) == {"phi"} and 0 <= record["process_coverage_90"]["phi"] <= 1
+
+
+def test_a_prior_is_fine_tuned_on_another_collection(jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path):
+    """With its network and the scales of its conditions, and the range of the new samples."""
+    write_collection(tmp_path / "more.zarr", films(n=18, runs=3))
+    words = ["train", tmp_path / "more.zarr", "--start", trained / "model", *TRAIN[:6], "--out", tmp_path / "tuned"]
+    done = jaxmicro(*words)
+    assert done.code == 0, done.err
+    before, after = (pipeline.load_prior(path) for path in (trained / "model", tmp_path / "tuned"))
+    assert after.config == before.config and before.conditions is not None and after.conditions is not None
+    for one, other in zip(before.conditions.entries, after.conditions.entries, strict=True):
+        assert (one.name, one.scale, one.mean, one.std) == (other.name, other.scale, other.mean, other.std)
+    assert len(after.conditions.samples) == 12  # of two runs, one is held out
+    done = jaxmicro(*words[:-1], tmp_path / "wider", "--widths", "16", "16")
+    assert done.code == 2 and "--widths" in done.last_line
+    write_collection(tmp_path / "bare.zarr", films().select(["phi", "volume_fraction.0"]))
+    done = jaxmicro("train", tmp_path / "bare.zarr", "--start", trained / "model", "--out", tmp_path / "none")
+    assert done.code == 2 and "lacks volume_fraction.1" in done.last_line and not (tmp_path / "none").exists()
+
+
+def test_fine_tuning_starts_where_the_prior_ended(trained: Path):
+    """With no learning rate to speak of, what was learned is kept; a predictor too."""
+    start, still = pipeline.load_prior(trained / "model"), TrainConfig(steps=1, batch=2, learning_rate=1e-12)
+    after = pipeline.train(films(), start=start, config=still, predictor=still)
+    assert start.predictor is not None and after.predictor is not None
+    for one, other in ((start, after), (start.predictor, after.predictor)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one.params, other.params)
 
 
 def test_samples_are_written_measured_and_reported(jaxmicro: Callable[..., Outcome], trained: Path, tmp_path: Path):
@@ -155,7 +184,7 @@ def test_the_prior_of_a_micrograph_generates_nothing_and_one_of_a_collection_rec
         (["--features", "phi,volume_fractoin.1"], "(perhaps you meant volume_fraction.1)"),
         (["--segment", "2"], "--segment is for images"),
         (["--phases", "3"], "has 2 phases"),
-        (["--start", "sofc"], "--start is for images"),
+        (["--start", "sofc"], "prior of a micrograph"),
     ],
 )
 def test_a_collection_is_trained_with_its_own_options(
