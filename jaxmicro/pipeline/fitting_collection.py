@@ -80,12 +80,11 @@ def train_on_collection(
     Raises:
         UserError: the samples are of one origin, or the network is for others.
     """
-    base = start if isinstance(start, Prior) else None
-    network = start.config if isinstance(start, Prior) else start
-    _check(collection, network, None if base is None else base.conditions)
+    base, network = (start, start.config) if isinstance(start, Prior) else (None, start)
+    _check(collection, network, known := base and base.conditions)
     training, held_out = collection.split(validation, seed=config.seed)
     exchanged = sample_config(training, symmetry, batch=config.batch, seed=config.seed).symmetric_axes
-    conditions = conditions_of(training, exchanged=exchanged, like=None if base is None else base.conditions)
+    conditions = conditions_of(training, exchanged=exchanged, like=known)
     draw = Draws(
         training,
         held_out,
@@ -134,9 +133,8 @@ def train_on_collection(
     )
     prior = so_far(jax.device_get(state.ema), steps=int(state.step), seconds=time.monotonic() - began)
     if conditions.process:
-        known = None if base is None else base.predictor
         keep_score = functools.partial(keep, "predictor_")
-        prior = _with_predictor(run, prior, predictor or PREDICTOR, inputs, keep_score, known)
+        prior = _with_predictor(run, prior, predictor or PREDICTOR, inputs, keep_score, base and base.predictor)
         record |= process_scores(prior, held_out)
     prior = dataclasses.replace(prior, record=record | prior.record | {"seconds": time.monotonic() - began})
     if out is not None:
