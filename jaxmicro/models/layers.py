@@ -11,6 +11,8 @@ from jaxtyping import Array, Float
 
 from jaxmicro.models import winograd
 
+FEW_VOXELS = 512  # of a batch of volumes, up to which a convolution is one product of matrices on a CPU
+
 
 def space_to_depth(x: Float[Array, "n *spatial c"], factor: int) -> Float[Array, "n *coarse d"]:
     """Rearrange each block of factor^d pixels into channels; invertible.
@@ -107,7 +109,32 @@ def _of_upsampled(
 def _plain(x, kernel, padding):
     if winograd.suits(x, kernel):
         return _by_winograd(x, kernel, padding)
+    if _few_voxels(x, kernel):
+        return _by_product(x, kernel, padding)
     return _direct(x, kernel, padding)
+
+
+def _few_voxels(x, kernel) -> bool:
+    """Whether `_by_product` is faster than XLA's convolution: in 3D on CPUs, with many channels and up to 512 voxels
+    over the batch. On two cores direct convolutions take 1.5 times as long with 128 channels at 4^3, and 1.3 times with
+    1024 channels at 4 x 4 x 2."""
+    wide = kernel.ndim == 5 and min(kernel.shape[-2:]) >= winograd.LEAST_CHANNELS[3]
+    return wide and math.prod(x.shape[:-1]) <= FEW_VOXELS and jax.default_backend() == "cpu"
+
+
+def _by_product(x, kernel, padding):
+    """Convolution as one product of matrices: the voxels under the kernel at each place, times the kernel."""
+    x, remaining = _wrapped(x, padding)
+    x = jnp.pad(x, ((0, 0), *remaining, (0, 0)))
+    *size, c, d = kernel.shape
+    n, *edges, _ = x.shape
+    out = [edge - r + 1 for edge, r in zip(edges, size, strict=True)]
+    windows = [
+        x[(slice(None), *(slice(first, first + edge) for first, edge in zip(tap, out, strict=True)))]
+        for tap in itertools.product(*map(range, size))
+    ]
+    columns = jnp.concatenate(windows, axis=-1).reshape(-1, math.prod(size) * c)
+    return (columns @ kernel.reshape(-1, d)).reshape(n, *out, d)
 
 
 def _by_winograd(x, kernel, padding):

@@ -18,13 +18,23 @@ TILE = 4  # outputs of a tile along each axis
 # Least number of channels, in and out, by the number of dimensions. Measured on two cores, batch 16: in 3D the directly
 # computed convolution takes 4.5 times as long with 64 channels at 8^3 and 1.6 times with 32 at 16^3.
 LEAST_CHANNELS = {1: 128, 2: 128, 3: 32}
+# In 3D the transform of the kernel is the greater part where voxels are few: least number over the batch. Measured as
+# above: 128 channels take three times as long as directly at 4^3, and as long at 4 times 4^3; a transformed kernel that
+# does not fit the cache is slower than direct up to 1100 voxels (256 channels) or 1500 (512 channels).
+LEAST_VOXELS = 256
+LEAST_VOXELS_UNCACHED = 1536
+CACHED = 2**23  # numbers of a transformed kernel
 POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)  # evaluation points besides infinity; oneDNN's, for small rounding errors
 
 
 def suits(x: Float[Array, "n *spatial c"], kernel: Float[Array, "*size c d"]) -> bool:
-    """Whether `convolve` is faster than XLA's convolution: on CPUs, with many channels and edges that are multiples of
-    the tile. Half precision is excluded because of its rounding errors."""
+    """Whether `convolve` is faster than XLA's convolution: on CPUs, with many channels, edges that are multiples of the
+    tile, and in 3D enough voxels. Half precision is excluded because of its rounding errors."""
     *size, c, d = kernel.shape
+    if len(size) == 3:
+        uncached = math.prod(TILE + r - 1 for r in size) * c * d > CACHED
+        if math.prod(x.shape[:-1]) < (LEAST_VOXELS_UNCACHED if uncached else LEAST_VOXELS):
+            return False
     filled, precise = all(edge % TILE == 0 for edge in x.shape[1:-1]), x.dtype.itemsize >= 4
     wide = min(c, d) >= LEAST_CHANNELS[len(size)]
     return jax.default_backend() == "cpu" and wide and set(size) <= {2, 3} and filled and precise

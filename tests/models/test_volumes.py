@@ -124,6 +124,20 @@ def test_winograd_gradients_of_kernels_are_those_of_the_plain_convolution():
         np.testing.assert_allclose(found, expected, atol=2e-4 * float(jnp.abs(expected).max()))
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_product_over_few_voxels_is_the_plain_convolution(size: int, monkeypatch: pytest.MonkeyPatch):
+    """Zero beyond one axis, periodic along the others."""
+    x = jax.random.normal(jax.random.key(0), (2, 4, 3, 2, 32))
+    kernel = 0.05 * jax.random.normal(jax.random.key(1), (size,) * 3 + (32, 48))
+    low, high = (size - 1) // 2, size // 2
+    padding = ((low, high, False), (low, high, True), (low, high, True))
+    expected = layers._direct(x, kernel, padding)
+    np.testing.assert_allclose(layers._by_product(x, kernel, padding), expected, atol=1e-5)
+    if jax.default_backend() == "cpu":  # where it is used
+        monkeypatch.setattr(layers, "_direct", None)
+        np.testing.assert_allclose(layers._plain(x, kernel, padding), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(("shape", "code", "channels"), [((128, 128, 64), (8, 8, 4), 4), ((64, 64, 64), (8, 8, 8), 1)])
 def test_networks_of_the_papers_size_have_the_papers_codes(shape, code, channels):
     """P-CondLDM, section 4.2.1: 128 x 128 x 64 becomes 4 x 8 x 8 x 4, and 64^3 becomes 1 x 8 x 8 x 8."""

@@ -54,6 +54,20 @@ def test_it_is_used_on_cpus_for_many_channels_and_full_tiles(edge: int, size: in
     )
 
 
+@pytest.mark.parametrize(
+    "batch, edge, channels, used",
+    [(1, 8, 64, True), (4, 4, 128, True), (1, 4, 128, False), (2, 8, 512, False), (4, 8, 512, True)],
+)
+def test_in_three_dimensions_there_are_enough_voxels_for_the_transform_of_the_kernel(
+    batch: int, edge: int, channels: int, used: bool
+):
+    found = []
+    shapes = ((batch, edge, edge, edge, channels), (3, 3, 3, channels, channels))
+    arrays = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    jax.eval_shape(lambda x, kernel: found.append(winograd.suits(x, kernel)), *arrays)
+    assert found == [used and jax.default_backend() == "cpu"]
+
+
 @pytest.mark.parametrize("upsampled", [False, True])
 def test_wide_layers_have_the_values_and_gradients_of_flax(upsampled: bool, monkeypatch: pytest.MonkeyPatch):
     calls = []
