@@ -171,7 +171,7 @@ def publish(recipes: dict[str, Recipe], out: Path) -> None:
         params, saved = load_weights(weights)
         BUNDLED.mkdir(exist_ok=True)
         target = BUNDLED / f"{recipe.publish_as}.safetensors"
-        save_weights(target, params, saved, half=True)
+        save_weights(target, params, saved, bits=16)
         print(f"{target}: {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
 
 

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -27,6 +27,7 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # asyncio logs tasks that Orbax leaves pending when it raises
 
 FORMAT = "jaxmicro-weights-1"
+_SCALE = ":scale"  # end of the name of the scales of a kernel in bytes
 
 
 class Checkpoints:
@@ -123,17 +124,23 @@ class Checkpoints:
             self.close()
 
 
-def save_weights(path: str | Path, params: Mapping[str, Any], config: Mapping[str, Any], *, half: bool = False) -> None:
+def save_weights(
+    path: str | Path, params: Mapping[str, Any], config: Mapping[str, Any], *, bits: Literal[32, 16, 8] = 32
+) -> None:
     """Write a nested dict of arrays and the JSON-able config that belongs to it as one safetensors file, atomically.
 
     Args:
-        half: store float32 as float16 (half the size, relative error up to 2^-11); loaded back as float32.
+        bits: how float32 is stored; loaded back as float32. 16: as float16 (relative error up to 2^-11). 8: kernels as
+            int8, with a scale for each index of the last axis, the channels that they give (error up to 1/254 of the
+            largest weight there), and all else as with 16.
     Raises:
-        UserError: a weight is not finite, before or after the conversion to float16.
+        UserError: a weight is not finite, before or after the conversion.
     """
     path = Path(path)
     arrays = {name: np.asarray(jax.device_get(value)) for name, value in _flatten(params).items()}
-    if half:
+    if bits == 8:
+        arrays = {name: part for pair in arrays.items() for name, part in _in_bytes(*pair).items()}
+    if bits < 32:
         with np.errstate(over="ignore"):
             arrays = {name: a.astype(np.float16) if a.dtype == np.float32 else a for name, a in arrays.items()}
     for name, array in arrays.items():
@@ -166,7 +173,8 @@ def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UserError(f"{path} is damaged: it is not what was written; get it again")
     try:
         config = json.loads(metadata["config"])
-        widened = {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
+        whole = _from_bytes(arrays)
+        widened = {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in whole.items()}
         params = _nest(widened)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({_first_line(error)}); get it again") from None
@@ -176,6 +184,25 @@ def load_weights(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if not np.isfinite(array).all():
             raise UserError(f"{path} is damaged: weight {name} is not finite; get it again")
     return params, config
+
+
+def _in_bytes(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    """A kernel as int8 and scales, by their names; anything else as it is."""
+    if array.dtype != np.float32 or array.ndim < 2 or not name.endswith("kernel") or not np.isfinite(array).all():
+        return {name: array}
+    largest = np.abs(array).max(axis=tuple(range(array.ndim - 1)))
+    scale = np.maximum(largest, np.finfo(np.float32).tiny * 127) / 127
+    return {name: np.rint(array / scale).astype(np.int8), name + _SCALE: scale.astype(np.float64)}
+
+
+def _from_bytes(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Inverse of `_in_bytes`, for all arrays of a file."""
+    plain = {name: array for name, array in arrays.items() if not name.endswith(_SCALE)}
+    for name in arrays.keys() - plain.keys():
+        kernel = name.removesuffix(_SCALE)
+        with np.errstate(over="ignore"):  # of a damaged file; what is not finite is refused
+            plain[kernel] = (plain[kernel] * arrays[name]).astype(np.float32)
+    return plain
 
 
 def check_weights(params: Any, like: Any, *, source: str | Path) -> None:

@@ -136,17 +136,33 @@ def test_weights_and_config_come_back_as_they_were(tmp_path):
 def test_half_weights_take_half_the_space_and_are_rounded_once(tmp_path):
     values = {"w": np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)}
     save_weights(tmp_path / "full", values, {})
-    save_weights(tmp_path / "half", values, {}, half=True)
+    save_weights(tmp_path / "half", values, {}, bits=16)
     loaded, _ = load_weights(tmp_path / "half")
     assert loaded["w"].dtype == np.float32
     np.testing.assert_array_equal(loaded["w"], values["w"].astype(np.float16))
     assert (tmp_path / "half").stat().st_size < 0.52 * (tmp_path / "full").stat().st_size
 
 
-@pytest.mark.parametrize(("value", "half"), [(np.nan, False), (np.inf, False), (1e6, True)])
-def test_weights_that_are_not_finite_as_stored_are_not_written(tmp_path, value, half):
+def test_kernels_in_bytes_take_a_quarter_of_the_space_and_are_off_by_half_a_step(tmp_path):
+    """Of the channel's own scale, however small its weights are; vectors are as in half precision."""
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 64, 32)).astype(np.float32) * np.logspace(-6, 0, 32)
+    values = {"conv": {"kernel": kernel.astype(np.float32), "bias": kernel[0, 0, 0].astype(np.float32)}}
+    values["empty"] = {"kernel": np.zeros((4, 4), np.float32)}
+    save_weights(tmp_path / "full", values, {})
+    save_weights(tmp_path / "bytes", values, {}, bits=8)
+    loaded, _ = load_weights(tmp_path / "bytes")
+    step = np.abs(kernel).max(axis=(0, 1, 2)) / 127
+    assert loaded["conv"]["kernel"].dtype == np.float32
+    assert np.all(np.abs(loaded["conv"]["kernel"] - kernel) <= 0.501 * step)
+    np.testing.assert_array_equal(loaded["conv"]["bias"], kernel[0, 0, 0].astype(np.float32).astype(np.float16))
+    np.testing.assert_array_equal(loaded["empty"]["kernel"], 0)
+    assert (tmp_path / "bytes").stat().st_size < 0.3 * (tmp_path / "full").stat().st_size
+
+
+@pytest.mark.parametrize(("value", "bits"), [(np.nan, 32), (np.inf, 32), (1e6, 16), (np.nan, 8)])
+def test_weights_that_are_not_finite_as_stored_are_not_written(tmp_path, value, bits):
     with pytest.raises(UserError, match="not finite"):
-        save_weights(tmp_path / "w", {"w": np.full(3, value, np.float32)}, {}, half=half)
+        save_weights(tmp_path / "w", {"w": np.full(3, value, np.float32)}, {}, bits=bits)
     assert not list(tmp_path.iterdir())
 
 
@@ -177,5 +193,5 @@ def test_weights_of_another_model_are_refused_by_name_and_shape():
 
 def test_other_dtypes_are_kept(tmp_path):
     values = {"b": np.ones(3, ml_dtypes.bfloat16), "i": np.arange(3)}
-    save_weights(tmp_path / "w", values, {}, half=True)
+    save_weights(tmp_path / "w", values, {}, bits=16)
     assert same(load_weights(tmp_path / "w")[0], values)
