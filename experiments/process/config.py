@@ -22,8 +22,8 @@ class ProcessConfig:
     predictor: TrainConfig = PREDICTOR
     conditions: int = 1000  # of held-out runs, a volume each
     costly: int = 100  # of these conditions, those with candidates or exact features: seconds a volume
-    repeated: int = 16  # conditions of the table of spread
-    volumes: int = 16  # for each of these
+    repeated: int = 8  # conditions of the table of spread
+    volumes: int = 8  # for each of these
     candidates: int = 8
     again: int = 32  # sets of predicted process parameters that are simulated
     seed: int = 0

@@ -1,5 +1,7 @@
 """Usual networks: of crops of a micrograph in latent space, and of the samples of a collection in both spaces."""
 
+import dataclasses
+
 from jaxmicro.models import vae
 from jaxmicro.models.prior import PriorConfig
 from jaxmicro.models.unet import UNetConfig
@@ -7,6 +9,7 @@ from jaxmicro.models.vae import VAEConfig
 
 LARGE = 32  # voxels of the shortest edge from which on voxels are denoised in blocks of 4 a side, else of 2
 WIDTHS = (64, 128)  # channels of the U-Net at each resolution, with attention at the last
+DETAIL = 32  # channels that correct the voxels of blocks of 4^3
 LOG_SNR = (-11.0, 3.0)  # of voxels; at the first not even the volume fraction of 32^3 voxels can be seen
 
 
@@ -19,7 +22,8 @@ def pixel_collection(
         ValueError: an edge is no multiple of 8, or below 32 of 4.
     """
     patch = 4 if min(shape) >= LARGE else 2
-    unet = _unet(patch, shape, periodic)
+    detail = DETAIL if patch == 4 and len(shape) == 3 else 0
+    unet = dataclasses.replace(_unet(patch, shape, periodic), detail=detail)
     return PriorConfig(phases=phases, shape=shape, conditions=conditions, log_snr_range=LOG_SNR, unet=unet)
 
 

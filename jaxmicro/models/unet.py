@@ -1,5 +1,6 @@
 """U-Net over space-to-depth pixels: (x_t, log SNR, features) -> one output per pixel and channel."""
 
+import math
 from dataclasses import dataclass
 
 import flax.linen as nn
@@ -17,6 +18,8 @@ from jaxmicro.models.layers import (
     upsample,
 )
 
+DETAIL_FOLD = 2  # edge of the blocks in which the output is corrected: convolutions of few channels are slow on CPUs
+
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig:
@@ -30,6 +33,9 @@ class UNetConfig:
     embedding: int = 128  # width of the log-SNR embedding
     dims: int = 2  # spatial dimensions
     periodic: tuple[bool, ...] = ()  # for each axis, whether samples continue at their opposite face; (): along none
+    # channels of convolutions over blocks of 2 pixels a side that correct the output; 0: none. Without, single voxels
+    # of blocks of 4^3 stay wrong, which have more numbers than the usual finest width has channels
+    detail: int = 0
 
     def __post_init__(self):
         if self.attention and len(self.attention) != len(self.widths):
@@ -44,13 +50,15 @@ class UNetConfig:
             )
         if self.dims not in (2, 3):
             raise ValueError(f"dims is {self.dims}, expected 2 or 3")
+        if not 0 <= self.detail <= 8192:
+            raise ValueError(f"detail is {self.detail}, expected 0 to 8192 channels")
         if len(self.periodic) not in (0, self.dims):
             raise ValueError(f"periodic is {self.periodic}, expected one entry for each of {self.dims} axes, or none")
 
     @property
     def factor(self) -> int:
         """Pixels; the edge of the input must be a multiple of it."""
-        return self.patch * 2 ** (len(self.widths) - 1)
+        return math.lcm(self.patch * 2 ** (len(self.widths) - 1), DETAIL_FOLD if self.detail else 1)
 
 
 class UNet(nn.Module):
@@ -97,7 +105,18 @@ class UNet(nn.Module):
                 h = self._block(jnp.concatenate([h, skips.pop()], axis=-1), emb, level)
         h = nn.swish(nn.RMSNorm()(h))
         h = conv(cfg.patch**cfg.dims * self.channels, cfg.dims, zero=True, periodic=cfg.periodic)(h)
-        return depth_to_space(h, cfg.patch)
+        return self._detailed(x, depth_to_space(h, cfg.patch), emb)
+
+    def _detailed(self, x, output, emb):
+        """The output with a correction from its surroundings and those of the input, at first none."""
+        cfg = self.config
+        if not cfg.detail:
+            return output
+        h = space_to_depth(jnp.concatenate([x, output], axis=-1), DETAIL_FOLD)
+        h = conv(cfg.detail, cfg.dims, periodic=cfg.periodic)(h)
+        h = nn.swish(ResidualBlock(cfg.detail, cfg.dims, cfg.periodic)(h, emb))
+        correction = conv(DETAIL_FOLD**cfg.dims * self.channels, cfg.dims, zero=True, periodic=cfg.periodic)(h)
+        return output + depth_to_space(correction, DETAIL_FOLD)
 
     def _block(self, h, emb, level: int):
         h = ResidualBlock(self.config.widths[level], self.config.dims, self.config.periodic)(h, emb)

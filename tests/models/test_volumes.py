@@ -1,5 +1,6 @@
 """Networks of samples with features: conditions, periodic axes, three dimensions."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -15,7 +16,7 @@ from jaxmicro.models.prior import network
 from tests.models.test_prior import random_params
 
 PERIODIC = (False, True, True)
-UNET = UNetConfig(dims=3, patch=2, widths=(8, 12), attention=(False, True), embedding=16, periodic=PERIODIC)
+UNET = UNetConfig(dims=3, patch=2, widths=(8, 12), attention=(False, True), embedding=16, periodic=PERIODIC, detail=8)
 CONFIG = PriorConfig(phases=2, shape=(8, 8, 8), conditions=("phi", "chi"), log_snr_range=(-9.0, 3.0), unet=UNET)
 output = jax.jit(network, static_argnums=0)
 
@@ -42,6 +43,14 @@ def test_each_sample_has_its_own_condition(params, x):
     both = output(CONFIG, params, x, jnp.zeros(2), condition)
     turned = output(CONFIG, params, x[::-1], jnp.zeros(2), condition[::-1])
     np.testing.assert_allclose(both, turned[::-1], atol=1e-5)
+
+
+def test_details_correct_nothing_at_first_and_then_what_they_learn(params, x):
+    plain = dataclasses.replace(CONFIG, unet=dataclasses.replace(UNET, detail=0))
+    fresh = models.init(CONFIG, jax.random.key(0))
+    with_details, without = (output(config, fresh, x, jnp.zeros(2)) for config in (CONFIG, plain))
+    np.testing.assert_array_equal(with_details, without)
+    assert float(jnp.abs(output(CONFIG, params, x, jnp.zeros(2)) - output(plain, params, x, jnp.zeros(2))).max()) > 1e-3
 
 
 @pytest.mark.parametrize("axis", [2, 3])
