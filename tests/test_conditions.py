@@ -166,6 +166,23 @@ def test_numbers_of_another_definition_are_not_held_to_the_bounds_of_ours():
     assert conditions.checked({"tortuosity.1.z": 0.25}) == {"tortuosity.1.z": 0.25}
 
 
+def test_bounds_are_held_where_some_samples_do_not_percolate():
+    """Zeros, ones and infinity are not those any more that single precision keeps."""
+    every = collection()
+    n = len(every)
+    phi = np.linspace(0.2, 0.8, n)
+    d_eff = np.where(phi < 0.4, 0.0, phi**2)
+    share = np.where(phi < 0.4, 0.0, 1.0)
+    with np.errstate(divide="ignore"):
+        table = np.stack([phi, d_eff, phi / d_eff, share], axis=1)
+    names = ("volume_fraction.0", "diffusivity.0.z", "tortuosity.0.z", "percolating_fraction.0.z")
+    conditions = conditions_of(Collection(every.labels, tuple(map(Feature, names)), table, every.origin, every.values))
+    with pytest.raises(UserError, match="bound of Wiener"):
+        conditions.checked({"volume_fraction.0": 0.4, "diffusivity.0.z": 0.5}, extrapolate=True)
+    for row in table:
+        conditions.checked(dict(zip(names, row.tolist(), strict=True)))
+
+
 def test_a_value_that_single_precision_cannot_hold_is_refused(conditions: Conditions):
     with pytest.raises(UserError, match="no value of this feature"):
         conditions.checked({"tortuosity.1.z": 0.0}, extrapolate=True)

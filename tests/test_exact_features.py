@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from jaxmicro.collection import Collection
-from jaxmicro.pipeline.exact_features import TOLERANCE, can_be_met, deviations, is_met, meet_features
+from jaxmicro.pipeline.exact_features import (
+    TOLERANCE,
+    _Best,
+    _better,
+    _rank,
+    can_be_met,
+    deviations,
+    is_met,
+    meet_features,
+)
 from jaxmicro.pipeline.measure_collection import measured_samples
 from tests.media import level_cut
 
@@ -103,3 +112,17 @@ def test_areas_are_met_in_any_unit():
 def test_other_features_are_left_as_sampled(name: str):
     assert not can_be_met(name, 0.5, VOLUMES)
     assert can_be_met("surface_area.1", 0.5, VOLUMES) and not can_be_met("tortuosity.0.z", np.inf, VOLUMES)
+
+
+def test_the_better_of_two_has_no_feature_farther_off_than_sampled():
+    """Of three fractions that are to be 0.2, 0.3 and 0.5, the third was right."""
+    names, asked = [f"volume_fraction.{p}" for p in range(3)], np.array([[0.2, 0.3, 0.5]])
+    labels = np.zeros((1, 4, 4), np.uint8)
+
+    def ranked(label: int, *fractions: float) -> _Best:
+        return _Best(labels + label, *_rank(tuple(names), np.array([fractions]), asked, 10**6))
+
+    sampled = ranked(0, 0.22, 0.28, 0.5)
+    assert _better(sampled, ranked(1, 0.22, 0.3, 0.48), sampled.deviations).labels.max() == 0
+    assert _better(sampled, ranked(1, 0.2, 0.3, 0.5), sampled.deviations).labels.max() == 1
+    assert _better(sampled, ranked(1, 0.21, 0.29, 0.5), sampled.deviations).labels.max() == 1

@@ -30,6 +30,8 @@ from jaxmicro.evaluate import two_point_along
 from jaxmicro.io import read_collection
 from jaxmicro.io.collection_store import COLLECTION
 from jaxmicro.pipeline import Prior
+from jaxmicro.pipeline.conditions import conditions_to_dict
+from jaxmicro.pipeline.exact_features import PASSES, TOLERANCE
 from jaxmicro.pipeline.generation import in_memory
 from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.process_distribution import predicted_process
@@ -119,7 +121,7 @@ def asked_and_measured(config: ProcessConfig, prior: Prior, held_out: Collection
         rows += scores(method, names, every[:count], measured(prior, labels, names), seconds)
         labels, truth = labels[: config.costly], every[: config.costly]
         meet = functools.partial(pipeline.meet_features, in_memory(prior, labels), names, truth)
-        met, more = kept(config, "exact", (labels, truth), meet)
+        met, more = kept(config, "exact", (names, TOLERANCE, PASSES), (labels, truth), meet)
         found = scores(f"{method}, exact", names, truth, measured(prior, met, names), seconds + more)
         rows += [{**row, "voxels changed": float(np.mean(met != labels))} for row in found]
     return rows
@@ -242,19 +244,20 @@ def drawn(
     rows = np.stack([prior.conditions.row(dict(zip(names, row, strict=True))) for row in asked])
     generation = dataclasses.replace(pipeline.default_generation(prior.config), candidates=candidates)
     make = functools.partial(pipeline.generate_labels, prior, rows, seed=config.seed, config=generation)
-    return kept(config, f"drawn_{candidates}", (prior.params, rows), make)
+    settings = dataclasses.asdict(generation), conditions_to_dict(prior.conditions)
+    return kept(config, f"drawn_{candidates}", (*settings, names), (prior.params, rows), make)
 
 
 def kept(
-    config: ProcessConfig, stage: str, depends_on: object, make: Callable[..., np.ndarray]
+    config: ProcessConfig, stage: str, settings: object, arrays: object, make: Callable[..., np.ndarray]
 ) -> tuple[np.ndarray, float]:
     """The labels that `make` returns, and seconds for each; stored every minute, so that an interrupted study goes on.
 
     Args:
-        depends_on: arrays on which the labels depend.
+        settings, arrays: plain data and arrays on which the labels depend.
         make: takes `known`, `on_sample` and `progress` as `pipeline.generate_labels`.
     """
-    identity = identity_of(stage, config.seed, arrays=depends_on)
+    identity = identity_of(stage, config.seed, settings, arrays=arrays)
     store = Resumable(
         config.out / "kept" / f"{stage}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}.npz", identity
     )

@@ -258,8 +258,8 @@ class Generate(RunOptions):
     """Step rule: ddim (ancestral), or dpm (second order). Default: dpm."""
     exact: bool = False
     """Change voxels along interfaces until measured volume fractions, diffusivities, finite tortuosity factors and
-    surface areas are what is asked, within 0.2 %. Other targets stay as sampled; if some cannot be met, none is made
-    worse, and the exit code is 3. The samples before are kept in the folder sampled/."""
+    surface areas are what is asked, within 0.2 %. If some of these cannot be met, none is made worse, and the exit code
+    is 3. Other targets are not looked at, and may change. The samples before are kept in the folder sampled/."""
     collection: Annotated[Path | None, arg(metavar="COLLECTION", help_behavior_hint="")] = None
     """The collection that MODEL was trained on, with which the samples are compared: are they copies, do they vary as
     much? Default: where the training found it, if it is still there."""

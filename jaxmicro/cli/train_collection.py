@@ -31,6 +31,7 @@ def run(options: Train) -> None:
     start = _start(options)
     collection = _chosen(read_collection(path), options, console, start)
     network = _network(collection, options) if start is None else start.config
+    pipeline.check_collection(collection, network, start and start.conditions)
     base = pipeline.DENOISER if start is None else pipeline.COLLECTION_FINE_TUNING
     training = training_config(options, base, options.steps)
     predictor = training_config(options, pipeline.PREDICTOR, options.predictor_steps)
@@ -102,7 +103,8 @@ def _chosen(collection: Collection, options: Train, console: Console, start: Pri
             )
         if options.features:
             raise UserError("--features chooses the conditions of a new network: leave it out with --start")
-        return collection.select(list(names))
+        console.remark(f"note: scores on the held-out runs flatter if {options.start} has been trained on these runs")
+        return _checked(collection.select(list(names)), options)
     features = listed(options.features)
     for prefix in features:
         if not any(feature.begins_with(prefix) for feature in collection.features):
@@ -114,6 +116,12 @@ def _chosen(collection: Collection, options: Train, console: Console, start: Pri
         console.remark(f"left out, for they do not vary in the runs to train on: {', '.join(constant)}")
         collection = collection.select([name for name in chosen if name not in constant])
     pipeline.conditions_of(collection.split(seed=options.seed)[0])  # raises where there is none
+    return _checked(collection, options)
+
+
+def _checked(collection: Collection, options: Train) -> Collection:
+    """The collection, if it can be split and has what the predictor needs."""
+    collection.split(seed=options.seed)  # raises where all samples are of one origin
     process = [feature.name for feature in collection.features if feature.role == "process"]
     if options.predictor_steps and not process:
         raise UserError("--predictor-steps is for process parameters, and the collection has none")

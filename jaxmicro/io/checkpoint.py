@@ -200,6 +200,8 @@ def _from_bytes(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     plain = {name: array for name, array in arrays.items() if not name.endswith(_SCALE)}
     for name in arrays.keys() - plain.keys():
         kernel = name.removesuffix(_SCALE)
+        if plain[kernel].dtype != np.int8 or arrays[name].shape != plain[kernel].shape[-1:]:
+            raise ValueError(f"the scales of {kernel} are not those of a kernel in bytes")
         with np.errstate(over="ignore"):  # of a damaged file; what is not finite is refused
             plain[kernel] = (plain[kernel] * arrays[name]).astype(np.float32)
     return plain

@@ -204,7 +204,7 @@ def bundled_collections() -> dict[str, Path]:
 
 def is_bundled(path: Path) -> bool:
     """Whether a folder is a collection that comes with jaxmicro, to which nothing is written."""
-    return path in bundled_collections().values()
+    return path.resolve() in {bundled.resolve() for bundled in bundled_collections().values()}
 
 
 def is_collection(path: str | Path) -> bool:

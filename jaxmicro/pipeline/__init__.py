@@ -45,6 +45,7 @@ from jaxmicro.pipeline.fitting_collection import (
     COLLECTION_FINE_TUNING,
     DENOISER,
     PREDICTOR,
+    check_collection,
     collection_network,
 )
 from jaxmicro.pipeline.generate import generate
@@ -118,6 +119,7 @@ __all__ = [
     "bundled",
     "bundled_micrograph",
     "changed_statistics",
+    "check_collection",
     "check_feasible",
     "chosen_features",
     "check_of_planes",

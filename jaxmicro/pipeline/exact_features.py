@@ -56,17 +56,16 @@ def meet_features(
     Raises:
         UserError: a solve of the measurement does not converge.
     """
-    total = len(samples)
+    total, left_out = len(samples), ""
     fractions = [f"volume_fraction.{phase}" for phase in range(samples.phases)]
     if set(fractions) <= set(names):
         # one fraction follows from all others: the largest, for which the same voxels are the smallest deviation
         left_out = max(fractions, key=lambda name: np.nanmean(np.append(asked[:, names.index(name)], 0)))
-        used = [i for i, name in enumerate(names) if name != left_out]
-        names, asked = [names[i] for i in used], asked[:, used]
+    stepped = np.array([i for i, name in enumerate(names) if name != left_out], int)
     names, grid = tuple(names), samples.grid
 
     def make(places: np.ndarray) -> np.ndarray:
-        return _met_batch(samples.subset(places), names, asked[places])
+        return _met_batch(samples.subset(places), names, stepped, asked[places])
 
     size = min(solves_together(grid), total)
     return labels_in_batches(
@@ -91,8 +90,10 @@ def is_met(
     return granular | (np.abs(deviations(names, values, asked)) <= TOLERANCE)
 
 
-def _met_batch(samples: Collection, names: tuple[str, ...], asked: Float[np.ndarray, "b m"]) -> np.ndarray:
-    """One batch of samples, each of which depends on itself alone."""
+def _met_batch(
+    samples: Collection, names: tuple[str, ...], stepped: np.ndarray, asked: Float[np.ndarray, "b m"]
+) -> np.ndarray:
+    """One batch of samples, each of which depends on itself alone; `stepped` are the features that the steps see."""
 
     def measured(labels: np.ndarray) -> np.ndarray:
         return measured_table(dataclasses.replace(samples, labels=labels), names)
@@ -109,17 +110,18 @@ def _met_batch(samples: Collection, names: tuple[str, ...], asked: Float[np.ndar
             break
         moved = np.asarray(
             _moved(
-                jnp.asarray(labels), jnp.asarray(asked, jnp.float32), jnp.asarray(values, jnp.float32),
-                jax.random.key(number), names=names, periodic=samples.periodic, phases=samples.phases,
+                jnp.asarray(labels), jnp.asarray(asked[:, stepped], jnp.float32),
+                jnp.asarray(values[:, stepped], jnp.float32), jax.random.key(number),
+                names=tuple(names[i] for i in stepped), periodic=samples.periodic, phases=samples.phases,
                 voxel_size=samples.voxel_size or 1.0,
             )
         )  # fmt: skip
         found = measured(moved)
         worst, before = (np.abs(deviations(names, each, asked)).max(axis=1) for each in (found, values))
+        best = _better(best, _Best(moved, *_rank(names, found, asked, voxels)), sampled)
         closer = left & (worst < before)
         labels = np.where(closer.reshape(-1, *[1] * (labels.ndim - 1)), moved, labels)
         values = np.where(closer[:, None], found, values)
-        best = _better(best, _Best(labels, *_rank(names, values, asked, voxels)), sampled)
     return best.labels
 
 

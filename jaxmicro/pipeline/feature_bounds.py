@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from jaxmicro.errors import UserError
 
-_SLACK = 0.02  # relative: numbers that a person writes are rounded
+_SLACK = 0.06  # relative: numbers that a person writes have two digits
 _SHARES = ("volume_fraction", "percolating_fraction", "diffusivity")
 
 

@@ -35,6 +35,7 @@ DENOISER = TrainConfig(
 )  # fmt: skip
 PREDICTOR = dataclasses.replace(DENOISER, steps=1500, batch=16, learning_rate=0.01)
 COLLECTION_FINE_TUNING = dataclasses.replace(DENOISER, steps=1500, learning_rate=0.01)
+_OF_START = ("collection", "held_out_origins")  # of the record of a prior that is fine-tuned
 AUTOENCODER_3D = dataclasses.replace(DENOISER, steps=2000)
 
 
@@ -81,7 +82,7 @@ def train_on_collection(
         UserError: the samples are of one origin, or the network is for others.
     """
     base, network = (start, start.config) if isinstance(start, Prior) else (None, start)
-    _check(collection, network, known := base and base.conditions)
+    check_collection(collection, network, known := base and base.conditions)
     training, held_out = collection.split(validation, seed=config.seed)
     exchanged = sample_config(training, symmetry, batch=config.batch, seed=config.seed).symmetric_axes
     conditions = conditions_of(training, exchanged=exchanged, like=known)
@@ -102,6 +103,7 @@ def train_on_collection(
         "held_out_origins": np.unique(held_out.origin).tolist(),
         "collection": collection.source,
         "symmetry": symmetry,
+        **({} if base is None else {"started_from": {key: base.record.get(key) for key in _OF_START}}),
     }
     began = time.monotonic()
     fractions = _fractions(training, conditions)
@@ -271,7 +273,13 @@ def _fractions(collection: Collection, conditions: Conditions) -> tuple[float, .
     return tuple(float(np.mean(labels == phase)) for phase in range(collection.phases))
 
 
-def _check(collection: Collection, network: PriorConfig, conditions: Conditions | None) -> None:
+def check_collection(collection: Collection, network: PriorConfig, conditions: Conditions | None = None) -> None:
+    """Check that a network is for the samples of a collection, and if it has been trained, for its features in their
+    units.
+
+    Raises:
+        UserError: it is not.
+    """
     names = tuple(feature.name for feature in collection.features)
     expected = (collection.phases, collection.grid, names)
     if (network.phases, network.sample_shape, network.conditions) != expected:

@@ -1,6 +1,7 @@
 """`train COLLECTION` and `generate`: run folders, tables, refusals; interrupted and resumed with the same result."""
 
 import csv
+import dataclasses
 import importlib
 import json
 from collections.abc import Callable
@@ -58,6 +59,11 @@ def test_a_prior_is_fine_tuned_on_another_collection(jaxmicro: Callable[..., Out
     write_collection(tmp_path / "bare.zarr", films().select(["phi", "volume_fraction.0"]))
     done = jaxmicro("train", tmp_path / "bare.zarr", "--start", trained / "model", "--out", tmp_path / "none")
     assert done.code == 2 and "lacks volume_fraction.1" in done.last_line and not (tmp_path / "none").exists()
+    still = dataclasses.replace(films(), periodic=(False, False, False))
+    for wrong, message in ((still, "periodic along no axis"), (films(n=3, runs=1), "one origin")):
+        write_collection(tmp_path / message, wrong)
+        done = jaxmicro("train", tmp_path / message, "--start", trained / "model", "--out", tmp_path / "none")
+        assert done.code == 2 and message in done.last_line and not (tmp_path / "none").exists()
 
 
 def test_fine_tuning_starts_where_the_prior_ended(trained: Path):

@@ -159,6 +159,15 @@ def test_kernels_in_bytes_take_a_quarter_of_the_space_and_are_off_by_half_a_step
     assert (tmp_path / "bytes").stat().st_size < 0.3 * (tmp_path / "full").stat().st_size
 
 
+@pytest.mark.parametrize("shape", [(1, 4), (3,)])
+def test_scales_that_are_not_those_of_a_kernel_are_refused(tmp_path, shape):
+    """Before they are multiplied: a small file must not ask for much memory."""
+    values = {"kernel": np.ones((4, 1), np.int8), "kernel:scale": np.ones(shape)}
+    save_weights(tmp_path / "w", values, {})
+    with pytest.raises(UserError, match="scales of kernel"):
+        load_weights(tmp_path / "w")
+
+
 @pytest.mark.parametrize(("value", "bits"), [(np.nan, 32), (np.inf, 32), (1e6, 16), (np.nan, 8)])
 def test_weights_that_are_not_finite_as_stored_are_not_written(tmp_path, value, bits):
     with pytest.raises(UserError, match="not finite"):

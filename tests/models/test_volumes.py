@@ -16,7 +16,7 @@ from jaxmicro.models.prior import network
 from tests.models.test_prior import random_params
 
 PERIODIC = (False, True, True)
-UNET = UNetConfig(dims=3, patch=2, widths=(8, 12), attention=(False, True), embedding=16, periodic=PERIODIC, detail=8)
+UNET = UNetConfig(dims=3, patch=2, widths=(8, 12), attention=(False, True), embedding=16, periodic=PERIODIC)
 CONFIG = PriorConfig(phases=2, shape=(8, 8, 8), conditions=("phi", "chi"), log_snr_range=(-9.0, 3.0), unet=UNET)
 output = jax.jit(network, static_argnums=0)
 
@@ -45,12 +45,16 @@ def test_each_sample_has_its_own_condition(params, x):
     np.testing.assert_allclose(both, turned[::-1], atol=1e-5)
 
 
-def test_details_correct_nothing_at_first_and_then_what_they_learn(params, x):
-    plain = dataclasses.replace(CONFIG, unet=dataclasses.replace(UNET, detail=0))
-    fresh = models.init(CONFIG, jax.random.key(0))
-    with_details, without = (output(config, fresh, x, jnp.zeros(2)) for config in (CONFIG, plain))
+def test_details_correct_nothing_at_first_and_then_what_they_learn(x):
+    """And where samples are periodic, they shift with them."""
+    detailed = dataclasses.replace(CONFIG, unet=dataclasses.replace(UNET, detail=8))
+    fresh, learned = models.init(detailed, jax.random.key(0)), random_params(detailed)
+    with_details, without = (output(config, fresh, x, jnp.zeros(2)) for config in (detailed, CONFIG))
     np.testing.assert_array_equal(with_details, without)
-    assert float(jnp.abs(output(CONFIG, params, x, jnp.zeros(2)) - output(plain, params, x, jnp.zeros(2))).max()) > 1e-3
+    found = output(detailed, learned, x, jnp.zeros(2))
+    assert float(jnp.abs(found - output(CONFIG, learned, x, jnp.zeros(2))).max()) > 1e-3
+    shifted = output(detailed, learned, jnp.roll(x, 4, 2), jnp.zeros(2))
+    np.testing.assert_allclose(shifted, jnp.roll(found, 4, 2), atol=2e-5)
 
 
 @pytest.mark.parametrize("axis", [2, 3])
