@@ -1,4 +1,7 @@
-"""Conditions: features of a collection as a network takes them, and what may be asked of it."""
+"""Conditions: features of a collection as a network takes them, and what may be asked of it.
+
+One file, because what may be asked is judged by the scales and samples that the network was trained with.
+"""
 
 import dataclasses
 import math

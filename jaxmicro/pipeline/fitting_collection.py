@@ -1,4 +1,7 @@
-"""The fit of a conditional prior to a collection: autoencoder (latent only), denoiser, predictor of the process."""
+"""The fit of a conditional prior to a collection: autoencoder (latent only), denoiser, predictor of the process.
+
+One file, because the three stages share their draws, their identity and their record.
+"""
 
 import contextlib
 import dataclasses
@@ -73,6 +76,8 @@ def train_on_collection(
 ) -> Prior:
     """A prior of the samples of a collection, conditioned on its features; arguments as `train`.
 
+    One function, because each stage takes what the one before has left: data, record and parameters.
+
     Args:
         start: a network, conditioned on all features of the collection, in their order; or the prior of a collection
             with these, to fine-tune: with its scales of the features, its autoencoder as it is, and its predictor.
@@ -103,7 +108,7 @@ def train_on_collection(
         "held_out_origins": np.unique(held_out.origin).tolist(),
         "collection": collection.source,
         "symmetry": symmetry,
-        **({} if base is None else {"started_from": {key: base.record.get(key) for key in _OF_START}}),
+        "started_from": base and {key: base.record.get(key) for key in _OF_START},
     }
     began = time.monotonic()
     fractions = _fractions(training, conditions)
