@@ -36,10 +36,9 @@ def network(collection: Collection) -> PriorConfig:
     return PriorConfig(phases=2, shape=(8, 8, 8), conditions=names, log_snr_range=(-9.0, 3.0), unet=UNET)
 
 
-def untrained(every: Collection | None = None) -> Prior:
+def untrained() -> Prior:
     """A prior of the films whose network is noise."""
-    every = every or films()
-    config = network(every)
+    config, every = network(films()), films()
     params = jax.jit(models.init, static_argnums=0)(config, jax.random.key(0))
     return Prior(config, params, Material(every.values, (0.5, 0.5)), {}, pipeline.conditions_of(every))
 

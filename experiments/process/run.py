@@ -282,9 +282,10 @@ def kept(
 
     known = dict(labels)
     made = make(known=known, on_sample=on_sample, progress=Console().progress)
-    if len(labels) > len(known):
-        save()
-    return made, (before + (time.monotonic() - began) * (len(labels) > len(known))) / len(made)
+    if len(labels) == len(known):
+        return made, before / len(made)
+    save()
+    return made, (before + time.monotonic() - began) / len(made)
 
 
 def measured(prior: Prior, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
