@@ -79,6 +79,12 @@ def small_pictures():
         yield
 
 
+@pytest.fixture
+def one_pass(monkeypatch: pytest.MonkeyPatch):
+    """Designs whose interfaces are moved once, with the program of all passes: for tests of what is done with them."""
+    monkeypatch.setattr("jaxmicro.pipeline.interfaces.PASSES", 1)
+
+
 def quick_png(png: Callable[..., bytes], figure: Figure, **options: Any) -> bytes:
     figure.set_layout_engine("none")
     return png(figure, **{"dpi": 50} | options)

@@ -77,8 +77,9 @@ def test_images_of_three_phases_are_met_too():
     np.testing.assert_allclose(now, asked, rtol=7e-3)  # a voxel is 0.5 to 0.7 % of these fractions
 
 
-def test_what_no_medium_has_is_missed_and_said_to_be():
+def test_what_no_medium_has_is_missed_and_said_to_be(monkeypatch: pytest.MonkeyPatch):
     """No tortuosity factor is below 1; no feature of a sample is made worse for it."""
+    monkeypatch.setattr("jaxmicro.pipeline.exact_features.PASSES", 4)
     one, names, asked = VOLUMES.subset([0]), NAMES, np.array([[0.5, 0.9]])
     before = measured(one, names)
     now = measured(dataclasses.replace(one, labels=meet_features(one, names, asked)), names)

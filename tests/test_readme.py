@@ -25,7 +25,7 @@ from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import blobs, tiny_prior
 
-pytestmark = pytest.mark.usefixtures("small_pictures")
+pytestmark = pytest.mark.usefixtures("small_pictures", "one_pass")
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SMALL = {

@@ -65,6 +65,7 @@ def designed(prior: Prior, *targets: str, **options) -> pipeline.Design:
     return pipeline.design(prior, targets, shape=SHAPE, sampling=QUICK, **options)[0]
 
 
+@pytest.mark.usefixtures("one_pass")
 def test_a_round_compiles_nothing_new_and_nothing_leaves_the_device_within_it(
     prior: Prior, knows: Prior, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
@@ -179,6 +180,7 @@ def test_the_errors_of_lineal_path_and_correlation_fall_together(knows: Prior):
     assert np.all(np.array(found.achieved) < np.array(found.before) / 2), (found.before, found.achieved)
 
 
+@pytest.mark.usefixtures("one_pass")
 def test_a_volume_without_targets_is_sampled_once_for_all_targets_and_after_an_interruption(
     knows: Prior, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -269,6 +271,7 @@ def test_score_distillation_approaches_a_volume_fraction(prior: Prior):
     assert abs(found.achieved[0] - 0.6) < abs(found.before[0] - 0.6)
 
 
+@pytest.mark.usefixtures("one_pass")
 def test_a_design_depends_on_its_number_only(prior: Prior):
     options = dict(shape=SHAPE, sampling=QUICK, rounds=1)
     both = pipeline.design(prior, ["diffusivity.1=+10%"], volumes=2, **options)
@@ -368,6 +371,7 @@ def test_targets_relative_to_the_micrograph_are_numbers_of_its_crops(prior: Prio
 DESIGN = ["--size", 16, "--steps", 3, "--harmonise", 0, "--rounds", 1]
 
 
+@pytest.mark.usefixtures("one_pass")
 def test_the_command_writes_designs_and_resumes(work: Path, here: Path, jaxmicro: Callable[..., Outcome]):
     run = ["design", work / "prior.safetensors", "--target", "diffusivity.dark.z=+20%", "volume_fraction.1>=0.4"]
     run += ["--names", "dark", "bright", "--volumes", 2, "--reference", work / "image.png", *DESIGN, "--out", "d"]
