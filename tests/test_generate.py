@@ -10,13 +10,13 @@ import pytest
 from jaxmicro import models, pipeline
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
-from jaxmicro.models import PriorConfig, UNetConfig
+from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline import Material, Prior, generation
 from jaxmicro.pipeline.draws import sample_config
-from jaxmicro.train import TrainConfig
 
-TRAINING = TrainConfig(steps=4, batch=4, warmup=1, optimiser="muon", learning_rate=0.02, save_every=2)
-UNET = UNetConfig(dims=3, patch=2, widths=(8, 8), attention=(False, True), embedding=16, periodic=(False, True, True))
+# as `train films.zarr --steps 4 --predictor-steps 3 --batch 2 --widths 8 8`, whose programs are the same
+TRAINING = dataclasses.replace(pipeline.DENOISER, steps=4, batch=2)
+PREDICTOR = dataclasses.replace(pipeline.PREDICTOR, steps=3, batch=2)
 
 
 def films(n: int = 12, runs: int = 4) -> Collection:
@@ -32,8 +32,8 @@ def films(n: int = 12, runs: int = 4) -> Collection:
 
 
 def network(collection: Collection) -> PriorConfig:
-    names = tuple(feature.name for feature in collection.features)
-    return PriorConfig(phases=2, shape=(8, 8, 8), conditions=names, log_snr_range=(-9.0, 3.0), unet=UNET)
+    usual = pipeline.collection_network(collection)
+    return dataclasses.replace(usual, unet=dataclasses.replace(usual.unet, widths=(8, 8), attention=(False, True)))
 
 
 def untrained() -> Prior:
@@ -57,7 +57,7 @@ def test_example_targets_have_three_digits_or_as_many_as_keep_them_in_the_range(
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prior, Path]:
     out = tmp_path_factory.mktemp("trained")
     prior = pipeline.train(
-        films(), prior_config=network(films()), config=TRAINING, predictor=TRAINING, validation=0.3, out=out
+        films(), prior_config=network(films()), config=TRAINING, predictor=PREDICTOR, validation=0.3, out=out
     )
     return prior, out
 
@@ -186,7 +186,7 @@ def test_the_latent_model_learns_an_autoencoder_first(tmp_path: Path):
     from jaxmicro.models import VAEConfig
 
     vae = VAEConfig(phases=2, patch=8, dims=3, channels=2, fold=2, encoder=(8, 8), decoder=(8, 8))
-    unet = dataclasses.replace(UNET, patch=1, periodic=())
+    unet = dataclasses.replace(network(films()).unet, patch=1, periodic=())
     latent = dataclasses.replace(network(films()), prediction="velocity", log_snr_range=(-6.0, 6.0), unet=unet, vae=vae)
     prior = pipeline.train(
         films(), prior_config=latent, config=TRAINING, autoencoder=TRAINING, predictor=TRAINING, out=tmp_path

@@ -76,7 +76,7 @@ def test_a_table_of_measured_numbers_has_the_tensor_and_of_periodic_volumes_its_
         ]
 
 
-@pytest.mark.parametrize("axis", ["z", "y", "x"])
+@pytest.mark.parametrize("axis", ["z", *(pytest.param(axis, marks=pytest.mark.slow) for axis in "yx")])
 def test_a_channel_of_one_voxel_conducts_its_share_and_what_is_cut_off_nothing(axis: str):
     labels = np.zeros((6, 5, 4))
     labels[:, 2, 1] = 1

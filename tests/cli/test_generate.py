@@ -66,6 +66,7 @@ def test_a_prior_is_fine_tuned_on_another_collection(jaxmicro: Callable[..., Out
         assert done.code == 2 and message in done.last_line and not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow  # two programs of its own
 def test_fine_tuning_starts_where_the_prior_ended(trained: Path):
     """With no learning rate to speak of, what was learned is kept; a predictor too."""
     start, still = pipeline.load_prior(trained / "model"), TrainConfig(steps=1, batch=2, learning_rate=1e-12)

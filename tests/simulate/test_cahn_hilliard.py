@@ -136,7 +136,9 @@ def test_the_two_components_are_mirror_images(mobility):
     np.testing.assert_allclose(b.energy, a.energy, rtol=1e-12)
 
 
-@pytest.mark.parametrize("no_flux", [(), (0,), (0, 1)], ids=str)
+@pytest.mark.parametrize(
+    "no_flux", [*(pytest.param(axes, marks=pytest.mark.slow) for axes in ((), (0, 1))), (0,)], ids=str
+)
 def test_coarser_grids_are_used_and_change_the_field_by_no_more_than_the_tolerance(no_flux):
     """Against a hundredth of the tolerance, at which no coarser grid serves for long; and F falls on the finest one."""
     shape, times = (192, 180), jnp.array([0.0, 1.0, 20.0, 40.0, 41.0, 42.0])
