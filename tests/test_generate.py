@@ -36,9 +36,10 @@ def network(collection: Collection) -> PriorConfig:
     return dataclasses.replace(usual, unet=dataclasses.replace(usual.unet, widths=(8, 8), attention=(False, True)))
 
 
-def untrained() -> Prior:
+def untrained(every: Collection | None = None) -> Prior:
     """A prior of the films whose network is noise."""
-    config, every = network(films()), films()
+    every = every or films()
+    config = network(every)
     params = jax.jit(models.init, static_argnums=0)(config, jax.random.key(0))
     return Prior(config, params, Material(every.values, (0.5, 0.5)), {}, pipeline.conditions_of(every))
 

@@ -20,10 +20,12 @@ from PIL import Image
 
 from jaxmicro import pipeline
 from jaxmicro.cli.main import VERBS, main
+from jaxmicro.collection import Feature
 from jaxmicro.guidance import exact_value
 from jaxmicro.reconstruct import SamplingConfig
 from jaxmicro.types import Microstructure
 from tests.cli.conftest import blobs, tiny_prior
+from tests.test_generate import films, untrained
 
 pytestmark = pytest.mark.usefixtures("small_pictures", "one_pass")
 ROOT = Path(__file__).parents[1]
@@ -63,7 +65,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("crops/features.csv").write_text("\n".join(["file,origin,process:pressure [MPa]", *rows]))
     monkeypatch.setattr("jaxmicro.models.presets.WIDTHS", (8, 8))
     monkeypatch.setattr(pipeline, "PREDICTOR", dataclasses.replace(pipeline.PREDICTOR, steps=2, batch=2))
-    tiny = {"sofc": tiny_prior(3), "general_3phase": tiny_prior(3)}
+    tiny = {"sofc": tiny_prior(3), "general_3phase": tiny_prior(3), "opv": tiny_films()}
     for name, prior in tiny.items():
         pipeline.save_prior(tmp_path / f"{name}.safetensors", prior)
     monkeypatch.setattr(
@@ -79,6 +81,14 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "jaxmicro.pipeline.sampling.SamplingConfig", lambda **given: dataclasses.replace(sampling, **given)
     )
     return tmp_path
+
+
+def tiny_films() -> pipeline.Prior:
+    """A prior of films that answers what the README asks of the bundled one; its network is noise."""
+    every = films()
+    tau = Feature("tortuosity.0.z")
+    table = np.concatenate([every.table, np.linspace(1.5, 2.5, len(every))[:, None]], axis=1)
+    return untrained(dataclasses.replace(every, features=(*every.features, tau), table=table))
 
 
 def no_make() -> dict[str, str]:

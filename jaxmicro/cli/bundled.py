@@ -3,10 +3,13 @@
 from importlib.resources import files
 
 
-def bundled_names() -> list[str]:
-    """Stems of jaxmicro/weights/*.safetensors."""
-    folder = files("jaxmicro") / "weights"
-    if not folder.is_dir():
-        return []
-    names = [path.name for path in folder.iterdir()]
-    return sorted(name.removesuffix(".safetensors") for name in names if name.endswith(".safetensors"))
+def bundled_names(*, of_collections: bool = False) -> list[str]:
+    """Stems of jaxmicro/weights/*.safetensors: priors of micrographs, or those of collections, which are in assets/."""
+    priors, collections = _stems("weights", ".safetensors"), _stems("assets", ".zarr")
+    return [name for name in priors if (name in collections) == of_collections]
+
+
+def _stems(folder: str, ending: str) -> list[str]:
+    there = files("jaxmicro") / folder
+    names = [path.name for path in there.iterdir()] if there.is_dir() else []
+    return sorted(name.removesuffix(ending) for name in names if name.endswith(ending))

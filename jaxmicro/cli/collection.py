@@ -14,7 +14,7 @@ from jaxmicro.cli.options import Measure
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
 from jaxmicro.io.collection_files import TABLE, is_hdf5
-from jaxmicro.io.collection_store import collection_path, is_collection, is_finished, stored_digest
+from jaxmicro.io.collection_store import collection_path, is_bundled, is_collection, is_finished, stored_digest
 from jaxmicro.io.collections import collection_digest, read_collection, write_collection
 from jaxmicro.io.volumes import is_zarr
 
@@ -75,13 +75,13 @@ def measured_collection(options: Measure, console: Console) -> dict[str, Any]:
     for name in ("segment", "merge_rare", "ignore", "crop", "stack", "voxel_size", "unit", "dataset", "r_max"):
         if getattr(options, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is for images and volumes; a collection is measured as it is")
-    if is_collection(path):
+    if is_collection(path) and not is_bundled(path):
         if options.out is not None:
             raise UserError(f"{path} is in Zarr, and features are added to it; leave out --out")
         target = path
     elif options.out is None or options.out.suffix != ".zarr":
         raise UserError(
-            f"features are added to collections in Zarr only; add --out NEW.zarr, to which {path} is copied"
+            f"features are added to your own collections in Zarr only; add --out NEW.zarr, to which {path} is copied"
         )
     else:
         target = options.out

@@ -43,7 +43,7 @@ def run(options: Generate) -> None:
     console = Console(quiet=options.quiet)
     if not options.formats:
         raise UserError("--formats names no file format; give at least one of tif, vti, npz, zarr")
-    if is_trainable_collection([Path(options.model)]):
+    if options.model not in pipeline.bundled() and is_trainable_collection([Path(options.model)]):
         raise UserError(f"{options.model} is a collection; train on it first: jaxmicro train {options.model}")
     prior = pipeline.load_prior(options.model)
     if prior.conditions is None:

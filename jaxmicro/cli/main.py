@@ -223,7 +223,8 @@ def _verb(kind: type) -> str:
 
 def _help(kind: type, *, whole: bool) -> str:
     """Help text of a verb (`whole`), or its first line for the list of verbs; BUNDLED is the names of the priors."""
-    text = inspect.cleandoc(kind.__doc__ or "").replace("BUNDLED", ", ".join(bundled_names()) or "none")
+    names = bundled_names(of_collections=kind.__name__ == "Generate")
+    text = inspect.cleandoc(kind.__doc__ or "").replace("BUNDLED", ", ".join(names) or "none")
     if not whole:
         return text.split("\n", 1)[0]
     return _wrapped(text)

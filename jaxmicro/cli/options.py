@@ -228,16 +228,17 @@ class Reconstruct(RunOptions, Sampling):
 class Generate(RunOptions):
     """Make samples that have given features, from a prior of a collection: volumes of asked fractions and tortuosity.
 
-    MODEL is the run folder of 'jaxmicro train COLLECTION', or a .safetensors file. A target is NAME=VALUE with a name
-    of the collection's table, such as volume_fraction.0=0.3 tortuosity.1.z=2.5 or a process parameter, chi=3; any
-    subset may be given. Each sample is measured by the code that measures collections, and the distribution of the
-    process parameters that would make it is reported. Targets outside of what the prior
+    MODEL is the run folder of 'jaxmicro train COLLECTION', a .safetensors file, or the name of a bundled prior. A
+    target is NAME=VALUE with a name of the collection's table, such as volume_fraction.0=0.3 tortuosity.1.z=2.5 or a
+    process parameter, chi=3; any subset may be given. Each sample is measured by the code that measures collections,
+    and the distribution of the process parameters that would make it is reported. Targets outside of what the prior
     was trained on are refused with the range (exit code 2), and so are combinations that no training sample is near, or
     that no sample can have.
+    Bundled priors: BUNDLED.
     """
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """Run folder of 'train' on a collection, or .safetensors file."""
+    """Run folder of 'train' on a collection, .safetensors file, or name of a bundled prior."""
     target: Annotated[tuple[str, ...] | None, arg(metavar="NAME=VALUE ...", help_behavior_hint="")] = None
     """Features of the samples; all after one --target, or one after each. Default: none, samples as in the
     collection."""

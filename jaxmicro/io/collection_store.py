@@ -13,6 +13,7 @@ damaged chunk is noticed by its checksum. The last thing written is `finished`, 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +190,21 @@ def remove_features(path: str | Path, names: Sequence[str]) -> None:
 
 
 def collection_path(path: str | Path) -> Path:
-    """The collection in a run folder; any other path as it is."""
+    """The collection in a run folder, or the bundled one of this name; any other path as it is."""
     inside = Path(path) / COLLECTION
-    return inside if is_collection(inside) else Path(path)
+    if is_collection(inside):
+        return inside
+    return bundled_collections().get(str(path), Path(path)) if not Path(path).exists() else Path(path)
+
+
+def bundled_collections() -> dict[str, Path]:
+    """Names and folders of the collections that come with jaxmicro."""
+    return {path.stem: path for path in sorted(Path(str(files("jaxmicro") / "assets")).glob("*.zarr"))}
+
+
+def is_bundled(path: Path) -> bool:
+    """Whether a folder is a collection that comes with jaxmicro, to which nothing is written."""
+    return path.resolve() in {bundled.resolve() for bundled in bundled_collections().values()}
 
 
 def is_collection(path: str | Path) -> bool:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
-from jaxmicro.io.collection_store import add_features, collection_path, remove_features
+from jaxmicro.io.collection_store import add_features, collection_path, is_bundled, remove_features
 from jaxmicro.io.collections import read_collection
 from jaxmicro.io.files import clean, remove
 from jaxmicro.pipeline.progress import Progress
@@ -50,9 +50,14 @@ def measure_collection(
     Returns:
         The collection with its new columns.
     Raises:
-        UserError: there is no such collection, a solve does not converge, or a column cannot be written.
+        UserError: there is no such collection, it comes with jaxmicro, a solve does not converge, or a column cannot be
+            written.
     """
     path = collection_path(path)
+    if is_bundled(path):
+        raise UserError(
+            f"{path} comes with jaxmicro and stays as it is; copy it (`io.write_collection`), and measure that"
+        )
     collection = read_collection(path)
     known = {feature.name for feature in collection.features}
     missing = [feature for feature in features if replace or feature.name not in known]

@@ -1,11 +1,16 @@
 """The study from process to structure and back runs end to end, and its scores are those of their definition."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments.process.bundle import bundle
 from experiments.process.run import TABLES, r2, run_smoke, scores
+from jaxmicro import pipeline
+from jaxmicro.io.collections import read_collection
+from tests.test_generate import films, untrained
 
 
 @pytest.mark.slow  # compiles the whole chain
@@ -27,3 +32,15 @@ def test_scores_of_what_was_asked_are_perfect_and_lost_connections_are_counted()
     assert row["not connected"] == 1 and row["R2"] == 1
     assert row["R2 of the reciprocal"] == pytest.approx(1 - 0.25 / 3 / np.var(1 / asked[:, 1]))
     assert r2(np.array([0.0, 2.0]), np.array([1.0, 1.0])) == 0
+
+
+def test_what_is_bundled_are_weights_in_bytes_and_films_of_training_runs(tmp_path: Path):
+    held_out = dataclasses.replace(untrained(), record={"held_out_origins": [1]})
+    pipeline.save_prior(model := tmp_path / "model.safetensors", held_out)
+    bundle(model, films(), tmp_path / "package")
+    kept = read_collection(tmp_path / "package" / "assets" / "opv.zarr")
+    assert set(kept.origin.tolist()) == {0, 2, 3} and len(kept) == 9
+    assert (kept.grid, kept.periodic) == (films().grid, films().periodic)
+    weights = tmp_path / "package" / "weights" / "opv.safetensors"
+    assert pipeline.load_prior(weights).config == held_out.config
+    assert weights.stat().st_size < model.stat().st_size
