@@ -1,7 +1,7 @@
 """Bundle the model of this study, and a small part of its films, as `opv`.
 
-    python -m experiments.process.bundle
-    python -m experiments.process.bundle --model runs/films --collection films.zarr
+python -m experiments.process.bundle
+python -m experiments.process.bundle --model runs/films --collection films.zarr
 """
 
 import argparse
