@@ -10,7 +10,7 @@ import numpy as np
 from jaxmicro import pipeline
 from jaxmicro.cli.console import Console, aligned
 from jaxmicro.cli.inputs import listed
-from jaxmicro.cli.options import Measure
+from jaxmicro.cli.options import Generate, Measure
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
 from jaxmicro.io.collection_files import TABLE, is_hdf5
@@ -71,7 +71,7 @@ def measured_collection(options: Measure, console: Console) -> dict[str, Any]:
     Raises:
         UserError: the collection is damaged or is not in Zarr and --out is missing, or an option does not apply.
     """
-    path, film = collection_path(options.file[0]), _film(options)
+    path, film = collection_path(options.file[0]), film_of(options)
     for name in ("segment", "merge_rare", "ignore", "crop", "stack", "voxel_size", "unit", "dataset", "r_max"):
         if getattr(options, name) is not None:
             raise UserError(f"--{name.replace('_', '-')} is for images and volumes; a collection is measured as it is")
@@ -163,7 +163,12 @@ def _check_film(film: pipeline.Film | None, collection: Collection, features: Se
         )
 
 
-def _film(options: Measure) -> pipeline.Film | None:
+def film_of(options: Measure | Generate) -> pipeline.Film | None:
+    """The labels of the phases of a film; None where they are not given.
+
+    Raises:
+        UserError: some are given only, or they are no different labels.
+    """
     given = [label for label in (options.donor, options.acceptor, options.mixed) if label is not None]
     if options.donor is None or options.acceptor is None:
         if given:

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxmicro import pipeline
 from jaxmicro.cli import figures
-from jaxmicro.cli.collection import is_trainable_collection
+from jaxmicro.cli.collection import film_of, is_trainable_collection
 from jaxmicro.cli.console import Console
 from jaxmicro.cli.generated_text import file_name, missed_lines, table
 from jaxmicro.cli.inputs import checked_options, read_targets
@@ -57,7 +57,13 @@ def run(options: Generate) -> None:
             f"such as --target {pipeline.example_targets(prior)}"
         )
     targets = prior.conditions.checked(read_targets(options.target or ()), extrapolate=options.extrapolate)
-    config = _config(options, prior)
+    config, film = _config(options, prior), film_of(options)
+    labels = set() if film is None else {film.donor, film.acceptor, film.mixed} - {None}
+    if labels and labels != set(range(prior.config.phases)):
+        raise UserError(
+            f"{options.model} has the labels 0 to {prior.config.phases - 1}; each of them is the --donor, the --acceptor "
+            "or, of three, --mixed"
+        )
     collection = _collection(options, prior)
     name = Path(options.model).name.removesuffix(".safetensors")
     folder = open_run_folder(
@@ -161,6 +167,7 @@ def _generated(
         seed=options.seed,
         config=config,
         extrapolate=True,  # checked before the folder was made
+        film=film_of(options),
         together=options.together,
         known=made(),
         on_sample=keep,

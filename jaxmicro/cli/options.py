@@ -265,6 +265,12 @@ class Generate(RunOptions):
     much? Default: where the training found it, if it is still there."""
     together: MaybeInt = None
     """Samples in the network at once. Default: as many as have half a million voxels."""
+    donor: MaybeInt = None
+    """Label of the donor of a solar cell, so that GraSPI's descriptors of the samples are measured, too."""
+    acceptor: MaybeInt = None
+    """Label of the acceptor."""
+    mixed: MaybeInt = None
+    """Label of the mixed phase, if there is one."""
     formats: tuple[Literal["tif", "vti", "npz", "zarr"], ...] = ("tif", "vti")
     """File formats of the samples."""
 

@@ -12,6 +12,7 @@ from jaxmicro.pipeline.generated import Exact, Generated, measured, measured_fea
 from jaxmicro.pipeline.generation import generate_labels, in_memory, measured_names
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
+from jaxmicro.pipeline.sample_properties import Film
 
 
 def generate(
@@ -22,6 +23,7 @@ def generate(
     seed: int = 0,
     config: GenerationConfig | None = None,
     extrapolate: bool = False,
+    film: Film | None = None,
     together: int | None = None,
     known: Mapping[int, np.ndarray] | None = None,
     on_sample: Callable[[int, np.ndarray], None] | None = None,
@@ -37,6 +39,7 @@ def generate(
         count: number of samples; sample i depends on (seed, i) and the targets (and in single voxels on the rounding of
             other programs, for other numbers of samples).
         extrapolate: allow targets that the prior was not trained on.
+        film: which labels are the phases of an organic solar cell; without, GraSPI's descriptors are not measured.
         together: samples in the network at once.
         known: labels of samples that are there already, by number; they are not generated again.
         on_sample: called with the number and the labels of each sample as soon as it is ready.
@@ -55,14 +58,15 @@ def generate(
         np.tile(prior.conditions.row(targets), (count, 1)),
         seed=seed,
         config=config,
+        film=film,
         together=together,
         known=known_sampled if exact else known,
         on_sample=on_sampled if exact else on_sample,
         progress=progress,
     )
     if not exact:
-        return measured(prior, labels, targets, seed=seed, progress=progress)
-    return _exact(prior, labels, targets, seed, known, on_sample, progress)
+        return measured(prior, labels, targets, seed=seed, film=film, progress=progress)
+    return _exact(prior, labels, targets, seed, film, known, on_sample, progress)
 
 
 def _exact(
@@ -70,6 +74,7 @@ def _exact(
     sampled: np.ndarray,
     targets: dict[str, float],
     seed: int,
+    film: Film | None,
     known: Mapping[int, np.ndarray] | None,
     on_sample: Callable[[int, np.ndarray], None] | None,
     progress: Progress | None,
@@ -81,7 +86,7 @@ def _exact(
     asked = np.tile([targets[name] for name in chosen], (len(sampled), 1))
     labels = meet_features(samples, chosen, asked, known=known, on_sample=on_sample, progress=progress)
     before = measured_features(samples, chosen)
-    found = measured(prior, labels, targets, seed=seed, progress=progress)
+    found = measured(prior, labels, targets, seed=seed, film=film, progress=progress)
     met = {}
     for name in chosen:
         values = np.array([[sample[name]] for sample in found.measured])

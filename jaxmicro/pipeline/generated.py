@@ -9,12 +9,13 @@ import numpy as np
 from jaxmicro.collection import Collection
 from jaxmicro.errors import UserError
 from jaxmicro.pipeline.conditions import Condition
-from jaxmicro.pipeline.exact_features import deviations
+from jaxmicro.pipeline.exact_features import can_be_met, deviations
 from jaxmicro.pipeline.generation import in_memory, measured_names
 from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.process_distribution import process_of
 from jaxmicro.pipeline.progress import Progress
+from jaxmicro.pipeline.sample_properties import Film, graspi_names
 from jaxmicro.types import Microstructure
 
 _DIGITS = 3  # of example targets
@@ -68,12 +69,13 @@ def measured(
     targets: dict[str, float],
     *,
     seed: int = 0,
+    film: Film | None = None,
     progress: Progress | None = None,
 ) -> Generated:
     """Labels as `Generated`: measured by the code that measures collections, with the process that would make them."""
     assert prior.conditions is not None and prior.material is not None
     samples = in_memory(prior, labels)
-    table = measured_features(samples, measured_names(prior, samples), progress)
+    table = measured_features(samples, measured_names(prior, samples, film), progress, film=film)
     process = {}
     if prior.predictor is not None:
         draws = process_of(prior, labels, seed=seed)
@@ -82,10 +84,10 @@ def measured(
 
 
 def measured_features(
-    samples: Collection, names: Sequence[str], progress: Progress | None = None
+    samples: Collection, names: Sequence[str], progress: Progress | None = None, *, film: Film | None = None
 ) -> list[dict[str, float]]:
-    """The named properties of each sample."""
-    return [dict(zip(names, row, strict=True)) for row in measured_table(samples, names, progress).tolist()]
+    """The named properties of each sample; GraSPI's with `film` only."""
+    return [dict(zip(names, row, strict=True)) for row in measured_table(samples, names, progress, film=film).tolist()]
 
 
 def notes(prior: Prior, found: Generated) -> list[str]:
@@ -98,22 +100,33 @@ def notes(prior: Prior, found: Generated) -> list[str]:
         if entry.name in found.measured[0]:
             values = np.array([sample[entry.name] for sample in found.measured])
             if entry.name in found.targets and entry.name not in exact:
-                lines += _missed(entry.name, found.targets[entry.name], values)
+                target = found.targets[entry.name]
+                exact_helps = found.exact is None and can_be_met(entry.name, target, in_memory(prior, _labels(found)))
+                lines += _missed(entry.name, target, values, exact_helps)
             lines += _outside(entry, values)
+    if unmeasured := [name for name in found.targets if name in graspi_names() and name not in found.measured[0]]:
+        lines.append(
+            f"{', '.join(unmeasured)} cannot be measured without the labels of the phases: --donor and --acceptor, and "
+            "--mixed if there is a mixed phase"
+        )
     for name, r2 in prior.record.get("process_r2", {}).items():
         if name in found.process and r2 is not None and r2 < _TOLD:
             lines.append(f"the model cannot tell {name} from a structure (R^2 {r2:.2f} for held-out runs)")
     return lines
 
 
-def _missed(name: str, asked: float, values: np.ndarray) -> list[str]:
+def _labels(found: Generated) -> np.ndarray:
+    return np.stack([volume.labels for volume in found.volumes])
+
+
+def _missed(name: str, asked: float, values: np.ndarray, exact_helps: bool) -> list[str]:
     """A line if values are off by more than `_MISSED`."""
     off = np.abs(deviations([name], values[:, None], np.full((len(values), 1), asked))[:, 0]) > _MISSED
     if not off.any():
         return []
     return [
         f"asked {name}={asked:.4g}, measured {_span(values[off])}: {off.sum()} of {len(values)} samples are off by "
-        f"more than {_MISSED:.0%}; --candidates N takes the nearest of N draws, --exact changes voxels"
+        f"more than {_MISSED:.0%}; --candidates N takes the nearest of N draws{', --exact changes voxels' * exact_helps}"
     ]
 
 

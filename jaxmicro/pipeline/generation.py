@@ -25,7 +25,7 @@ from jaxmicro.pipeline.batches import labels_in_batches
 from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
-from jaxmicro.pipeline.sample_properties import measurable_features
+from jaxmicro.pipeline.sample_properties import Film, measurable_features
 from jaxmicro.reconstruct import calibrate_fractions
 
 VOXELS_TOGETHER = 2**19  # of the samples in the network at once, unless told otherwise: bounds the memory
@@ -48,6 +48,7 @@ def generate_labels(
     config: GenerationConfig | None = None,
     together: int | None = None,
     calibrate: bool = True,
+    film: Film | None = None,
     known: Mapping[int, UInt8[np.ndarray, "*grid"]] | None = None,
     on_sample: Callable[[int, UInt8[np.ndarray, "*grid"]], None] | None = None,
     progress: Progress | None = None,
@@ -62,6 +63,7 @@ def generate_labels(
             features in standard deviations of the training samples; where nothing that is asked can be measured, one
             is drawn.
         together: samples in the network at once, candidates included.
+        film: labels of the phases, so that GraSPI's descriptors are measured of candidates.
         calibrate: impose the volume fractions of a row that has all of them on each prediction (pixel space only).
         known, on_sample: as `labels_in_batches`.
     Raises:
@@ -69,7 +71,7 @@ def generate_labels(
     """
     assert prior.conditions is not None
     config, grid, total = config or default_generation(prior.config), prior.config.sample_shape, len(rows)
-    measurable = _measurable(prior, rows)
+    measurable = _measurable(prior, rows, film)
     if not measurable:
         config = dataclasses.replace(config, candidates=1)
     most = together or max(1, VOXELS_TOGETHER // math.prod(grid))
@@ -79,7 +81,7 @@ def generate_labels(
     def make(places: np.ndarray) -> np.ndarray:
         if config.candidates == 1:
             return draw(places, config)
-        return _nearest(prior, rows, places, draw, config, measurable)
+        return _nearest(prior, rows, places, draw, config, measurable, film)
 
     size = min(max(1, most // config.candidates), total)
     return labels_in_batches(
@@ -131,6 +133,7 @@ def _nearest(
     draw: Callable[..., np.ndarray],
     config: GenerationConfig,
     measurable: tuple[str, ...],
+    film: Film | None,
 ) -> np.ndarray:
     """Of all candidates of each place, over all rounds, the labels of the nearest."""
     lanes = np.repeat(np.arange(len(places)), config.candidates)
@@ -144,7 +147,7 @@ def _nearest(
             if level is None
             else draw(places[lanes], redrawn, of_round, (labels[lanes], level))
         )
-        misfit = _misfit(prior, made, rows[places[lanes]], measurable).reshape(len(places), -1)
+        misfit = _misfit(prior, made, rows[places[lanes]], measurable, film).reshape(len(places), -1)
         nearest = misfit.argmin(axis=1)
         found = made.reshape(*misfit.shape, *labels.shape[1:])[np.arange(len(places)), nearest]
         better = misfit.min(axis=1) < best
@@ -152,22 +155,24 @@ def _nearest(
     return labels
 
 
-def _misfit(prior: Prior, labels: np.ndarray, rows: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+def _misfit(
+    prior: Prior, labels: np.ndarray, rows: np.ndarray, names: tuple[str, ...], film: Film | None
+) -> np.ndarray:
     """Sum of squares over the asked features of each sample, in standard deviations of the training samples."""
     assert prior.conditions is not None
     measured = np.full_like(rows, np.nan)
     columns = [prior.conditions.names.index(name) for name in names]
-    measured[:, columns] = measured_table(in_memory(prior, labels), names)
+    measured[:, columns] = measured_table(in_memory(prior, labels), names, film=film)
     deviation = prior.conditions.standardised(measured) - prior.conditions.standardised(rows)
     return np.nansum(deviation.astype(float) ** 2, axis=1)
 
 
-def _measurable(prior: Prior, rows: np.ndarray) -> tuple[str, ...]:
+def _measurable(prior: Prior, rows: np.ndarray, film: Film | None) -> tuple[str, ...]:
     """Features that are asked of some sample and can be measured of generated ones."""
     assert prior.conditions is not None
     asked = {name for n, name in enumerate(prior.conditions.names) if not np.isnan(rows[:, n]).all()}
     empty = in_memory(prior, np.zeros((1, *prior.config.sample_shape), np.uint8))
-    return tuple(name for name in measured_names(prior, empty) if name in asked)
+    return tuple(name for name in measured_names(prior, empty, film) if name in asked)
 
 
 @functools.partial(jit_network, static_argnames=("prior", "config"))
@@ -205,8 +210,8 @@ def in_memory(prior: Prior, labels: np.ndarray) -> Collection:
     )  # fmt: skip
 
 
-def measured_names(prior: Prior, samples: Collection) -> list[str]:
-    """The features of a prior that can be measured here, in the same unit."""
+def measured_names(prior: Prior, samples: Collection, film: Film | None = None) -> list[str]:
+    """The features of a prior that can be measured here, in the same unit; GraSPI's with `film` only."""
     assert prior.conditions is not None
-    units = {feature.name: feature.unit for feature in measurable_features(samples)}
+    units = {feature.name: feature.unit for feature in measurable_features(samples, film)}
     return [entry.name for entry in prior.conditions.entries if units.get(entry.name) == entry.unit]

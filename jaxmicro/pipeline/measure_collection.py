@@ -92,15 +92,15 @@ def measure_collection(
 
 
 def measured_table(
-    samples: Collection, names: Sequence[str], progress: Progress | None = None
+    samples: Collection, names: Sequence[str], progress: Progress | None = None, *, film: Film | None = None
 ) -> Float[np.ndarray, "n m"]:
-    """The named features of all samples, by the code that measures collections; none of them GraSPI's.
+    """The named features of all samples, by the code that measures collections; GraSPI's with `film` only.
 
     Raises:
         UserError: a solve does not converge.
     """
     table, done = np.empty((len(samples), len(names))), 0
-    for found in measured_samples(samples, np.arange(len(samples)), names, None):
+    for found in measured_samples(samples, np.arange(len(samples)), names, film):
         for number, values in found.items():
             table[number] = [values[name] for name in names]
         done += len(found)

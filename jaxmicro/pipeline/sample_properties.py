@@ -51,7 +51,7 @@ def measurable_features(collection: Collection, film: Film | None = None) -> tup
     features += [Feature(f"surface_area.{p}", unit=per_length) for p in phases]
     features += [Feature(f"{quantity}.{p}.{axis}") for quantity in ALONG for p in phases for axis in collection.axes]
     if film is not None:
-        features += [Feature(name) for name in _graspi(film)]
+        features += [Feature(name) for name in graspi_names(film)]
     return tuple(features)
 
 
@@ -107,7 +107,7 @@ def counted(
     conductors: list[Conductor] = []
     for i, labels in labels_of.items():
         found = numbers[i] = {}
-        if film is not None and (chosen := [name for name in names if name in _graspi(film)]):
+        if film is not None and (chosen := [name for name in names if name in graspi_names(film)]):
             try:
                 found |= descriptors.graspi_descriptors(
                     labels, donor=film.donor, acceptor=film.acceptor, mixed=film.mixed, names=chosen,
@@ -200,8 +200,10 @@ def _diffusivities(conducting: Bool[Array, " n *grid"], *, sides: physics.Sides)
     return jax.vmap(one)(conducting)
 
 
-def _graspi(film: Film) -> Sequence[str]:
-    return list(descriptors.GRASPI_TWO_PHASE if film.mixed is None else descriptors.GRASPI_THREE_PHASE)
+def graspi_names(film: Film | None = None) -> Sequence[str]:
+    """GraSPI's descriptors of a film of two or three phases; without one, all that there are."""
+    two = film is not None and film.mixed is None
+    return list(descriptors.GRASPI_TWO_PHASE if two else descriptors.GRASPI_THREE_PHASE)
 
 
 def _nanometres(collection: Collection) -> float:

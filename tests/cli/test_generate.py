@@ -13,11 +13,12 @@ import pytest
 
 from jaxmicro import pipeline
 from jaxmicro.cli.inputs import read_targets
+from jaxmicro.collection import Feature
 from jaxmicro.errors import UserError
 from jaxmicro.io.collections import write_collection
 from jaxmicro.train import TrainConfig
 from tests.cli.conftest import Outcome
-from tests.test_generate import films
+from tests.test_generate import films, untrained
 
 TRAIN = ["--steps", "4", "--predictor-steps", "3", "--batch", "2", "--widths", "8", "8"]
 
@@ -93,6 +94,28 @@ def test_samples_are_written_measured_and_reported(jaxmicro: Callable[..., Outco
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     again = jaxmicro(*words, "--out", out, "--resume")  # nothing is generated again
     assert again.code == 0 and again.out == done.out
+
+
+def test_descriptors_of_graspi_are_measured_where_the_phases_are_named(
+    jaxmicro: Callable[..., Outcome], tmp_path: Path
+):
+    plain = films()
+    table = np.concatenate([plain.table, plain.column("volume_fraction.1")[:, None]], axis=1)
+    of = dataclasses.replace(plain, features=(*plain.features, Feature("ABS_f_D")), table=table)
+    pipeline.save_prior(tmp_path / "films.safetensors", untrained(of))
+    words = ["generate", tmp_path / "films.safetensors", "--target", "ABS_f_D=0.6", "--count", 2, "--steps", 2]
+    done = jaxmicro(*words, "--out", tmp_path / "without")
+    assert done.code == 0 and "ABS_f_D cannot be measured" in done.out
+    words += ["--donor", 1, "--acceptor", 0, "--candidates", 3, "--out", tmp_path / "run"]
+    done = jaxmicro(*words)
+    assert done.code == 0, done.err
+    record = json.loads((tmp_path / "run" / "generated.json").read_text())
+    shares = [float((pipeline.read(tmp_path / "run" / f"volume_00{n}.tif").labels == 1).mean()) for n in range(2)]
+    assert record["samples"]["ABS_f_D"] == pytest.approx(shares) and not record["not_measured"]
+    first = json.loads((tmp_path / "without" / "generated.json").read_text())["samples"]["volume_fraction.1"]
+    assert all(abs(nearest - 0.6) <= abs(one - 0.6) for nearest, one in zip(shares, first, strict=True))
+    done = jaxmicro(*words[:-8], "--donor", 1, "--acceptor", 2, "--out", tmp_path / "none")
+    assert done.code == 2 and "labels 0 to 1" in done.last_line
 
 
 def test_exact_samples_are_what_is_asked_and_resume_to_the_bit(
