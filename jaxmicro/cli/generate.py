@@ -61,8 +61,8 @@ def run(options: Generate) -> None:
     labels = set() if film is None else {film.donor, film.acceptor, film.mixed} - {None}
     if labels and labels != set(range(prior.config.phases)):
         raise UserError(
-            f"{options.model} has the labels 0 to {prior.config.phases - 1}; each of them is the --donor, the --acceptor "
-            "or, of three, --mixed"
+            f"{options.model} has the labels 0 to {prior.config.phases - 1}; each of them is the --donor, the "
+            "--acceptor or, of three, --mixed"
         )
     collection = _collection(options, prior)
     name = Path(options.model).name.removesuffix(".safetensors")

@@ -39,11 +39,13 @@ def intact(what: str, *, again: str = "make it again") -> Iterator[None]:
         what: the collection and the part of it that is read.
         again: what else can be done than to copy the collection again.
     Raises:
-        UserError: the part is truncated, changed or missing.
+        UserError: the part is truncated, changed or missing, or may not be read.
     """
     try:
         yield
     except Exception as error:  # decoders raise exceptions of any type
+        if "PERMISSION_DENIED" in str(error):
+            raise UserError(f"{what} may not be read (permission denied); allow it, or {again}") from error
         raise UserError(
             f"{what} is truncated or damaged; copy the collection again from where it is whole, or {again}"
         ) from error

@@ -91,14 +91,10 @@ def train_on_collection(
     training, held_out = collection.split(validation, seed=config.seed)
     exchanged = sample_config(training, symmetry, batch=config.batch, seed=config.seed).symmetric_axes
     conditions = conditions_of(training, exchanged=exchanged, like=known)
-    draw = Draws(
-        training,
-        held_out,
-        conditions,
-        symmetry,
-        config.seed,
-        identity_of_collection(collection, network, symmetry, validation),
-    )
+    identity = identity_of_collection(collection, network, symmetry, validation)
+    if known is not None:
+        identity["scales"] = [[entry.name, entry.scale, entry.mean, entry.std] for entry in known.entries]
+    draw = Draws(training, held_out, conditions, symmetry, config.seed, identity)
     params = init_params(network, jax.random.key(config.seed)) if base is None else base.params
     record: dict[str, Any] = {
         "steps": config.steps,

@@ -124,9 +124,10 @@ def _missed(name: str, asked: float, values: np.ndarray, exact_helps: bool) -> l
     off = np.abs(deviations([name], values[:, None], np.full((len(values), 1), asked))[:, 0]) > _MISSED
     if not off.any():
         return []
+    exact = ", --exact changes voxels" if exact_helps else ""
     return [
         f"asked {name}={asked:.4g}, measured {_span(values[off])}: {off.sum()} of {len(values)} samples are off by "
-        f"more than {_MISSED:.0%}; --candidates N takes the nearest of N draws{', --exact changes voxels' * exact_helps}"
+        f"more than {_MISSED:.0%}; --candidates N takes the nearest of N draws{exact}"
     ]
 
 

@@ -231,11 +231,12 @@ def test_features_are_options_of_collections_only(jaxmicro: Callable[..., Outcom
 
 
 @pytest.mark.parametrize(
-    ("stage", "call"),
+    ("stage", "call", "tuned"),
     [
-        pytest.param("training", 2, marks=pytest.mark.slow),  # the predictor's resumes at its second step, too
-        ("training", 5),
-        ("training the predictor", 2),
+        pytest.param("training", 2, False, marks=pytest.mark.slow),  # the predictor's resumes at its second step, too
+        ("training", 5, False),
+        ("training the predictor", 2, False),
+        pytest.param("training", 5, True, marks=pytest.mark.slow),
     ],
 )
 def test_a_training_interrupted_in_any_stage_resumes_with_the_same_result(
@@ -245,7 +246,9 @@ def test_a_training_interrupted_in_any_stage_resumes_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
     stage: str,
     call: int,
+    tuned: bool,
 ):
+    """Also one that starts from a prior (`tuned`)."""
     from jaxmicro.cli.console import Console
 
     plain, calls = Console.progress, []
@@ -256,17 +259,21 @@ def test_a_training_interrupted_in_any_stage_resumes_with_the_same_result(
         if now == stage and calls.count(stage) == call:
             raise KeyboardInterrupt
 
+    words, whole = ["train", trained / "films.zarr", *TRAIN], trained / "model"
+    if tuned:
+        words, whole = [*words[:-3], "--start", trained / "model"], tmp_path / "whole"
+        assert jaxmicro(*words, "--out", whole).code == 0
+    words += ["--out", tmp_path / "run"]
     monkeypatch.setattr(Console, "progress", interrupting)
     monkeypatch.setattr("jaxmicro.train.loop.PROGRESS_SECONDS", 0.0)
-    words = ["train", trained / "films.zarr", *TRAIN, "--out", tmp_path / "run"]
     stopped = jaxmicro(*words)
     assert stopped.code == 130 and "--resume" in stopped.last_line
     monkeypatch.setattr(Console, "progress", plain)
     assert jaxmicro(*words, "--resume").code == 0
-    found, expected = (pipeline.load_prior(p) for p in (tmp_path / "run", trained / "model"))
+    found, expected = (pipeline.load_prior(p) for p in (tmp_path / "run", whole))
     for a, b in zip(_leaves(found), _leaves(expected), strict=True):
         np.testing.assert_array_equal(a, b)
-    records = [json.loads((p / "training.json").read_text()) for p in (tmp_path / "run", trained / "model")]
+    records = [json.loads((p / "training.json").read_text()) for p in (tmp_path / "run", whole)]
     for record in records:
         del record["seconds"]
     assert records[0] == records[1]

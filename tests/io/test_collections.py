@@ -13,6 +13,7 @@ from PIL import Image
 from jaxmicro import io
 from jaxmicro.collection import Collection, Feature
 from jaxmicro.errors import UserError
+from jaxmicro.io.collection_arrays import intact
 
 GRID = (4, 6, 5)
 
@@ -179,6 +180,11 @@ def test_a_column_that_was_being_written_when_the_process_died_is_not_there(stor
     assert same(io.read_collection(stored), collection())
     io.add_features(stored, [], np.zeros((5, 0)))
     assert not (stored / "features" / ".psi.999999999.part").exists()
+
+
+def test_a_sample_that_may_not_be_read_is_not_called_damaged():
+    with pytest.raises(UserError, match=r"sample 3 may not be read \(permission denied\)"), intact("sample 3"):
+        raise ValueError('PERMISSION_DENIED: Error opening "labels/c/3": [OS error 13: Permission denied]')
 
 
 def test_a_truncated_or_changed_sample_is_noticed(stored):
