@@ -81,14 +81,19 @@ def run(
     for name in tables:
         rows = [{**row, **describe()} for row in TABLES[name](config, prior, held_out)]
         found[name] = rows
-        columns = [key for key in rows[0] if key not in describe()]
-        text = [{key: as_text(value) for key, value in row.items()} for row in rows]
-        table = markdown_table(text, {key: key for key in columns})
-        print(f"\n{name}\n{table}", flush=True)
-        if results is not None:
-            write_rows(results / f"{name}.csv", rows)
-            write_table(results / "README.md", name, table)
+        save(name, rows, results=results)
     return found
+
+
+def save(name: str, rows: Rows, *, results: Path | None = HERE) -> None:
+    """Print a table; with `results` write it there, too, as CSV and into the README."""
+    columns = [key for key in rows[0] if key not in describe()]
+    text = [{key: as_text(value) for key, value in row.items()} for row in rows]
+    table = markdown_table(text, {key: key for key in columns})
+    print(f"\n{name}\n{table}", flush=True)
+    if results is not None:
+        write_rows(results / f"{name}.csv", rows)
+        write_table(results / "README.md", name, table)
 
 
 def trained(config: ProcessConfig) -> tuple[Prior, Collection]:
@@ -97,6 +102,11 @@ def trained(config: ProcessConfig) -> tuple[Prior, Collection]:
     simulated = pipeline.simulate(config.simulation, folder).collection
     measured = pipeline.chosen_features(simulated, [*config.features, *UNASKED])
     collection = pipeline.measure_collection(folder / COLLECTION, measured)
+    return fitted(config, collection), collection
+
+
+def fitted(config: ProcessConfig, collection: Collection) -> Prior:
+    """The model of the configured features and the process parameters of a collection, trained unless it is there."""
     process = [feature.name for feature in collection.features if feature.role == "process"]
     properties = [f.name for f in collection.features if any(map(f.begins_with, config.features))]
     conditioned = collection.select([*properties, *process])
@@ -104,9 +114,10 @@ def trained(config: ProcessConfig) -> tuple[Prior, Collection]:
     if not file.is_file():
         network = pipeline.collection_network(conditioned)
         pipeline.train(
-            conditioned, prior_config=network, config=config.training, predictor=config.predictor, out=file.parent
-        )
-    return pipeline.load_prior(file), collection
+            conditioned, prior_config=network, config=config.training, predictor=config.predictor, out=file.parent,
+            progress=Console().progress,
+        )  # fmt: skip
+    return pipeline.load_prior(file)
 
 
 def asked_and_measured(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
@@ -271,7 +282,7 @@ def kept(
 
     def save() -> None:
         arrays = {"numbers": np.array(list(labels)), "labels": np.array(list(labels.values()))}
-        store.save(**arrays, seconds=before + time.monotonic() - began)
+        store.save(**arrays, seconds=np.array(before + time.monotonic() - began))
 
     def on_sample(number: int, sample: np.ndarray) -> None:
         nonlocal saved

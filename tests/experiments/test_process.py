@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.materials import whole_volume
 from experiments.process.bundle import bundle
+from experiments.process.config import smoke
 from experiments.process.run import TABLES, r2, run_smoke, scores
+from experiments.process.tomography import CATHODE, crops, run
 from jaxmicro import pipeline
 from jaxmicro.io.collections import read_collection
+from jaxmicro.types import Microstructure
 from tests.test_generate import films, untrained
 
 
@@ -44,3 +48,23 @@ def test_what_is_bundled_are_weights_in_bytes_and_films_of_training_runs(tmp_pat
     weights = tmp_path / "package" / "weights" / "opv.safetensors"
     assert pipeline.load_prior(weights).config == held_out.config
     assert weights.stat().st_size < model.stat().st_size
+
+
+def test_crops_of_different_slabs_have_no_voxel_in_common():
+    slab = np.indices((24, 24, 24)) // 12
+    volume = Microstructure((4 * slab[0] + 2 * slab[1] + slab[2]).astype(np.uint8), tuple(map(float, range(8))))
+    found = crops(volume, edge=5, slab=12)
+    assert found.grid == (5, 5, 5) and len(found) == 8 * 2**3
+    assert np.all(np.asarray(found.labels) == found.origin[:, None, None, None])
+
+
+@pytest.mark.slow  # trains
+def test_the_other_half_is_asked_for(tmp_path: Path):
+    cathode = whole_volume("nmc3d")
+    first, second = (
+        dataclasses.replace(cathode, labels=np.ascontiguousarray(cathode.labels[start : start + 96 : 4, :96:4, :96:4]))
+        for start in (0, 128)
+    )
+    config = dataclasses.replace(smoke(tmp_path), features=CATHODE.features[:1])
+    rows = run(config, first, second, edge=8, slab=12)
+    assert {row["feature"] for row in rows} == {f"volume_fraction.{phase}" for phase in range(3)}
