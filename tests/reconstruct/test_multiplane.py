@@ -225,7 +225,7 @@ def test_planes_rougher_than_expected_are_coupled_more_and_smoother_ones_are_not
         np.testing.assert_allclose(steered.x0_hat, fixed.x0_hat, atol=1e-4)
 
 
-@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("periodic", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_constraint_on_the_lineal_path_reduces_its_misfit(periodic: bool):
     config = dataclasses.replace(SMALL, steps=6, log_snr_range=(-3.0, 2.5), periodic=periodic)
     config = config if periodic else dataclasses.replace(config, kept=(12, 12, 12))
