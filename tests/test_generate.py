@@ -13,6 +13,9 @@ from jaxmicro.errors import UserError
 from jaxmicro.models import PriorConfig
 from jaxmicro.pipeline import Material, Prior, generation
 from jaxmicro.pipeline.draws import sample_config
+from jaxmicro.pipeline.exact_features import deviations
+from jaxmicro.pipeline.generation import in_memory
+from jaxmicro.pipeline.measure_collection import measured_table
 
 # as `train films.zarr --steps 4 --predictor-steps 3 --batch 2 --widths 8 8`, whose programs are the same
 TRAINING = dataclasses.replace(pipeline.DENOISER, steps=4, batch=2)
@@ -123,6 +126,45 @@ def test_the_nearest_of_more_candidates_is_nearer(trained: tuple[Prior, Path], m
     one_round, few = missed(6), missed(2)
     assert (nearer <= one_round).all() and (one_round <= few).all()
     assert nearer.sum() < one_round.sum() < few.sum()
+
+
+def test_steered_samples_are_nearer_to_tortuosity_factors_and_areas():
+    """Of a network that is noise; what is measured is labels."""
+    every, names = films(), ["tortuosity.0.z", "surface_area.0"]
+    table = np.stack([np.linspace(1.5, 3.0, len(every)), np.linspace(0.3, 0.6, len(every))], axis=1)
+    features = tuple(Feature(name, unit="1/nm" if "area" in name else "") for name in names)
+    of = dataclasses.replace(
+        every, features=(*every.features, *features), table=np.concatenate([every.table, table], axis=1)
+    )
+    prior = untrained(of)
+    assert prior.conditions is not None
+    asked = {"volume_fraction.0": 0.6, "volume_fraction.1": 0.4, "tortuosity.0.z": 1.8, "surface_area.0": 0.6}
+    rows = np.tile(prior.conditions.row(asked), (3, 1))
+
+    def missed(steered: int) -> np.ndarray:
+        config = dataclasses.replace(pipeline.default_generation(prior.config), steered=steered)
+        labels = pipeline.generate_labels(prior, rows, config=config)
+        assert (labels == 0).mean() == pytest.approx(0.6, abs=0.03)  # imposed in any case
+        found = measured_table(in_memory(prior, labels), names)
+        return np.abs(deviations(names, found, rows[:, -2:])).mean(axis=0)
+
+    assert np.all(missed(8) < 0.8 * missed(0))
+
+
+def test_features_that_are_not_asked_are_those_of_a_training_sample_that_is_near():
+    conditions = pipeline.conditions_of(films(n=120, runs=40))
+    asked = conditions.standardised(np.array([[np.nan, np.nan, 0.5], [0.3, np.nan, np.nan], [np.nan] * 3]))
+    asked = np.concatenate([asked, [[9.0, np.nan, np.nan]]])  # far from all
+    found = generation._with_others(conditions, asked, 0)
+    given = ~np.isnan(asked)
+    np.testing.assert_array_equal(found[given], asked[given])
+    np.testing.assert_array_equal(found[3], asked[3])
+    for row, of, whole in zip(asked[:3], given[:3], found[:3], strict=True):
+        same = np.flatnonzero((conditions.samples[:, ~of] == whole[~of]).all(axis=1))
+        distance = np.sqrt(((conditions.samples[:, of] - row[of]) ** 2).sum(axis=1))
+        assert distance[same].min() <= np.sort(distance)[generation.NEIGHBOURS - 1]
+    many = generation._with_others(conditions, np.tile(asked[:1], (50, 1)), 0)
+    assert len(np.unique(many[:, 0])) > 2  # not the nearest one alone
 
 
 def test_candidates_of_what_cannot_be_measured_are_one(trained: tuple[Prior, Path]):

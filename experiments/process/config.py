@@ -21,10 +21,9 @@ class ProcessConfig:
     training: TrainConfig = DENOISER
     predictor: TrainConfig = PREDICTOR
     conditions: int = 1000  # of held-out runs, a volume each
-    costly: int = 100  # of these conditions, those with candidates or exact features: seconds a volume
+    costly: int = 100  # of these conditions, those with exact features: seconds a volume
     repeated: int = 8  # conditions of the table of spread
     volumes: int = 8  # for each of these
-    candidates: int = 8
     again: int = 32  # sets of predicted process parameters that are simulated
     seed: int = 0
     out: Path = Path("runs/process")
@@ -35,6 +34,6 @@ def smoke(out: Path) -> ProcessConfig:
     training = TrainConfig(steps=4, batch=4, warmup=1, optimiser="muon", learning_rate=0.02, save_every=4)
     return ProcessConfig(
         simulation=SimulationConfig(shape=(8, 8, 8), runs=6, times=4, kappa=1.0, no_flux=("z",)), training=training,
-        predictor=training, conditions=4, costly=2, repeated=2, volumes=3, candidates=2, again=2, most_tortuous=100.0,
+        predictor=training, conditions=4, costly=2, repeated=2, volumes=3, again=2, most_tortuous=100.0,
         out=out,
     )  # fmt: skip

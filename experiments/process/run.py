@@ -121,15 +121,13 @@ def fitted(config: ProcessConfig, collection: Collection) -> Prior:
 
 
 def asked_and_measured(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
-    """R^2 and errors of every asked feature, by sampling alone, with candidates, and made exact."""
+    """R^2 and errors of every asked feature: of the network alone, steered by gradients, and made exact."""
     names, samples = conditions(config, prior, held_out, config.conditions)
     every = table_of(samples, names)
     rows: Rows = []
-    for method, candidates, count in (
-        ("one draw", 1, config.conditions), (f"{config.candidates} candidates", config.candidates, config.costly),
-    ):  # fmt: skip
-        labels, seconds = drawn(config, prior, names, every[:count], candidates=candidates)
-        rows += scores(method, names, every[:count], measured(prior, labels, names), seconds)
+    for method, steered in (("network alone", 0), ("steered", None)):
+        labels, seconds = drawn(config, prior, names, every, steered=steered)
+        rows += scores(method, names, every, measured(prior, labels, names), seconds)
         labels, truth = labels[: config.costly], every[: config.costly]
         meet = functools.partial(pipeline.meet_features, in_memory(prior, labels), names, truth)
         met, more = kept(config, "exact", (names, TOLERANCE, PASSES), (labels, truth), meet)
@@ -143,13 +141,13 @@ def spread(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
     names, samples = conditions(config, prior, held_out, config.repeated)
     truth = np.repeat(table_of(samples, names), config.volumes, axis=0)
     rows: Rows = []
-    for candidates in (1, config.candidates):
-        values = measured(prior, drawn(config, prior, names, truth, candidates=candidates)[0], names)
+    for method, steered in (("network alone", 0), ("steered", None)):
+        values = measured(prior, drawn(config, prior, names, truth, steered=steered)[0], names)
         for name, of, true in zip(names, values.T.reshape(len(names), len(samples), -1), truth.T, strict=True):
             connected = [one[np.isfinite(one)] for one in of]
             asked = true[:: config.volumes]
             rows.append({
-                "candidates": candidates, "feature": name,
+                "method": method, "feature": name,
                 "standard deviation": _mean(float(one.std(ddof=1)) for one in connected if len(one) > 1),
                 "error of the mean": _mean(
                     abs(float(one.mean()) - a) for one, a in zip(connected, asked, strict=True) if len(one)
@@ -162,7 +160,7 @@ def spread(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
 def unasked(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
     """Of what no condition says: means and scatter of generated and held-out volumes, and of their differences."""
     names, samples = conditions(config, prior, held_out, config.conditions)
-    labels = drawn(config, prior, names, table_of(samples, names), candidates=1)[0]
+    labels = drawn(config, prior, names, table_of(samples, names))[0]
     true_labels = samples.samples(np.arange(len(samples)))
     theirs, ours = table_of(samples, UNASKED), measured(prior, labels, UNASKED)
     phases, periodic = prior.config.phases, samples.periodic
@@ -212,7 +210,7 @@ def again(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
     assert prior.conditions is not None
     names, samples = conditions(config, prior, held_out, config.again)
     truth = table_of(samples, names)
-    process = np.median(pipeline.process_of(prior, drawn(config, prior, names, truth, candidates=1)[0]), axis=1)
+    process = np.median(pipeline.process_of(prior, drawn(config, prior, names, truth)[0]), axis=1)
     entries = [entry for entry in prior.conditions.entries if entry.role == "process"]
     column = {e.name: np.clip(process[:, place], e.least, e.most) for place, e in enumerate(entries)}
     kappa = pipeline.plan_simulation(config.simulation).kappa  # by default it follows from the range of chi
@@ -248,15 +246,21 @@ def table_of(samples: Collection, names: Sequence[str]) -> np.ndarray:
 
 
 def drawn(
-    config: ProcessConfig, prior: Prior, names: Sequence[str], asked: np.ndarray, *, candidates: int
+    config: ProcessConfig, prior: Prior, names: Sequence[str], asked: np.ndarray, *, steered: int | None = None
 ) -> tuple[np.ndarray, float]:
-    """Labels of a volume for each row of asked features, and seconds for each."""
+    """Labels of a volume for each row of asked features, and seconds for each.
+
+    Args:
+        steered: as in `GenerationConfig`; None: as usual.
+    """
     assert prior.conditions is not None
     rows = np.stack([prior.conditions.row(dict(zip(names, row, strict=True))) for row in asked])
-    generation = dataclasses.replace(pipeline.default_generation(prior.config), candidates=candidates)
+    generation = pipeline.default_generation(prior.config)
+    if steered is not None:
+        generation = dataclasses.replace(generation, steered=steered)
     make = functools.partial(pipeline.generate_labels, prior, rows, seed=config.seed, config=generation)
     settings = dataclasses.asdict(generation), conditions_to_dict(prior.conditions)
-    return kept(config, f"drawn_{candidates}", (*settings, names), (prior.params, rows), make)
+    return kept(config, f"drawn_{generation.steered}", (*settings, names), (prior.params, rows), make)
 
 
 def kept(

@@ -92,6 +92,7 @@ def _config(options: Generate, prior: Prior) -> GenerationConfig:
         "steps": options.steps,
         "guidance": options.guidance,
         "sampler": options.sampler,
+        "steered": options.steer,
         "candidates": options.candidates,
     }
     with checked_options():

@@ -19,19 +19,25 @@ from jaxmicro import models
 from jaxmicro.collection import Collection
 from jaxmicro.devices import jit_network
 from jaxmicro.generate import GenerationConfig, Renoised, generate
+from jaxmicro.guidance import feature_deviations, is_guidable, soft_features
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot, to_labels
 from jaxmicro.pipeline.batches import labels_in_batches
+from jaxmicro.pipeline.conditions import Conditions
 from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.sample_properties import Film, measurable_features
-from jaxmicro.reconstruct import calibrate_fractions
+from jaxmicro.reconstruct import calibrate_fractions, polyak_step
 
 VOXELS_TOGETHER = 2**19  # of the samples in the network at once, unless told otherwise: bounds the memory
 # Log SNR to which the nearest candidate is brought for each further round. Films of 32^3 voxels, 8 candidates: levels
 # from -2 on bring little, because what conducts is decided by then
 REDRAWN = (-4.5, -3.5, -2.5)
+NEIGHBOURS = 20  # training samples from which the features that are not asked are taken
+FARTHEST_NEIGHBOUR = 1.0  # standard deviations of these features
+# Log SNR from which on predictions are steered: before, they are blurred, and so are their features
+STEERED_FROM = -6.0
 REDRAWN_STEPS = 16  # evaluations of the network in such a round, if there are 32 from noise
 
 
@@ -76,7 +82,9 @@ def generate_labels(
         config = dataclasses.replace(config, candidates=1)
     most = together or max(1, VOXELS_TOGETHER // math.prod(grid))
     fractions = _fractions(prior, rows) if calibrate and prior.config.space == "pixel" else None
-    draw = functools.partial(_drawn, prior, prior.conditions.standardised(rows), fractions, seed, most)
+    condition = _with_others(prior.conditions, prior.conditions.standardised(rows), seed)
+    towards = _towards(prior, rows) if config.steered and prior.config.space == "pixel" else None
+    draw = functools.partial(_drawn, prior, condition, fractions, towards, seed, most)
 
     def make(places: np.ndarray) -> np.ndarray:
         if config.candidates == 1:
@@ -93,6 +101,7 @@ def _drawn(
     prior: Prior,
     condition: np.ndarray,
     fractions: np.ndarray | None,
+    towards: tuple[tuple[str, ...], np.ndarray] | None,
     seed: int,
     most: int,
     places: np.ndarray,
@@ -104,6 +113,7 @@ def _drawn(
 
     Args:
         condition: rows of features as the network takes them.
+        towards: names and rows of the features to which predictions are steered.
         most: samples in the network at once.
         candidate: number of the candidate of each place; None: the only one.
         start: labels near which to draw, and the log SNR to which they are brought.
@@ -118,9 +128,11 @@ def _drawn(
         some = np.minimum(np.arange(first, first + size), len(places) - 1)
         imposed = None if fractions is None else jnp.asarray(fractions[places[some]])
         near = None if start is None else (jnp.asarray(start[0][some]), jnp.asarray(start[1], jnp.float32))
+        names, asked = towards or ((), np.zeros((len(condition), 0)))
         made = _generate(
-            prior.params, jnp.asarray(condition[places[some]]), imposed, jnp.stack([keys[i] for i in some]), near,
-            prior=prior.config, config=config,
+            prior.params, jnp.asarray(condition[places[some]]), imposed, jnp.asarray(asked[places[some]], jnp.float32),
+            jnp.stack([keys[i] for i in some]), near, prior=prior.config, config=config, names=names,
+            voxel_size=(prior.material and prior.material.voxel_size) or 1.0,
         )  # fmt: skip
         parts.append(np.asarray(made)[: len(places) - first])
     return np.concatenate(parts)
@@ -175,19 +187,56 @@ def _measurable(prior: Prior, rows: np.ndarray, film: Film | None) -> tuple[str,
     return tuple(name for name in measured_names(prior, empty, film) if name in asked)
 
 
-@functools.partial(jit_network, static_argnames=("prior", "config"))
-def _generate(params, condition, fractions, keys, start, *, prior: PriorConfig, config: GenerationConfig):
+@functools.partial(jit_network, static_argnames=("prior", "config", "names", "voxel_size"))
+def _generate(
+    params, condition, fractions, asked, keys, start,
+    *, prior: PriorConfig, config: GenerationConfig, names: tuple[str, ...], voxel_size: float,
+):  # fmt: skip
     denoise = models.denoiser(prior, params, condition, guidance=config.guidance)
     codec = models.codec(prior, params)
+    soft = functools.partial(soft_features, names=names, periodic=prior.unet.periodic, voxel_size=voxel_size)
+
+    def steered(x0_hat, asked):
+        def misfit(shares):
+            return jnp.sum(feature_deviations(names, soft(shares), asked) ** 2)
+
+        return polyak_step(misfit, x0_hat, steps=config.steered, clip_each=True)
 
     def calibrated(x_t, log_snr):
         x0_hat = denoise(x_t, log_snr)
+        if names:
+            x0_hat = jax.lax.cond(log_snr >= STEERED_FROM, lambda x: jax.vmap(steered)(x, asked), lambda x: x, x0_hat)
         return x0_hat if fractions is None else jax.vmap(calibrate_fractions)(x0_hat, fractions)
 
     cells = tuple(edge // prior.cell for edge in prior.sample_shape)
     near = None if start is None else Renoised(codec.encode(one_hot(start[0], prior.phases)), start[1])
     sampled = generate(calibrated, (*cells, prior.channels), config=config, keys=keys, start=near)
     return to_labels(codec.decode(sampled))
+
+
+def _with_others(conditions: Conditions, asked: Float[np.ndarray, "n f"], seed: int) -> Float[np.ndarray, "n f"]:
+    """Standardised rows in which the features that are not asked are those of a training sample that has about what is
+    asked: one of the NEIGHBOURS nearest, drawn at random. So they scatter as they do among the training samples, which
+    a network by itself imitates worst. Rows that no such sample is near stay as they are."""
+    given, found = ~np.isnan(asked), asked.copy()
+    for place, (row, of) in enumerate(zip(asked, given, strict=True)):
+        distance = np.sqrt(np.sum((conditions.samples[:, of] - row[of]) ** 2, axis=1))
+        near = np.argsort(distance, kind="stable")[: NEIGHBOURS if of.any() else None]
+        other = np.random.default_rng([seed, place]).choice(near)
+        if distance[other] <= FARTHEST_NEIGHBOUR:
+            found[place, ~of] = conditions.samples[other, ~of]
+    return found
+
+
+def _towards(prior: Prior, rows: Float[np.ndarray, "n f"]) -> tuple[tuple[str, ...], np.ndarray] | None:
+    """Names and rows of the asked features that have a gradient, without volume fractions, which are imposed."""
+    assert prior.conditions is not None
+    names, grid = prior.conditions.names, prior.config.sample_shape
+    chosen = [
+        n for n, name in enumerate(names) if not name.startswith("volume_fraction")
+        and is_guidable(name, phases=prior.config.phases, ndim=len(grid)) and not np.isnan(rows[:, n]).all()
+    ]  # fmt: skip
+    return (tuple(names[n] for n in chosen), rows[:, chosen]) if chosen else None
 
 
 def _fractions(prior: Prior, rows: Float[np.ndarray, "n f"]) -> np.ndarray | None:
