@@ -1,5 +1,9 @@
 """Sampling of whole samples from a prior of a collection, each to a row of features.
 
+The network is conditioned on what is asked, and on features of a training sample where nothing is. Each prediction of a
+clean sample then takes Polyak steps towards the asked features, by the gradient of these (`guidance.soft_features`:
+diffusion is solved in every step), as the guided designs do; volume fractions are imposed.
+
 Of several candidates the one is kept whose measured features are nearest to what is asked. It is mixed with noise and
 drawn again from there, several times, and again the nearest is kept: approximate Bayesian computation with the network
 as proposal. Every sample is a draw of the network: no voxel is changed afterwards.
@@ -36,7 +40,9 @@ VOXELS_TOGETHER = 2**19  # of the samples in the network at once, unless told ot
 REDRAWN = (-4.5, -3.5, -2.5)
 NEIGHBOURS = 20  # training samples from which the features that are not asked are taken
 FARTHEST_NEIGHBOUR = 1.0  # standard deviations of these features
-# Log SNR from which on predictions are steered: before, they are blurred, and so are their features
+# Log SNR from which on predictions are steered. Films of 32^3 voxels, 32 evaluations, R^2 of the two tortuosity
+# factors: 0.99 and 0.98 from here, 0.84 and 0.90 from -3 with 10 steps (what connects is decided by then), 0.99 and
+# 0.76 from -8 (predictions are too blurred)
 STEERED_FROM = -6.0
 REDRAWN_STEPS = 16  # evaluations of the network in such a round, if there are 32 from noise
 
