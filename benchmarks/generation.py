@@ -302,7 +302,7 @@ def steps_against_r2(prior: Prior, collection: Collection, steps: Sequence[int],
     asked = table_of(samples, names)
     rows = np.stack([prior.conditions.row(dict(zip(names, row, strict=True))) for row in asked])
     for number in steps:
-        config = dataclasses.replace(pipeline.default_generation(prior.config), steps=number, steered=0)
+        config = dataclasses.replace(pipeline.default_generation(prior.config), steps=number, steering_steps=0)
         draw = functools.partial(pipeline.generate_labels, prior, rows, config=config)
         pipeline.generate_labels(prior, rows[: min(len(rows), 32)], config=config)  # compiles
         began = time.perf_counter()

@@ -1,7 +1,5 @@
 """`python -m jaxmicro` is the command line."""
 
-import sys
+from jaxmicro.cli.main import program
 
-from jaxmicro.cli.main import main
-
-sys.exit(main())
+program()

@@ -32,9 +32,10 @@ from jaxmicro.io.collection_store import COLLECTION
 from jaxmicro.pipeline import Prior
 from jaxmicro.pipeline.conditions import conditions_to_dict
 from jaxmicro.pipeline.exact_features import PASSES, TOLERANCE
-from jaxmicro.pipeline.generation import in_memory
+from jaxmicro.pipeline.generation import STEERED_FROM, in_memory
 from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.process_distribution import predicted_process
+from jaxmicro.pipeline.sample_targets import FARTHEST, NEIGHBOURS, SHARE
 from jaxmicro.pipeline.state import Resumable, identity_of
 
 HERE = Path(__file__).parent
@@ -126,7 +127,7 @@ def asked_and_measured(config: ProcessConfig, prior: Prior, held_out: Collection
     every = table_of(samples, names)
     rows: Rows = []
     for method, steered in (("network alone", 0), ("steered", None)):
-        labels, seconds = drawn(config, prior, names, every, steered=steered)
+        labels, seconds = drawn(config, prior, names, every, steering_steps=steered)
         rows += scores(method, names, every, measured(prior, labels, names), seconds)
         labels, truth = labels[: config.costly], every[: config.costly]
         meet = functools.partial(pipeline.meet_features, in_memory(prior, labels), names, truth)
@@ -142,7 +143,7 @@ def spread(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
     truth = np.repeat(table_of(samples, names), config.volumes, axis=0)
     rows: Rows = []
     for method, steered in (("network alone", 0), ("steered", None)):
-        values = measured(prior, drawn(config, prior, names, truth, steered=steered)[0], names)
+        values = measured(prior, drawn(config, prior, names, truth, steering_steps=steered)[0], names)
         for name, of, true in zip(names, values.T.reshape(len(names), len(samples), -1), truth.T, strict=True):
             connected = [one[np.isfinite(one)] for one in of]
             asked = true[:: config.volumes]
@@ -257,10 +258,11 @@ def drawn(
     rows = np.stack([prior.conditions.row(dict(zip(names, row, strict=True))) for row in asked])
     generation = pipeline.default_generation(prior.config)
     if steered is not None:
-        generation = dataclasses.replace(generation, steered=steered)
+        generation = dataclasses.replace(generation, steering_steps=steered)
     make = functools.partial(pipeline.generate_labels, prior, rows, seed=config.seed, config=generation)
-    settings = dataclasses.asdict(generation), conditions_to_dict(prior.conditions)
-    return kept(config, f"drawn_{generation.steered}", (*settings, names), (prior.params, rows), make)
+    constants = STEERED_FROM, NEIGHBOURS, SHARE, FARTHEST
+    settings = dataclasses.asdict(generation), constants, conditions_to_dict(prior.conditions)
+    return kept(config, f"drawn_{generation.steering_steps}", (*settings, names), (prior.params, rows), make)
 
 
 def kept(

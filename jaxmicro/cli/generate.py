@@ -58,12 +58,7 @@ def run(options: Generate) -> None:
         )
     targets = prior.conditions.checked(read_targets(options.target or ()), extrapolate=options.extrapolate)
     config, film = _config(options, prior), film_of(options)
-    labels = set() if film is None else {film.donor, film.acceptor, film.mixed} - {None}
-    if labels and labels != set(range(prior.config.phases)):
-        raise UserError(
-            f"{options.model} has the labels 0 to {prior.config.phases - 1}; each of them is the --donor, the "
-            "--acceptor or, of three, --mixed"
-        )
+    pipeline.check_film(film, prior.config.phases)
     collection = _collection(options, prior)
     name = Path(options.model).name.removesuffix(".safetensors")
     folder = open_run_folder(
@@ -92,9 +87,11 @@ def _config(options: Generate, prior: Prior) -> GenerationConfig:
         "steps": options.steps,
         "guidance": options.guidance,
         "sampler": options.sampler,
-        "steered": options.steer,
+        "steering_steps": options.steer,
         "candidates": options.candidates,
     }
+    if options.steer is not None and prior.config.space == "latent":
+        raise UserError(f"{options.model} is a prior of codes, whose predictions are not steered; leave out --steer")
     with checked_options():
         base = pipeline.default_generation(prior.config)
         return dataclasses.replace(base, **{name: value for name, value in given.items() if value is not None})

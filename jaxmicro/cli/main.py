@@ -21,7 +21,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, NoReturn, Union
 
 import tyro
 
@@ -49,7 +49,18 @@ With a collection of samples ('simulate' makes one): 'measure' it, 'train' on it
 """
 
 LEAST_WIDTH = 40  # columns; on narrower terminals the lines of the help are wrapped
+INTERRUPTED = 130, 143  # exit codes after Ctrl-C and after SIGTERM
 VERBS = (Train, Reconstruct, Design, Generate, Measure, Evaluate, Simulate, Export, Demo)
+
+
+def program() -> NoReturn:
+    """`main` as a process of its own. Interrupted, it ends at once: threads of XLA may still compute, and an
+    interpreter that cleans up takes the data away from under them (jaxlib 0.10: now and then a segmentation fault)."""
+    code = main()
+    if code in INTERRUPTED:
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,7 +103,7 @@ def _run(command: Any, argv: Sequence[str]) -> int:
         return _fail(str(missed), 3)
     except KeyboardInterrupt as interruption:
         outcome = "what was computed is kept." if _keeps(command) else "nothing was kept."
-        code = 143 if isinstance(interruption, Terminated) else 130
+        code = INTERRUPTED[isinstance(interruption, Terminated)]
         return _fail(f"interrupted; {outcome} {_resume_hint(command, argv)}", code)
     except BrokenPipeError:  # which is an OSError
         raise

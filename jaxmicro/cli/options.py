@@ -252,8 +252,8 @@ class Generate(RunOptions):
     """Weight of the targets in the network's prediction (classifier-free guidance). Default: 1, as trained; more
     exaggerates them, at twice the time."""
     steer: MaybeInt = None
-    """Steps of each prediction of the network towards targets that have a gradient (tortuosity factors, diffusivities,
-    surface areas; diffusion is solved in each step). 0: the network alone, several times as fast and much farther off.
+    """Steps of each prediction of the network towards tortuosity factors and diffusivities that are asked, by their
+    gradient (diffusion is solved in each step). 0: the network alone, several times as fast and much farther off.
     Default: 8."""
     candidates: MaybeInt = None
     """Draws of each sample, of which the one is kept whose measured features are nearest to the targets; three more

@@ -149,7 +149,8 @@ def _describe(console: Console, collection: Collection, network: PriorConfig) ->
 def _draw_samples(folder: RunFolder, step: int, prior: Prior) -> None:
     assert prior.conditions is not None
     rows = prior.conditions.natural(prior.conditions.samples[:: max(1, len(prior.conditions.samples) // 8)][:8])
-    labels = pipeline.generate_labels(prior, rows, seed=step)
+    alone = dataclasses.replace(pipeline.default_generation(prior.config), steering_steps=0)  # what it has learned
+    labels = pipeline.generate_labels(prior, rows, seed=step, config=alone)
     images = labels if labels.ndim == 3 else labels[:, labels.shape[1] // 2]
     scale = pipeline.length_unit_of(prior)
     picture = figures.samples(images, prior.config.phases, voxel_size=scale.voxel_size, unit=scale.unit)

@@ -25,7 +25,7 @@ class GenerationConfig:
     log_snr_range: tuple[float, float] = (-11.0, 3.0)
     guidance: float = 1.0  # weight of the features; above 1 they are exaggerated, at twice the cost
     # steps of each prediction towards the features, by the gradient of these (which solves for diffusivities); 0: none
-    steered: int = 8
+    steering_steps: int = 8
     candidates: int = 1  # drawn of each sample, of which the one whose measured features are nearest is kept
 
     def __post_init__(self):
@@ -37,8 +37,8 @@ class GenerationConfig:
             raise ValueError(f"eta is {self.eta}, expected 0 (deterministic) to 1 (ancestral)")
         if not 1 <= self.candidates <= 1000:
             raise ValueError(f"candidates is {self.candidates}, expected 1 to 1000")
-        if not 0 <= self.steered <= 100:
-            raise ValueError(f"steered is {self.steered}, expected 0 to 100 steps of each prediction")
+        if not 0 <= self.steering_steps <= 100:
+            raise ValueError(f"steering_steps is {self.steering_steps}, expected 0 to 100 steps of each prediction")
         if not 0 <= self.guidance <= 100:
             raise ValueError(f"guidance is {self.guidance}, expected 0 to 100; 1 is the plain condition")
 

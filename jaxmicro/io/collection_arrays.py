@@ -44,7 +44,7 @@ def intact(what: str, *, again: str = "make it again") -> Iterator[None]:
     try:
         yield
     except Exception as error:  # decoders raise exceptions of any type
-        if "PERMISSION_DENIED" in str(error):
+        if isinstance(error, PermissionError) or "PERMISSION_DENIED" in str(error):
             raise UserError(f"{what} may not be read (permission denied); allow it, or {again}") from error
         raise UserError(
             f"{what} is truncated or damaged; copy the collection again from where it is whole, or {again}"

@@ -67,7 +67,7 @@ from jaxmicro.pipeline.prior_files import (
 from jaxmicro.pipeline.process_distribution import process_of
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.reconstruct import reconstruct
-from jaxmicro.pipeline.sample_properties import Film, chosen_features, measurable_features
+from jaxmicro.pipeline.sample_properties import Film, check_film, chosen_features, measurable_features
 from jaxmicro.pipeline.sampling import default_sampling, sample_images, sampling_config
 from jaxmicro.pipeline.simulate import Simulated, simulate
 from jaxmicro.pipeline.simulation_config import Range, SimulationConfig, check_room
@@ -121,6 +121,7 @@ __all__ = [
     "changed_statistics",
     "check_collection",
     "check_feasible",
+    "check_film",
     "chosen_features",
     "check_of_planes",
     "check_r_max",

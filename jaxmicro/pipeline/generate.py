@@ -12,7 +12,7 @@ from jaxmicro.pipeline.generated import Exact, Generated, measured, measured_fea
 from jaxmicro.pipeline.generation import generate_labels, in_memory, measured_names
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
-from jaxmicro.pipeline.sample_properties import Film
+from jaxmicro.pipeline.sample_properties import Film, check_film
 
 
 def generate(
@@ -48,10 +48,11 @@ def generate(
         known_sampled, on_sampled: as `known` and `on_sample`, of the samples before that change.
     Raises:
         UserError: the prior is none of a collection, or targets are unknown, outside of what it was trained on, or
-            contradict each other.
+            contradict each other; the labels of `film` are not those of the prior.
     """
     if prior.conditions is None:
         raise UserError("the model is the prior of one micrograph; generate takes one that was trained on a collection")
+    check_film(film, prior.config.phases)
     targets = prior.conditions.checked(targets, extrapolate=extrapolate)
     labels = generate_labels(
         prior,

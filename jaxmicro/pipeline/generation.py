@@ -1,12 +1,12 @@
 """Sampling of whole samples from a prior of a collection, each to a row of features.
 
 The network is conditioned on what is asked, and on features of a training sample where nothing is. Each prediction of a
-clean sample then takes Polyak steps towards the asked features, by the gradient of these (`guidance.soft_features`:
-diffusion is solved in every step), as the guided designs do; volume fractions are imposed.
+clean sample, also the last, takes Polyak steps towards the asked features by the gradient of these
+(`guidance.soft_features`: diffusion is solved in every step), as guided designs do; volume fractions are imposed.
 
 Of several candidates the one is kept whose measured features are nearest to what is asked. It is mixed with noise and
 drawn again from there, several times, and again the nearest is kept: approximate Bayesian computation with the network
-as proposal. Every sample is a draw of the network: no voxel is changed afterwards.
+as proposal.
 """
 
 import dataclasses
@@ -17,29 +17,27 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from jaxmicro import models
 from jaxmicro.collection import Collection
 from jaxmicro.devices import jit_network
 from jaxmicro.generate import GenerationConfig, Renoised, generate
-from jaxmicro.guidance import feature_deviations, is_guidable, soft_features
+from jaxmicro.guidance import feature_deviations, soft_features
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot, to_labels
 from jaxmicro.pipeline.batches import labels_in_batches
-from jaxmicro.pipeline.conditions import Conditions
 from jaxmicro.pipeline.measure_collection import measured_table
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.sample_properties import Film, measurable_features
+from jaxmicro.pipeline.sample_targets import imposed_fractions, steering_targets, with_unasked_features
 from jaxmicro.reconstruct import calibrate_fractions, polyak_step
 
 VOXELS_TOGETHER = 2**19  # of the samples in the network at once, unless told otherwise: bounds the memory
 # Log SNR to which the nearest candidate is brought for each further round. Films of 32^3 voxels, 8 candidates: levels
 # from -2 on bring little, because what conducts is decided by then
 REDRAWN = (-4.5, -3.5, -2.5)
-NEIGHBOURS = 20  # training samples from which the features that are not asked are taken
-FARTHEST_NEIGHBOUR = 1.0  # standard deviations of these features
 # Log SNR from which on predictions are steered. Films of 32^3 voxels, 32 evaluations, R^2 of the two tortuosity
 # factors: 0.99 and 0.98 from here, 0.84 and 0.90 from -3 with 10 steps (what connects is decided by then), 0.99 and
 # 0.76 from -8 (predictions are too blurred)
@@ -48,8 +46,9 @@ REDRAWN_STEPS = 16  # evaluations of the network in such a round, if there are 3
 
 
 def default_generation(config: PriorConfig) -> GenerationConfig:
-    """Sampling settings of a prior: noise levels as in its training."""
-    return GenerationConfig(log_snr_range=config.log_snr_range)
+    """Sampling settings of a prior: noise levels as in its training; codes of a latent space are not steered."""
+    steps = GenerationConfig.steering_steps if config.space == "pixel" else 0
+    return GenerationConfig(log_snr_range=config.log_snr_range, steering_steps=steps)
 
 
 def generate_labels(
@@ -75,8 +74,9 @@ def generate_labels(
             features in standard deviations of the training samples; where nothing that is asked can be measured, one
             is drawn.
         together: samples in the network at once, candidates included.
+        calibrate: impose volume fractions on each prediction (pixel space only): those that are asked, and with them
+            those of a training sample (`with_unasked_features`).
         film: labels of the phases, so that GraSPI's descriptors are measured of candidates.
-        calibrate: impose the volume fractions of a row that has all of them on each prediction (pixel space only).
         known, on_sample: as `labels_in_batches`.
     Raises:
         UserError: the features of a candidate cannot be measured: a solve does not converge.
@@ -87,9 +87,12 @@ def generate_labels(
     if not measurable:
         config = dataclasses.replace(config, candidates=1)
     most = together or max(1, VOXELS_TOGETHER // math.prod(grid))
-    fractions = _fractions(prior, rows) if calibrate and prior.config.space == "pixel" else None
-    condition = _with_others(prior.conditions, prior.conditions.standardised(rows), seed)
-    towards = _towards(prior, rows) if config.steered and prior.config.space == "pixel" else None
+    whole, pixels = with_unasked_features(prior.conditions, rows, seed=seed), prior.config.space == "pixel"
+    fractions = imposed_fractions(prior, whole) if calibrate and pixels else None
+    towards = (), np.zeros((total, 0))
+    if config.steering_steps and pixels:
+        towards = steering_targets(prior, rows, measurable, imposed=fractions is not None)
+    condition = prior.conditions.standardised(whole)
     draw = functools.partial(_drawn, prior, condition, fractions, towards, seed, most)
 
     def make(places: np.ndarray) -> np.ndarray:
@@ -107,7 +110,7 @@ def _drawn(
     prior: Prior,
     condition: np.ndarray,
     fractions: np.ndarray | None,
-    towards: tuple[tuple[str, ...], np.ndarray] | None,
+    towards: tuple[tuple[str, ...], np.ndarray],
     seed: int,
     most: int,
     places: np.ndarray,
@@ -128,13 +131,12 @@ def _drawn(
     if candidate is not None:
         # the first candidate is the sample that is drawn without others
         keys = [jax.random.fold_in(key, n) if n else key for key, n in zip(keys, candidate, strict=True)]
-    parts = []
+    parts, (names, asked) = [], towards
     size = min(most, len(places))
     for first in range(0, len(places), size):
         some = np.minimum(np.arange(first, first + size), len(places) - 1)
         imposed = None if fractions is None else jnp.asarray(fractions[places[some]])
         near = None if start is None else (jnp.asarray(start[0][some]), jnp.asarray(start[1], jnp.float32))
-        names, asked = towards or ((), np.zeros((len(condition), 0)))
         made = _generate(
             prior.params, jnp.asarray(condition[places[some]]), imposed, jnp.asarray(asked[places[some]], jnp.float32),
             jnp.stack([keys[i] for i in some]), near, prior=prior.config, config=config, names=names,
@@ -193,6 +195,25 @@ def _measurable(prior: Prior, rows: np.ndarray, film: Film | None) -> tuple[str,
     return tuple(name for name in measured_names(prior, empty, film) if name in asked)
 
 
+def _steered(
+    x0_hat: Float[Array, "*grid p"],
+    asked: Float[Array, " m"],
+    *,
+    names: tuple[str, ...],
+    periodic: tuple[bool, ...],
+    voxel_size: float,
+    steps: int,
+) -> Float[Array, "*grid p"]:
+    """A prediction, moved towards the features that are asked of it."""
+
+    def misfit(shares: Float[Array, "*grid p"]) -> Float[Array, ""]:
+        values = soft_features(shares, names, periodic=periodic, voxel_size=voxel_size)
+        return jnp.sum(feature_deviations(names, values, asked) ** 2)
+
+    moved = polyak_step(misfit, x0_hat, steps=steps, clip_each=True)
+    return jnp.where(jnp.isfinite(moved).all(), moved, x0_hat)  # no gradient where a phase is nowhere the likeliest
+
+
 @functools.partial(jit_network, static_argnames=("prior", "config", "names", "voxel_size"))
 def _generate(
     params, condition, fractions, asked, keys, start,
@@ -200,59 +221,23 @@ def _generate(
 ):  # fmt: skip
     denoise = models.denoiser(prior, params, condition, guidance=config.guidance)
     codec = models.codec(prior, params)
-    soft = functools.partial(soft_features, names=names, periodic=prior.unet.periodic, voxel_size=voxel_size)
+    steered = functools.partial(
+        _steered, names=names, periodic=prior.unet.periodic, voxel_size=voxel_size, steps=config.steering_steps
+    )
 
-    def steered(x0_hat, asked):
-        def misfit(shares):
-            return jnp.sum(feature_deviations(names, soft(shares), asked) ** 2)
-
-        return polyak_step(misfit, x0_hat, steps=config.steered, clip_each=True)
+    def imposed(x0_hat, fractions):
+        return jnp.where(jnp.isnan(fractions).any(), x0_hat, calibrate_fractions(x0_hat, fractions))
 
     def calibrated(x_t, log_snr):
         x0_hat = denoise(x_t, log_snr)
         if names:
             x0_hat = jax.lax.cond(log_snr >= STEERED_FROM, lambda x: jax.vmap(steered)(x, asked), lambda x: x, x0_hat)
-        return x0_hat if fractions is None else jax.vmap(calibrate_fractions)(x0_hat, fractions)
+        return x0_hat if fractions is None else jax.vmap(imposed)(x0_hat, fractions)
 
     cells = tuple(edge // prior.cell for edge in prior.sample_shape)
     near = None if start is None else Renoised(codec.encode(one_hot(start[0], prior.phases)), start[1])
     sampled = generate(calibrated, (*cells, prior.channels), config=config, keys=keys, start=near)
     return to_labels(codec.decode(sampled))
-
-
-def _with_others(conditions: Conditions, asked: Float[np.ndarray, "n f"], seed: int) -> Float[np.ndarray, "n f"]:
-    """Standardised rows in which the features that are not asked are those of a training sample that has about what is
-    asked: one of the NEIGHBOURS nearest, drawn at random. So they scatter as they do among the training samples, which
-    a network by itself imitates worst. Rows that no such sample is near stay as they are."""
-    given, found = ~np.isnan(asked), asked.copy()
-    for place, (row, of) in enumerate(zip(asked, given, strict=True)):
-        distance = np.sqrt(np.sum((conditions.samples[:, of] - row[of]) ** 2, axis=1))
-        near = np.argsort(distance, kind="stable")[: NEIGHBOURS if of.any() else None]
-        other = np.random.default_rng([seed, place]).choice(near)
-        if distance[other] <= FARTHEST_NEIGHBOUR:
-            found[place, ~of] = conditions.samples[other, ~of]
-    return found
-
-
-def _towards(prior: Prior, rows: Float[np.ndarray, "n f"]) -> tuple[tuple[str, ...], np.ndarray] | None:
-    """Names and rows of the asked features that have a gradient, without volume fractions, which are imposed."""
-    assert prior.conditions is not None
-    names, grid = prior.conditions.names, prior.config.sample_shape
-    chosen = [
-        n for n, name in enumerate(names) if not name.startswith("volume_fraction")
-        and is_guidable(name, phases=prior.config.phases, ndim=len(grid)) and not np.isnan(rows[:, n]).all()
-    ]  # fmt: skip
-    return (tuple(names[n] for n in chosen), rows[:, chosen]) if chosen else None
-
-
-def _fractions(prior: Prior, rows: Float[np.ndarray, "n f"]) -> np.ndarray | None:
-    """The volume fractions "n p" of rows that all have them; None otherwise."""
-    assert prior.conditions is not None
-    names = [f"volume_fraction.{phase}" for phase in range(prior.config.phases)]
-    if not set(names) <= set(prior.conditions.names):
-        return None
-    fractions = rows[:, [prior.conditions.names.index(name) for name in names]]
-    return None if np.isnan(fractions).any() else fractions.astype(np.float32)
 
 
 def in_memory(prior: Prior, labels: np.ndarray) -> Collection:

@@ -31,6 +31,19 @@ class Film:
     mixed: int | None = None  # label of the mixed phase, if there is one
 
 
+def check_film(film: Film | None, phases: int) -> None:
+    """Check that the labels of a film, if one is given, are 0 to phases - 1.
+
+    Raises:
+        UserError: they are others.
+    """
+    if film is not None and {film.donor, film.acceptor, film.mixed} - {None} != set(range(phases)):
+        raise UserError(
+            f"there are the labels 0 to {phases - 1}; each of them must be the donor, the acceptor or, of three, the "
+            "mixed phase"
+        )
+
+
 class Conductor(NamedTuple):
     """One phase of one sample, along one axis along which it percolates."""
 

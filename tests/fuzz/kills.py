@@ -1,9 +1,9 @@
 """Kills runs at random times, resumes them, and compares what they end with: `python -m tests.fuzz.kills --count 50`.
 
 The verbs take turns: training in pixel and in latent space and of a collection, reconstruction (two volumes, so also in
-the middle of one), design, generation and simulation, all tiny. Each run is killed `EACH` times, by SIGKILL and SIGTERM
-in turn, and resumed, until it is done; it must then equal the undisturbed run to the bit, and leave nothing half
-written. SIGTERM must end with exit code 143.
+the middle of one), design, generation, simulation and measurement, all tiny. Each run is killed `EACH` times, by
+SIGKILL and SIGTERM in turn, and resumed, until it is done; it must then equal the undisturbed run to the bit, and leave
+nothing half written. SIGTERM must end with exit code 143.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from jaxmicro import pipeline
 from jaxmicro.io import files
 from jaxmicro.io.checkpoint import load_weights
 from jaxmicro.io.collections import write_collection
+from jaxmicro.types import Microstructure
 from tests.cli.conftest import blobs, tiny_prior
 from tests.test_generate import films, untrained
 
@@ -40,8 +41,11 @@ VERBS = {
     "--target diffusivity.0.z=+30% volume_fraction.1=0.45",
     "train, collection": "train films.zarr --widths 8 8 --batch 2 --steps 320 --predictor-steps 220 --sample-every 0",
     "generate": "generate model.safetensors --target volume_fraction.1=0.5 --count 40 --together 2",
+    "measure": "measure crops --features tortuosity surface_area",
     "simulate": "simulate cahn-hilliard --size 24 --runs 12 --times 8 --kappa 2 --no-flux z",
 }
+ZARR = ".zarr"
+KEPT = ("design", "collection.zarr", "generated")  # files whose bytes are compared
 DONE = (0, 3)  # 3: a design that is complete and misses a target
 ROOT = Path(__file__).parents[2]
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
@@ -69,11 +73,11 @@ def start(verb: str, folder: Path) -> Run:
 
 
 def work_began(run: Run) -> bool:
-    """Waits until the run has opened its folder; False if it ended before."""
+    """Waits until the run has opened its folder, which a collection says by its progress; False if it ended before."""
     log = run.folder / "log.jsonl"
     lines = len(files.read_lines(log)[0])
     while run.process.poll() is None:
-        if len(files.read_lines(log)[0]) > lines:
+        if len(files.read_lines(log)[0]) > lines or (run.folder.suffix == ZARR and run.said.stat().st_size):
             return True
         time.sleep(0.005)
     return False
@@ -96,11 +100,20 @@ def outcome(folder: Path) -> dict[str, object]:
             found[name] = json.dumps([plain(params), config], sort_keys=True)
         elif path.is_dir():
             continue
-        elif path.suffix in (".tif", ".vti", ".npz") or name.startswith(("design", "collection.zarr", "generated")):
+        elif path.suffix in (".tif", ".vti", ".npz") or name.startswith(KEPT) or folder.suffix == ZARR:
             found[name] = path.read_bytes()
         elif path.is_file():
             found[name] = None  # it is there
     return found
+
+
+def crops(folder: Path) -> None:
+    """A folder of volumes with their table, which takes a few seconds to measure."""
+    folder.mkdir()
+    for number in range(120):
+        pipeline.write(folder / f"{number}.npz", Microstructure(blobs(20, ndim=3, seed=number), (0.0, 255.0)))
+    rows = [f"{number}.npz,{number // 4},{number}" for number in range(120)]
+    (folder / "features.csv").write_text("\n".join(["file,origin,process:pressure", *rows]))
 
 
 def plain(tree: dict) -> dict:
@@ -119,10 +132,11 @@ def main() -> int:
         Image.fromarray(blobs() * np.uint8(255)).save(home / "image.png")
         pipeline.save_prior(home / "prior.safetensors", tiny_prior())
         write_collection(home / "films.zarr", films())
+        crops(home / "crops")
         pipeline.save_prior(home / "model.safetensors", untrained())
         expected, seconds = {}, {}
         for number, verb in enumerate(options.verbs):
-            run = start(verb, home / f"whole{number}")
+            run = start(verb, home / f"whole{number}{ZARR * (verb == 'measure')}")
             assert work_began(run), run.said.read_text()
             opened = time.monotonic()
             finish(run)
@@ -132,7 +146,7 @@ def main() -> int:
         kills, turn = 0, 0
         while kills < options.count:
             verb = options.verbs[turn % len(options.verbs)]
-            folder, turn = home / f"run{turn}", turn + 1
+            folder, turn = home / f"run{turn}{ZARR * (verb == 'measure')}", turn + 1
             for number in range(EACH):
                 run = start(verb, folder)
                 if not work_began(run):

@@ -64,7 +64,7 @@ def test_a_sample_depends_on_its_own_key_only():
 
 
 def test_invalid_settings_are_refused():
-    wrong = {"steps": 0, "sampler": "euler", "eta": 2.0, "guidance": -1.0, "candidates": 0, "steered": -1}
+    wrong = {"steps": 0, "sampler": "euler", "eta": 2.0, "guidance": -1.0, "candidates": 0, "steering_steps": -1}
     for options in ({name: value} for name, value in wrong.items()):
         with pytest.raises(ValueError, match="expected"):
             GenerationConfig(**options)

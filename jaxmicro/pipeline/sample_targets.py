@@ -1,0 +1,91 @@
+"""What a generated sample is to have: the features that are asked, and with them those that are not."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxmicro.guidance import is_guidable
+from jaxmicro.pipeline.conditions import Conditions
+from jaxmicro.pipeline.prior import Prior
+
+NEIGHBOURS = 20  # training samples from which the features that are not asked are taken
+SHARE = 0.05  # of all training samples: the most of them that count as neighbours
+FARTHEST = 1.0  # standard deviations of the asked features, from a sample to a neighbour
+_CONDUCTS = 2e-3  # relative diffusivity that a phase must have to be steered: blocked ones conduct a thousandth
+
+
+def with_unasked_features(
+    conditions: Conditions, rows: Float[np.ndarray, "n f"], *, seed: int = 0
+) -> Float[np.ndarray, "n f"]:
+    """Rows of features in which those that are not asked (NaN) are those of a training sample that has about what is
+    asked, so that they scatter as in the collection, which a network by itself imitates worst.
+
+    The sample is drawn from the nearest ones of different origins (of all, where there are few origins); a row that no
+    sample is near stays as it is. Volume fractions are completed to 1. Row i depends on (seed, i) and itself.
+    """
+    asked, found = conditions.standardised(rows), rows.copy()
+    for place, row in enumerate(asked):
+        given = ~np.isnan(row)
+        distance = np.sqrt(np.sum((conditions.samples[:, given] - row[given]) ** 2, axis=1))
+        near = _neighbours(distance, conditions.origin) if given.any() else np.arange(len(distance))
+        if given.all() or not len(near):
+            continue
+        other = np.random.default_rng([seed, place]).choice(near)
+        found[place, ~given] = conditions.natural(conditions.samples[other][None])[0, ~given]
+        _complete_fractions(conditions, found[place], given)
+    return found
+
+
+def _neighbours(distance: Float[np.ndarray, " m"], origin: np.ndarray) -> np.ndarray:
+    """The nearest samples, of each origin one: those of one run have the same process parameters."""
+    order = np.argsort(distance, kind="stable")
+    first = np.sort(np.unique(origin[order], return_index=True)[1])
+    order = order[first] if len(first) >= NEIGHBOURS else order
+    near = order[: max(1, min(NEIGHBOURS, round(SHARE * len(distance))))]
+    return near[distance[near] <= FARTHEST]
+
+
+def _complete_fractions(conditions: Conditions, row: Float[np.ndarray, " f"], given: np.ndarray) -> None:
+    """Scale the volume fractions that were not given, so that all together are 1."""
+    fraction = np.array([name.startswith("volume_fraction.") for name in conditions.names])
+    others, left = fraction & ~given, 1 - row[fraction & given].sum()
+    if fraction.sum() == conditions.phases and others.any() and row[others].sum() > 0:
+        row[others] *= max(left, 0.0) / row[others].sum()
+
+
+def steering_targets(
+    prior: Prior, rows: Float[np.ndarray, "n f"], measurable: Sequence[str], *, imposed: bool
+) -> tuple[tuple[str, ...], Float[np.ndarray, "n m"]]:
+    """Names and values of the asked features towards which predictions are moved: those with a gradient, of a phase
+    that conducts; NaN where none is asked. No surface areas: predictions would get them by specks.
+
+    Args:
+        measurable: features that are measured here, in the unit of the prior.
+        imposed: whether volume fractions are imposed, so that no steps are taken towards them.
+    """
+    assert prior.conditions is not None
+    names, ndim = prior.conditions.names, len(prior.config.sample_shape)
+    chosen = [
+        number for number, name in enumerate(names)
+        if name in measurable and is_guidable(name, phases=prior.config.phases, ndim=ndim)
+        and not name.startswith(("surface_area", "volume_fraction")[: 1 + imposed]) and not np.isnan(rows[:, number]).all()
+    ]  # fmt: skip
+    values = rows[:, chosen].copy()
+    for column, number in zip(values.T, chosen, strict=True):
+        if names[number].startswith("tortuosity"):
+            column[column > 1 / _CONDUCTS] = np.nan
+        elif names[number].startswith("diffusivity"):
+            column[column < _CONDUCTS] = np.nan
+    return tuple(names[number] for number in chosen), values
+
+
+def imposed_fractions(prior: Prior, rows: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n p"] | None:
+    """The volume fractions of rows, NaN where some of a row are not known; None where the prior has not all of them."""
+    assert prior.conditions is not None
+    names = [f"volume_fraction.{phase}" for phase in range(prior.config.phases)]
+    if not set(names) <= set(prior.conditions.names):
+        return None
+    fractions = rows[:, [prior.conditions.names.index(name) for name in names]].astype(np.float32)
+    fractions[np.isnan(fractions).any(axis=1)] = np.nan
+    return fractions
