@@ -237,6 +237,16 @@ def test_what_a_user_should_know_is_noted():
     assert pipeline.notes(prior, good) == []
 
 
+def test_a_process_that_was_not_met_and_sides_that_files_do_not_tell_are_noted():
+    volumes, draws = [films().microstructure(0)] * 2, {"phi": np.linspace(0.4, 0.5, 20).reshape(2, 10)}
+    for asked, off in ((0.45, False), (0.6, True)):
+        found = pipeline.Generated(volumes, {"phi": asked}, [{"volume_fraction.0": 0.5}] * 2, draws)
+        assert ("look as if made with 0.405 to 0.495" in " ".join(pipeline.notes(untrained(), found))) == off
+    solved = pipeline.Generated(volumes, {}, [{"tortuosity.0.z": 1.5}] * 2, {})
+    (line,) = pipeline.notes(untrained(), solved)
+    assert "periodic along y, x" in line
+
+
 def test_what_cannot_be_asked_is_refused(trained: tuple[Prior, Path]):
     with pytest.raises(UserError, match="0.25 to 0.75|was trained on"):
         pipeline.generate(trained[0], {"volume_fraction.1": 0.95})

@@ -127,7 +127,7 @@ def asked_and_measured(config: ProcessConfig, prior: Prior, held_out: Collection
     every = table_of(samples, names)
     rows: Rows = []
     for method, steered in (("network alone", 0), ("steered", None)):
-        labels, seconds = drawn(config, prior, names, every, steering_steps=steered)
+        labels, seconds = drawn(config, prior, names, every, steered=steered)
         rows += scores(method, names, every, measured(prior, labels, names), seconds)
         labels, truth = labels[: config.costly], every[: config.costly]
         meet = functools.partial(pipeline.meet_features, in_memory(prior, labels), names, truth)
@@ -143,7 +143,7 @@ def spread(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
     truth = np.repeat(table_of(samples, names), config.volumes, axis=0)
     rows: Rows = []
     for method, steered in (("network alone", 0), ("steered", None)):
-        values = measured(prior, drawn(config, prior, names, truth, steering_steps=steered)[0], names)
+        values = measured(prior, drawn(config, prior, names, truth, steered=steered)[0], names)
         for name, of, true in zip(names, values.T.reshape(len(names), len(samples), -1), truth.T, strict=True):
             connected = [one[np.isfinite(one)] for one in of]
             asked = true[:: config.volumes]

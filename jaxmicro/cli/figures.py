@@ -23,6 +23,8 @@ from jaxmicro.pipeline import (
 )
 from jaxmicro.types import Microstructure, in_phases_of
 
+CONNECTED = 1e3  # tortuosity factors below; above, a reciprocal of 0 was rounded
+
 
 def of_input(structure: Microstructure, grey: np.ndarray | None) -> dict[str, bytes]:
     """Figures of the phases as they were read, and of the segmentation if the file was a grey image."""
@@ -86,16 +88,17 @@ def generated(found: Generated, prior: Prior) -> dict[str, bytes]:
     trained_on = prior.conditions.natural(prior.conditions.samples)
     ranges = {
         name: (float(ends[0]), float(ends[1]))
-        for name, column in zip(prior.conditions.names, trained_on.T, strict=True)
-        if np.isfinite(column).any()
-        for ends in [np.quantile(column[np.isfinite(column)], (0.01, 0.99))]
+        for entry, column in zip(prior.conditions.entries, trained_on.T, strict=True)
+        for name, known in [(entry.name, column[column < (CONNECTED if entry.scale == "reciprocal" else np.inf)])]
+        if known.size
+        for ends in [np.quantile(known, (0.01, 0.99))]
     }
     if measured:
         pictures["asked_and_measured"] = viz.png(viz.asked_and_measured(measured, found.targets, ranges))
     if found.process:
         scales = {entry.name: entry.scale for entry in prior.conditions.entries}
         draws = {name: of.ravel() for name, of in found.process.items()}
-        pictures["process"] = viz.png(viz.process_distribution(draws, scales))
+        pictures["process"] = viz.png(viz.process_distribution(draws, scales, found.targets))
     return pictures
 
 

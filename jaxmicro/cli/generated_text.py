@@ -18,9 +18,10 @@ def table(record: dict[str, Any]) -> str:
     for name, of in record["summary"].items():
         numbers = [of[key] for key in ("asked", "mean", "standard_deviation", "mean_absolute_error")]
         rows.append([name, *("-" if n is None else f"{n:.4g}" for n in numbers), str(of["not_connected"] or "-")])
-    lines = [f"{record['count']} samples, measured by the code that measures collections", aligned(rows)]
+    count = f"{record['count']} sample{'s' * (record['count'] != 1)}"
+    lines = [f"{count}, measured by the code that measures collections", aligned(rows)]
     lines += [*_exact_lines(record), *(f"note: {note}" for note in record["notes"])]
-    lines += _training_lines(record["training"])
+    lines += _training_lines(record["training"], record["not_compared"])
     if record["not_measured"]:
         lines.append(f"asked, but not measured here: {', '.join(record['not_measured'])}")
     if record["process"]:
@@ -59,10 +60,10 @@ def missed_lines(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _training_lines(training: dict[str, Any] | None) -> list[str]:
+def _training_lines(training: dict[str, Any] | None, not_compared: str | None) -> list[str]:
     """Copies and diversity in two lines."""
     if training is None:
-        return ["not compared with the training samples, whose collection is not there; give it with --collection"]
+        return [f"not compared with the training samples: {not_compared}"]
     copies, (ours, theirs) = training["copies"], (training["diversity"][of] for of in ("generated", "held_out"))
     limit = "unknown" if copies["limit"] is None else f"{copies['limit']:.2f}"
     lines = [

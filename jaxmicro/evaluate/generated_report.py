@@ -16,6 +16,7 @@ def generated_html(record: Mapping, figures: Mapping[str, bytes], *, title: str,
         figures, title, config: as `report_html`.
     """
     size = " x ".join(map(str, record["shape"]))
+    count = f"{record['count']} sample{'s' * (record['count'] != 1)}"
     keys = ("asked", "mean", "standard_deviation", "mean_absolute_error")
     rows = [
         [name, *("-" if of[key] is None else f"{of[key]:.4g}" for key in keys), str(of["not_connected"] or "-")]
@@ -25,22 +26,29 @@ def generated_html(record: Mapping, figures: Mapping[str, bytes], *, title: str,
     head = ["feature", "asked", "mean", "standard deviation", "mean absolute error", "not connected"]
     body = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="lead">{record["count"]} samples of {size}, measured by the code that measures collections.</p>',
+        f'<p class="lead">{count} of {size}, measured by the code that measures collections.</p>',
         "<h2>Asked and measured</h2>",
         table(head, rows),
         *([f"<p>Asked, but not measured here: {escape(', '.join(missing))}.</p>"] if missing else []),
         *(f"<p>Note: {escape(note)}.</p>" for note in record.get("notes", ())),
         *_exact(record),
         *(figure(name, content) for name, content in figures.items()),
-        *_beside_training(record.get("training")),
+        *_beside_training(record.get("training"), record.get("not_compared")),
     ]
     if record["process"]:
         quantiles = [f"{float(q):.0%}" for q in next(iter(record["process"].values()))["quantiles"]]
-        rows = [[name, *(f"{v:.4g}" for v in of["quantiles"].values())] for name, of in record["process"].items()]
+        rows = [
+            [
+                name,
+                "-" if of["asked"] is None else f"{of['asked']:.4g}",
+                *(f"{v:.4g}" for v in of["quantiles"].values()),
+            ]
+            for name, of in record["process"].items()
+        ]
         body += [
             "<h2>Process that would make them</h2>",
             "<p>Quantiles over all samples: a structure does not determine its process.</p>",
-            table(["parameter", *quantiles], rows),
+            table(["parameter", "asked", *quantiles], rows),
         ]
     return page(title, [*body, settings(config)])
 
@@ -72,11 +80,11 @@ def _exact(record: Mapping) -> list[str]:
     ]
 
 
-def _beside_training(training: Mapping | None) -> list[str]:
+def _beside_training(training: Mapping | None, not_compared: str | None) -> list[str]:
     """Copies of training samples, and how much samples vary."""
     heading = "<h2>Beside the training samples</h2>"
     if training is None:
-        return [heading, "<p>Not compared: the collection of the training is not there. Give it with --collection.</p>"]
+        return [heading, f"<p>Not compared: {escape(not_compared or 'there was nothing to compare with')}.</p>"]
     copies, diversity = training["copies"], training["diversity"]
     distances = [
         [name, str(len(of)), *(f"{value:.3f}" for value in (min(of), sorted(of)[len(of) // 2], max(of)))]

@@ -49,7 +49,7 @@ from jaxmicro.pipeline.fitting_collection import (
     collection_network,
 )
 from jaxmicro.pipeline.generate import generate
-from jaxmicro.pipeline.generated import Exact, Generated, example_targets, notes
+from jaxmicro.pipeline.generated import Exact, Generated, exact_targets, example_targets, notes
 from jaxmicro.pipeline.generation import default_generation, generate_labels
 from jaxmicro.pipeline.measure import measure
 from jaxmicro.pipeline.measure_collection import measure_collection
@@ -140,6 +140,7 @@ __all__ = [
     "diffusivities",
     "directions",
     "evaluate",
+    "exact_targets",
     "exact_value",
     "exact_values_of_planes",
     "example_targets",

@@ -7,9 +7,9 @@ import numpy as np
 
 from jaxmicro.errors import UserError
 from jaxmicro.generate import GenerationConfig
-from jaxmicro.pipeline.exact_features import can_be_met, is_met, meet_features
-from jaxmicro.pipeline.generated import Exact, Generated, measured, measured_features
-from jaxmicro.pipeline.generation import generate_labels, in_memory, measured_names
+from jaxmicro.pipeline.exact_features import is_met, meet_features
+from jaxmicro.pipeline.generated import Exact, Generated, exact_targets, measured, measured_features
+from jaxmicro.pipeline.generation import generate_labels, in_memory
 from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.sample_properties import Film, check_film
@@ -82,8 +82,7 @@ def _exact(
 ) -> Generated:
     """Sampled labels brought to their targets, and measured before and after."""
     samples = in_memory(prior, sampled)
-    names = measured_names(prior, samples)
-    chosen = tuple(name for name in targets if name in names and can_be_met(name, targets[name], samples))
+    chosen = exact_targets(prior, targets)
     asked = np.tile([targets[name] for name in chosen], (len(sampled), 1))
     labels = meet_features(samples, chosen, asked, known=known, on_sample=on_sample, progress=progress)
     before = measured_features(samples, chosen)

@@ -1,10 +1,11 @@
 """Generated samples: measured as collections are, with the process that would make them."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxmicro.collection import Collection
 from jaxmicro.errors import UserError
@@ -16,7 +17,7 @@ from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.process_distribution import process_of
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.sample_properties import Film, graspi_names
-from jaxmicro.types import Microstructure
+from jaxmicro.types import AXES, Microstructure
 
 _DIGITS = 3  # of example targets
 _MISSED = 0.1  # relative deviation from which on a target is said to be missed (`deviations`)
@@ -75,7 +76,10 @@ def measured(
     """Labels as `Generated`: measured by the code that measures collections, with the process that would make them."""
     assert prior.conditions is not None and prior.material is not None
     samples = in_memory(prior, labels)
-    table = measured_features(samples, measured_names(prior, samples, film), progress, film=film)
+    names = measured_names(prior, samples, film)
+    if film is not None:
+        names += [name for name in graspi_names(film) if name not in prior.conditions.names]
+    table = measured_features(samples, names, progress, film=film)
     process = {}
     if prior.predictor is not None:
         draws = process_of(prior, labels, seed=seed)
@@ -90,33 +94,61 @@ def measured_features(
     return [dict(zip(names, row, strict=True)) for row in measured_table(samples, names, progress, film=film).tolist()]
 
 
+def exact_targets(prior: Prior, targets: Mapping[str, float]) -> tuple[str, ...]:
+    """The targets that samples can be changed to meet exactly."""
+    samples = in_memory(prior, np.zeros((1, *prior.config.sample_shape), np.uint8))
+    names = measured_names(prior, samples)
+    return tuple(name for name in targets if name in names and can_be_met(name, targets[name], samples))
+
+
 def notes(prior: Prior, found: Generated) -> list[str]:
     """What a user should know of generated samples, one line each: targets that were missed, features outside of what
     the model was trained on, and process parameters that it cannot tell."""
     assert prior.conditions is not None
     lines: list[str] = []
     exact = () if found.exact is None else found.exact.names
+    can_be_exact = exact_targets(prior, found.targets)
     for entry in prior.conditions.entries:
         if entry.name in found.measured[0]:
             values = np.array([sample[entry.name] for sample in found.measured])
             if entry.name in found.targets and entry.name not in exact:
-                target = found.targets[entry.name]
-                exact_helps = found.exact is None and can_be_met(entry.name, target, in_memory(prior, _labels(found)))
-                lines += _missed(entry.name, target, values, exact_helps)
+                exact_helps = found.exact is None and entry.name in can_be_exact
+                lines += _missed(entry.name, found.targets[entry.name], values, exact_helps)
             lines += _outside(entry, values)
     if unmeasured := [name for name in found.targets if name in graspi_names() and name not in found.measured[0]]:
         lines.append(
             f"{', '.join(unmeasured)} cannot be measured without the labels of the phases: --donor and --acceptor, and "
             "--mixed if there is a mixed phase"
         )
+    lines += _sides(prior, found.measured[0])
+    for name, draws in found.process.items():
+        lines += _of_process(name, found.targets.get(name), draws)
     for name, r2 in prior.record.get("process_r2", {}).items():
         if name in found.process and r2 is not None and r2 < _TOLD:
             lines.append(f"the model cannot tell {name} from a structure (R^2 {r2:.2f} for held-out runs)")
     return lines
 
 
-def _labels(found: Generated) -> np.ndarray:
-    return np.stack([volume.labels for volume in found.volumes])
+def _of_process(name: str, asked: float | None, draws: Float[np.ndarray, "n s"]) -> list[str]:
+    """A line if a process parameter that was asked is not among those that would make the samples."""
+    if asked is None:
+        return []
+    low, high = np.quantile(draws, (0.05, 0.95))
+    if low <= asked <= high:
+        return []
+    return [
+        f"asked {name}={asked:.4g}, but the samples look as if made with {low:.4g} to {high:.4g} (90 % of the draws)"
+    ]
+
+
+def _sides(prior: Prior, names: Iterable[str]) -> list[str]:
+    """A line where diffusion took periodic sides that a file of the sample does not tell."""
+    periodic = tuple(prior.config.unet.periodic)
+    solved = any(name.startswith(("tortuosity", "diffusivity")) for name in names)
+    if not solved or not any(periodic) or all(periodic):
+        return []
+    along = ", ".join(letter for letter, yes in zip(AXES[-len(periodic) :], periodic, strict=True) if yes)
+    return [f"diffusion took the sides as periodic along {along}, which files do not tell; 'measure' of a file differs"]
 
 
 def _missed(name: str, asked: float, values: np.ndarray, exact_helps: bool) -> list[str]:

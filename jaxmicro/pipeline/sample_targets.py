@@ -69,7 +69,8 @@ def steering_targets(
     chosen = [
         number for number, name in enumerate(names)
         if name in measurable and is_guidable(name, phases=prior.config.phases, ndim=ndim)
-        and not name.startswith(("surface_area", "volume_fraction")[: 1 + imposed]) and not np.isnan(rows[:, number]).all()
+        and not np.isnan(rows[:, number]).all()
+        and not name.startswith(("surface_area", "volume_fraction")[: 1 + imposed])
     ]  # fmt: skip
     values = rows[:, chosen].copy()
     for column, number in zip(values.T, chosen, strict=True):

@@ -1,6 +1,7 @@
 """Figures of generated samples: what was asked against what was measured, and the process that would make them."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float
@@ -38,6 +39,10 @@ def asked_and_measured(
         ax.set_axis_off()
     for ax, (name, values) in zip(axes, measured.items(), strict=False):
         finite = values[np.isfinite(values)]
+        if not len(finite):
+            ax.set_axis_off()
+            ax.set_title(f"{name} (none connected)", fontsize=9)
+            continue
         offset = np.linspace(-0.25, 0.25, len(finite)) if len(finite) > 1 else np.zeros(len(finite))
         ax.plot(finite, offset, "o", color=_DATA, markersize=4, alpha=0.6, linewidth=0, clip_on=False)
         if name in asked and np.isfinite(asked[name]):
@@ -59,12 +64,17 @@ def asked_and_measured(
 
 
 @rc_context(STYLE)
-def process_distribution(draws: Mapping[str, Float[np.ndarray, " s"]], scales: Mapping[str, str]) -> Figure:
+def process_distribution(
+    draws: Mapping[str, Float[np.ndarray, " s"]],
+    scales: Mapping[str, str],
+    asked: Mapping[str, float] = MappingProxyType({}),
+) -> Figure:
     """Distribution of the process parameters that would make the samples: each by itself and in pairs.
 
     Args:
         draws: of all samples together, by the name of the parameter.
         scales: "log" where the axis is logarithmic.
+        asked: values that were asked, by name; a dashed line.
     """
     names = list(draws)
     figure = new_figure(2.4 * len(names) + 0.4, 2.2 * len(names) + 0.4)
@@ -78,6 +88,8 @@ def process_distribution(draws: Mapping[str, Float[np.ndarray, " s"]], scales: M
                 continue
             if i == j:
                 ax.hist(draws[along], bins=edges[along], color=_DATA, alpha=0.8)
+                if along in asked:
+                    ax.axvline(asked[along], color=_ASKED, linestyle="--", linewidth=1.5)
                 ax.set_yticks([])
             else:
                 ax.hist2d(draws[along], draws[below], bins=[edges[along], edges[below]], cmap="Blues")

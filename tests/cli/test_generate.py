@@ -112,6 +112,7 @@ def test_descriptors_of_graspi_are_measured_where_the_phases_are_named(
     record = json.loads((tmp_path / "run" / "generated.json").read_text())
     shares = [float((pipeline.read(tmp_path / "run" / f"volume_00{n}.tif").labels == 1).mean()) for n in range(2)]
     assert record["samples"]["ABS_f_D"] == pytest.approx(shares) and not record["not_measured"]
+    assert record["samples"]["STAT_n"] == [512, 512]  # also what the model does not know
     first, nearest = (pipeline.read(tmp_path / run / "volume_000.tif").labels for run in ("without", "run"))
     assert not np.array_equal(first, nearest)  # of three candidates that were measured
     done = jaxmicro(*words[:-8], "--donor", 1, "--acceptor", 2, "--out", tmp_path / "none")
@@ -182,6 +183,9 @@ def test_another_collection_is_not_compared_with(jaxmicro: Callable[..., Outcome
         (["--count", "0"], "--count is 0"),
         (["--steps", "0"], "steps is 0"),
         (["--guidance", "-1"], "guidance is -1"),
+        (["--steer", "-1"], "steering_steps is -1"),
+        (["--exact", "--target", "phi=0.5"], "none is asked"),
+        (["--donor", "0"], "--donor and --acceptor belong together"),
     ],
 )
 def test_what_cannot_be_generated_is_refused(

@@ -259,6 +259,12 @@ def test_the_heading_of_one_feature_is_whole():
     assert heading and figure.texts[0].get_window_extent().x0 >= 0
 
 
+def test_a_feature_that_no_sample_has_is_said_to_be_connected_nowhere():
+    figure = viz.asked_and_measured({"tau": np.array([np.inf] * 3), "phi": np.array([0.5])}, {"tau": np.inf}, {})
+    figure.canvas.draw()
+    assert [ax.get_title() for ax in figure.axes] == ["tau (none connected)", "phi"]
+
+
 def test_surfaces_reach_the_hidden_faces_of_the_box(monkeypatch: pytest.MonkeyPatch):
     """Steps along the rays must not show: fine ones see the same, also where a ray leaves the box between two."""
     volume = random_field((8, 8, 8), 2, seed=1)
