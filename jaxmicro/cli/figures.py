@@ -80,8 +80,8 @@ def generated(found: Generated, prior: Prior) -> dict[str, bytes]:
     assert prior.conditions is not None
     scale, phases = {"voxel_size": found.volumes[0].voxel_size, "unit": found.volumes[0].unit}, found.volumes[0].phases
     shown = [volume.labels for volume in found.volumes[:16]]
-    sections = np.stack([labels if labels.ndim == 2 else labels[len(labels) // 2] for labels in shown])
-    pictures = {"generated": viz.png(viz.sample_grid(sections, phases, **scale))}
+    sections = np.stack([labels if labels.ndim == 2 else labels[..., labels.shape[-1] // 2] for labels in shown])
+    pictures = {"generated": viz.png(viz.sample_grid(sections, phases, **scale, whole=np.stack(shown)))}
     if shown[0].ndim == 3:
         pictures["rendering"] = viz.png(viz.volume_rendering(shown[0], phases=phases, **scale))
     measured = {name: np.array([sample[name] for sample in found.measured]) for name in found.measured[0]}

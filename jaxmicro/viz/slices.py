@@ -193,6 +193,7 @@ def sample_grid(
     title: str | None = None,
     voxel_size: float | int | None = None,
     unit: str | None = None,
+    whole: Integer[np.ndarray, "n ..."] | None = None,
 ) -> Figure:
     """Grid of small images of phases, such as samples during training, with scale bar and legend.
 
@@ -203,11 +204,12 @@ def sample_grid(
         width: of each in inches; few images are wider, so that the legend has room.
         title: of the figure.
         voxel_size, unit: as in `slice_panel`.
+        whole: labels of the samples that the images are sections of, whose fractions the legend states; None: of these.
     """
     columns = min(columns, len(images))
     rows, aspect = -(-len(images) // columns), images.shape[1] / images.shape[2]
     width = max(width, _FEW / columns / max(1.0, aspect))
-    legend, across = _with_fractions(images, phases, None), max(width * columns, _FEW)
+    legend, across = _with_fractions(images if whole is None else whole, phases, None), max(width * columns, _FEW)
     below = 0.3 + 0.2 * -(-phases // legend_columns(legend, across))
     figure = new_figure(across, width * rows * aspect + below + (0.3 if title else 0.0))
     grid = figure.subplots(rows, columns, squeeze=False)

@@ -36,6 +36,14 @@ def test_the_table_of_the_bundled_films_is_what_is_measured():
         np.testing.assert_allclose(list(found.values()), known, rtol=1e-3)
 
 
+@pytest.mark.slow  # the network in its full size
+def test_the_bundled_prior_gives_what_is_asked():
+    found = pipeline.generate(pipeline.load_prior("opv"), {"volume_fraction.0": 0.45, "tortuosity.0.z": 1.9}, count=2)
+    for sample in found.measured:
+        assert sample["volume_fraction.0"] == pytest.approx(0.45, abs=0.01)
+        assert sample["tortuosity.0.z"] == pytest.approx(1.9, rel=0.05)
+
+
 def test_the_bundled_films_stay_as_they_are(jaxmicro: Callable[..., Outcome], tmp_path: Path):
     done = jaxmicro("measure", "opv", "--features", "diffusivity")
     assert done.code == 2 and "--out NEW.zarr" in done.last_line
