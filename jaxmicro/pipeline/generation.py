@@ -1,8 +1,8 @@
 """Sampling of whole samples from a prior of a collection, each to a row of features.
 
-The network is conditioned on what is asked, and on features of a training sample where nothing is. Each prediction of a
-clean sample, also the last, takes Polyak steps towards the asked features by the gradient of these
-(`guidance.soft_features`: diffusion is solved in every step), as guided designs do; volume fractions are imposed.
+The network is conditioned on what is asked, and on features of a training sample where nothing is. On each prediction
+of a clean sample, also the last, volume fractions are imposed; then it takes Polyak steps towards the asked features by
+the gradient of these (`guidance.soft_features`: diffusion is solved in every step), as guided designs do.
 
 Of several candidates the one is kept whose measured features are nearest to what is asked. It is mixed with noise and
 drawn again from there, several times, and again the nearest is kept: approximate Bayesian computation with the network
@@ -230,9 +230,11 @@ def _generate(
 
     def calibrated(x_t, log_snr):
         x0_hat = denoise(x_t, log_snr)
-        if names:
-            x0_hat = jax.lax.cond(log_snr >= STEERED_FROM, lambda x: jax.vmap(steered)(x, asked), lambda x: x, x0_hat)
-        return x0_hat if fractions is None else jax.vmap(imposed)(x0_hat, fractions)
+        if fractions is not None:
+            x0_hat = jax.vmap(imposed)(x0_hat, fractions)
+        if not names:
+            return x0_hat
+        return jax.lax.cond(log_snr >= STEERED_FROM, lambda x: jax.vmap(steered)(x, asked), lambda x: x, x0_hat)
 
     cells = tuple(edge // prior.cell for edge in prior.sample_shape)
     near = None if start is None else Renoised(codec.encode(one_hot(start[0], prior.phases)), start[1])

@@ -62,16 +62,17 @@ def steering_targets(
 
     Args:
         measurable: features that are measured here, in the unit of the prior.
-        imposed: whether volume fractions are imposed, so that no steps are taken towards them.
+        imposed: whether volume fractions are imposed, so that no steps are taken towards them alone.
     """
     assert prior.conditions is not None
     names, ndim = prior.conditions.names, len(prior.config.sample_shape)
     chosen = [
         number for number, name in enumerate(names)
         if name in measurable and is_guidable(name, phases=prior.config.phases, ndim=ndim)
-        and not np.isnan(rows[:, number]).all()
-        and not name.startswith(("surface_area", "volume_fraction")[: 1 + imposed])
+        and not np.isnan(rows[:, number]).all() and not name.startswith("surface_area")
     ]  # fmt: skip
+    if imposed and all(names[number].startswith("volume_fraction") for number in chosen):
+        chosen = []
     values = rows[:, chosen].copy()
     for column, number in zip(values.T, chosen, strict=True):
         if names[number].startswith("tortuosity"):
