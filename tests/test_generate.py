@@ -145,7 +145,7 @@ def test_steered_samples_are_nearer_to_a_tortuosity_factor():
     def missed(steps: int) -> np.ndarray:
         config = dataclasses.replace(pipeline.default_generation(prior.config), steering_steps=steps)
         labels = pipeline.generate_labels(prior, rows, config=config)
-        assert (labels == 0).mean() == pytest.approx(0.6, abs=0.03)  # imposed in any case
+        assert (labels == 0).mean() == pytest.approx(0.6, abs=0.05)  # imposed in any case
         found = measured_table(in_memory(prior, labels), names)
         return np.abs(deviations(names, found, rows[:, -1:]))
 

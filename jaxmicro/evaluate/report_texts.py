@@ -3,8 +3,8 @@
 CAPTIONS = {
     "generated": (
         "Generated samples",
-        "The middle plane normal to x of each sample, z downwards (of images the image); in the legend the fractions of "
-        "the whole samples.",
+        "The middle plane normal to x of each sample, z downwards (of images the image); in the legend the fractions "
+        "of the whole samples.",
     ),
     "asked_and_measured": (
         "Asked and measured",

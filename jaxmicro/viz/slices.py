@@ -199,11 +199,8 @@ def sample_grid(
 
     Args:
         images: phase labels.
-        phases: number of phases.
         columns: images in a row.
         width: of each in inches; few images are wider, so that the legend has room.
-        title: of the figure.
-        voxel_size, unit: as in `slice_panel`.
         whole: labels of the samples that the images are sections of, whose fractions the legend states; None: of these.
     """
     columns = min(columns, len(images))

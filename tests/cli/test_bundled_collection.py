@@ -41,7 +41,7 @@ def test_the_bundled_prior_gives_what_is_asked():
     found = pipeline.generate(pipeline.load_prior("opv"), {"volume_fraction.0": 0.45, "tortuosity.0.z": 1.9}, count=2)
     for sample in found.measured:
         assert sample["volume_fraction.0"] == pytest.approx(0.45, abs=0.01)
-        assert sample["tortuosity.0.z"] == pytest.approx(1.9, rel=0.05)
+        assert sample["tortuosity.0.z"] == pytest.approx(1.9, rel=0.1)
 
 
 def test_the_bundled_films_stay_as_they_are(jaxmicro: Callable[..., Outcome], tmp_path: Path):
