@@ -38,7 +38,7 @@ VOXELS_TOGETHER = 2**19  # of the samples in the network at once, unless told ot
 # Log SNR to which the nearest candidate is brought for each further round. Films of 32^3 voxels, 8 candidates: levels
 # from -2 on bring little, because what conducts is decided by then
 REDRAWN = (-4.5, -3.5, -2.5)
-# Log SNR from which on predictions are steered. Films of 32^3 voxels, 32 evaluations, R^2 of the two tortuosity
+# Log SNR from which on predictions are steered. 16 films of 32^3 voxels, 32 evaluations, R^2 of the two tortuosity
 # factors: 0.99 and 0.98 from here, 0.84 and 0.90 from -3 with 10 steps (what connects is decided by then), 0.99 and
 # 0.76 from -8 (predictions are too blurred)
 STEERED_FROM = -6.0
