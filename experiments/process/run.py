@@ -40,6 +40,7 @@ from jaxmicro.pipeline.state import Resumable, identity_of
 
 HERE = Path(__file__).parent
 UNASKED = ("surface_area.0", "percolating_fraction.0.x", "percolating_fraction.1.x", "tortuosity.0.x", "tortuosity.1.x")
+METHODS = ("network alone", 0), ("steered", None)  # and their `steering_steps`; None: as usual
 Rows = list[dict[str, object]]
 
 
@@ -126,8 +127,8 @@ def asked_and_measured(config: ProcessConfig, prior: Prior, held_out: Collection
     names, samples = conditions(config, prior, held_out, config.conditions)
     every = table_of(samples, names)
     rows: Rows = []
-    for method, steered in (("network alone", 0), ("steered", None)):
-        labels, seconds = drawn(config, prior, names, every, steered=steered)
+    for method, steps in METHODS:
+        labels, seconds = drawn(config, prior, names, every, steps=steps)
         rows += scores(method, names, every, measured(prior, labels, names), seconds)
         labels, truth = labels[: config.costly], every[: config.costly]
         meet = functools.partial(pipeline.meet_features, in_memory(prior, labels), names, truth)
@@ -142,8 +143,8 @@ def spread(config: ProcessConfig, prior: Prior, held_out: Collection) -> Rows:
     names, samples = conditions(config, prior, held_out, config.repeated)
     truth = np.repeat(table_of(samples, names), config.volumes, axis=0)
     rows: Rows = []
-    for method, steered in (("network alone", 0), ("steered", None)):
-        values = measured(prior, drawn(config, prior, names, truth, steered=steered)[0], names)
+    for method, steps in METHODS:
+        values = measured(prior, drawn(config, prior, names, truth, steps=steps)[0], names)
         for name, of, true in zip(names, values.T.reshape(len(names), len(samples), -1), truth.T, strict=True):
             connected = [one[np.isfinite(one)] for one in of]
             asked = true[:: config.volumes]
@@ -247,18 +248,18 @@ def table_of(samples: Collection, names: Sequence[str]) -> np.ndarray:
 
 
 def drawn(
-    config: ProcessConfig, prior: Prior, names: Sequence[str], asked: np.ndarray, *, steered: int | None = None
+    config: ProcessConfig, prior: Prior, names: Sequence[str], asked: np.ndarray, *, steps: int | None = None
 ) -> tuple[np.ndarray, float]:
     """Labels of a volume for each row of asked features, and seconds for each.
 
     Args:
-        steered: as in `GenerationConfig`; None: as usual.
+        steps: `steering_steps` of `GenerationConfig`; None: as usual.
     """
     assert prior.conditions is not None
     rows = np.stack([prior.conditions.row(dict(zip(names, row, strict=True))) for row in asked])
     generation = pipeline.default_generation(prior.config)
-    if steered is not None:
-        generation = dataclasses.replace(generation, steering_steps=steered)
+    if steps is not None:
+        generation = dataclasses.replace(generation, steering_steps=steps)
     make = functools.partial(pipeline.generate_labels, prior, rows, seed=config.seed, config=generation)
     constants = STEERED_FROM, NEIGHBOURS, SHARE, FARTHEST
     settings = dataclasses.asdict(generation), constants, conditions_to_dict(prior.conditions)

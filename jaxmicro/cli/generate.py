@@ -62,8 +62,8 @@ def run(options: Generate) -> None:
             "--exact meets volume fractions, surface areas, diffusivities and finite tortuosity factors, "
             "and none is asked; add such a --target, or leave out --exact"
         )
-    config, film = _config(options, prior), film_of(options)
-    pipeline.check_film(film, prior.config.phases)
+    config = _config(options, prior)
+    pipeline.check_film(film_of(options), prior.config.phases)
     collection = _collection(options, prior)
     name = Path(options.model).name.removesuffix(".safetensors")
     folder = open_run_folder(

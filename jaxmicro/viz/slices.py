@@ -198,9 +198,10 @@ def sample_grid(
     """Grid of small images of phases, such as samples during training, with scale bar and legend.
 
     Args:
-        images: phase labels.
+        images: phase labels, 0 to `phases` - 1.
         columns: images in a row.
         width: of each in inches; few images are wider, so that the legend has room.
+        voxel_size, unit: as in `slice_panel`.
         whole: labels of the samples that the images are sections of, whose fractions the legend states; None: of these.
     """
     columns = min(columns, len(images))
