@@ -35,6 +35,14 @@ def test_the_result_is_that_of_jit_and_the_function_is_traced_once(params):
     assert traced == [2]
 
 
+def test_buffers_stay_where_donating_them_gives_wrong_results():
+    """The update of a network of three phases at 32^3 voxels: too large to run here, see `jit_network`."""
+    x = jnp.arange(4.0)
+    twice = jit_network(lambda x: 2 * x, donate_argnums=0)
+    np.testing.assert_array_equal(twice(x), [0, 2, 4, 6])
+    assert x.is_deleted() != bool(compiling._options())
+
+
 def test_an_xla_that_does_not_know_the_option_compiles_without(params, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(compiling, "_WITHOUT_CONVOLUTIONS", {"xla_cpu_no_such_option": "1"})
     compiling._options.cache_clear()
