@@ -165,6 +165,25 @@ def test_features_that_are_not_asked_are_those_of_training_samples_that_are_near
     np.testing.assert_array_equal(with_unasked_features(conditions, rows), found)
 
 
+def test_features_that_are_not_asked_follow_those_that_are_and_scatter_as_in_the_collection():
+    """Also at the end of what was trained on, where all samples lie to one side; nothing is beyond the samples, and
+    what does not percolate goes on not to."""
+    rng = np.random.default_rng(0)
+    asked, scatter = rng.uniform(-2, 2, 400), rng.normal(0, 0.1, 400)
+    samples = np.stack([asked, 0.8 * asked + scatter, np.where(asked > 1.5, -2, asked)], axis=1)
+    scales = ("identity", "identity", "reciprocal")
+    entries = tuple(Condition(str(n), "property", "", of, 2.0, 1.0, -9.0, 9.0) for n, of in enumerate(scales))
+    conditions = Conditions(entries, samples, np.arange(400), 2)
+    rows = np.tile(conditions.natural(np.array([[1.95, 0.0, 0.0]])), (200, 1))
+    rows[:, 1:] = np.nan
+    found = with_unasked_features(conditions, rows)
+    standardised = conditions.standardised(found)
+    assert abs(standardised[:, 1].mean() - 0.8 * 1.95) < 0.03
+    assert 0.06 < standardised[:, 1].std() < 0.14
+    assert standardised[:, 1].max() <= samples[:, 1].max() + 1e-6
+    assert np.isinf(found[:, 2]).all()
+
+
 def test_neighbours_are_of_different_runs_where_there_are_many():
     origin, distance = np.repeat(np.arange(100), 10), np.arange(1000) / 1000
     assert len(np.unique(origin[_neighbours(distance, origin)])) == NEIGHBOURS

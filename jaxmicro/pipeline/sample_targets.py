@@ -12,6 +12,8 @@ from jaxmicro.pipeline.prior import Prior
 NEIGHBOURS = 20  # training samples from which the features that are not asked are taken
 SHARE = 0.05  # of all training samples: the most of them that count as neighbours
 FARTHEST = 1.0  # standard deviations of the asked features, from a sample to a neighbour
+AROUND = 5  # times as many samples tell the slopes of these features
+_RIDGE = 0.3  # sum of squared distances from which on slopes are believed
 _CONDUCTS = 2e-3  # relative diffusivity that a phase must have to be steered: blocked ones conduct a thousandth
 
 
@@ -21,29 +23,51 @@ def with_unasked_features(
     """Rows of features in which those that are not asked (NaN) are those of a training sample that has about what is
     asked, so that they scatter as in the collection, which a network by itself imitates worst.
 
-    The sample is drawn from the nearest ones of different origins (of all, where there are few origins); a row that no
-    sample is near stays as it is. Volume fractions are completed to 1. Row i depends on (seed, i) and itself.
+    The sample is drawn from the nearest ones of different origins (of all, where there are few origins). What it has is
+    moved to what is asked along the local slope of each feature: the regression adjustment of approximate Bayesian
+    computation. A row that no sample is near stays as it is. Volume fractions are completed to 1. Row i depends on
+    (seed, i) and itself.
+
+    Source: Beaumont, Zhang, Balding, Genetics 162, 2025 (2002).
     """
     asked, found = conditions.standardised(rows), rows.copy()
     for place, row in enumerate(asked):
         given = ~np.isnan(row)
-        distance = np.sqrt(np.sum((conditions.samples[:, given] - row[given]) ** 2, axis=1))
+        offset = conditions.samples[:, given] - row[given]
+        distance = np.sqrt(np.sum(offset**2, axis=1))
         near = _neighbours(distance, conditions.origin) if given.any() else np.arange(len(distance))
         if given.all() or not len(near):
             continue
         other = np.random.default_rng([seed, place]).choice(near)
-        found[place, ~given] = conditions.natural(conditions.samples[other][None])[0, ~given]
+        sample = conditions.samples[other].astype(float)
+        found[place, ~given] = conditions.natural(sample[None])[0, ~given]
+        if given.any():
+            around = _neighbours(distance, conditions.origin, times=AROUND)
+            change = -offset[other] @ _slopes(offset[around], conditions.samples[around])
+            moved = np.clip(sample + change, conditions.samples.min(axis=0), conditions.samples.max(axis=0))
+            follows = ~given & np.isfinite(found[place])  # what does not percolate goes on not to
+            found[place, follows] = conditions.natural(moved[None])[0, follows]
         _complete_fractions(conditions, found[place], given)
     return found
 
 
-def _neighbours(distance: Float[np.ndarray, " m"], origin: np.ndarray) -> np.ndarray:
-    """The nearest samples, of each origin one: those of one run have the same process parameters."""
+def _neighbours(distance: Float[np.ndarray, " m"], origin: np.ndarray, *, times: int = 1) -> np.ndarray:
+    """The nearest samples, of each origin one: those of one run have the same process parameters; `times` as many."""
+    most, share = NEIGHBOURS * times, SHARE * times
     order = np.argsort(distance, kind="stable")
     first = np.sort(np.unique(origin[order], return_index=True)[1])
-    order = order[first] if len(first) >= NEIGHBOURS else order
-    near = order[: max(1, min(NEIGHBOURS, round(SHARE * len(distance))))]
+    order = order[first] if len(first) >= most else order
+    near = order[: max(1, min(most, round(share * len(distance))))]
     return near[distance[near] <= FARTHEST]
+
+
+def _slopes(offset: Float[np.ndarray, "n m"], values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "m k"]:
+    """Slopes of values against offsets by least squares, weighted by nearness (Epanechnikov), with a ridge."""
+    squared = np.sum(offset**2, axis=1)
+    weight = 1 - squared / (squared.max() + 1e-12)
+    total = weight.sum() + 1e-12
+    x, y = (each - weight @ each / total for each in (offset, values))
+    return np.linalg.solve(x.T @ (weight[:, None] * x) + _RIDGE * np.eye(x.shape[1]), x.T @ (weight[:, None] * y))
 
 
 def _complete_fractions(conditions: Conditions, row: Float[np.ndarray, " f"], given: np.ndarray) -> None:
