@@ -1,5 +1,5 @@
 """Generation of whole images and volumes, to conditions; `reconstruct` does it from planes."""
 
-from jaxmicro.generate.sampling import Denoiser, GenerationConfig, Renoised, generate
+from jaxmicro.generate.sampling import Denoiser, GenerationConfig, Renoised, generate, noise_levels
 
-__all__ = ["Denoiser", "GenerationConfig", "Renoised", "generate"]
+__all__ = ["Denoiser", "GenerationConfig", "Renoised", "generate", "noise_levels"]

@@ -25,7 +25,7 @@ class GenerationConfig:
     log_snr_range: tuple[float, float] = (-11.0, 3.0)
     guidance: float = 1.0  # weight of the features; above 1 they are exaggerated, at twice the cost
     # steps of each prediction towards the features, by the gradient of these (which solves for diffusivities); 0: none
-    steering_steps: int = 8
+    steering_steps: int = 4
     candidates: int = 1  # drawn of each sample, of which the one whose measured features are nearest is kept
 
     def __post_init__(self):
@@ -50,6 +50,12 @@ class Renoised(NamedTuple):
     log_snr: Float[Array, ""]  # after the noise is added; the smaller, the less of the samples is left
 
 
+def noise_levels(config: GenerationConfig, start: Renoised | None = None) -> Float[Array, " t"]:
+    """log SNR at which the network is evaluated, and the one that the sampling ends with."""
+    low, high = config.log_snr_range
+    return log_snr_times(config.steps, log_snr_min=low if start is None else start.log_snr, log_snr_max=high)
+
+
 def generate(
     denoise: Denoiser,
     shape: tuple[int, ...],
@@ -65,8 +71,7 @@ def generate(
         keys: one for each sample.
         start: samples near which to draw others; None: from noise.
     """
-    low, high = config.log_snr_range
-    times = log_snr_times(config.steps, log_snr_min=low if start is None else start.log_snr, log_snr_max=high)
+    times = noise_levels(config, start)
     reverse_step = ddim_step if config.sampler == "ddim" else dpm_solver_step
 
     def noise(step):

@@ -1,8 +1,8 @@
 """Sampling of whole samples from a prior of a collection, each to a row of features.
 
 The network is conditioned on what is asked, and on features of a training sample where nothing is. On each prediction
-of a clean sample, also the last, volume fractions are imposed; then it takes Polyak steps towards the asked features by
-the gradient of these (`guidance.soft_features`: diffusion is solved in every step), as guided designs do.
+of a clean sample, also the last, volume fractions are imposed; then it takes Gauss-Newton steps towards the asked
+features by their slopes (`guidance.soft_features`: diffusion is solved in every step), as `--exact` does.
 
 Of several candidates the one is kept whose measured features are nearest to what is asked. It is mixed with noise and
 drawn again from there, several times, and again the nearest is kept: approximate Bayesian computation with the network
@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from jaxmicro import models
 from jaxmicro.collection import Collection
 from jaxmicro.devices import jit_network
-from jaxmicro.generate import GenerationConfig, Renoised, generate
+from jaxmicro.generate import GenerationConfig, Renoised, generate, noise_levels
 from jaxmicro.guidance import feature_deviations, soft_features
 from jaxmicro.models import PriorConfig
 from jaxmicro.phases import one_hot, to_labels
@@ -32,16 +32,15 @@ from jaxmicro.pipeline.prior import Prior
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.sample_properties import Film, measurable_features
 from jaxmicro.pipeline.sample_targets import imposed_fractions, steering_targets, with_unasked_features
-from jaxmicro.reconstruct import calibrate_fractions, polyak_step
+from jaxmicro.reconstruct import calibrate_fractions, steer_prediction
 
 VOXELS_TOGETHER = 2**19  # of the samples in the network at once, unless told otherwise: bounds the memory
 # Log SNR to which the nearest candidate is brought for each further round. Films of 32^3 voxels, 8 candidates: levels
 # from -2 on bring little, because what conducts is decided by then
 REDRAWN = (-4.5, -3.5, -2.5)
-# Log SNR from which on predictions are steered. 16 films of 32^3 voxels, 32 evaluations, R^2 of the two tortuosity
-# factors: 0.99 and 0.98 from here, 0.84 and 0.90 from -3 with 10 steps (what connects is decided by then), 0.99 and
-# 0.76 from -8 (predictions are too blurred)
+# Log SNR from which on predictions are steered: later, what connects is decided; earlier, predictions are too blurred
 STEERED_FROM = -6.0
+LAST_STEERING = 4  # times as many steps of the last prediction, which no evaluation of the network corrects
 REDRAWN_STEPS = 16  # evaluations of the network in such a round, if there are 32 from noise
 
 
@@ -202,16 +201,15 @@ def _steered(
     names: tuple[str, ...],
     periodic: tuple[bool, ...],
     voxel_size: float,
-    steps: int,
+    steps: int | Int[Array, ""],
 ) -> Float[Array, "*grid p"]:
     """A prediction, moved towards the features that are asked of it."""
 
-    def misfit(shares: Float[Array, "*grid p"]) -> Float[Array, ""]:
+    def deviations(shares: Float[Array, "*grid p"]) -> Float[Array, " m"]:
         values = soft_features(shares, names, periodic=periodic, voxel_size=voxel_size)
-        return jnp.sum(feature_deviations(names, values, asked) ** 2)
+        return feature_deviations(names, values, asked)
 
-    moved = polyak_step(misfit, x0_hat, steps=steps, clip_each=True)
-    return jnp.where(jnp.isfinite(moved).all(), moved, x0_hat)  # no gradient where a phase is nowhere the likeliest
+    return steer_prediction(x0_hat, deviations, periodic=periodic or (False,) * (x0_hat.ndim - 1), steps=steps)
 
 
 @functools.partial(jit_network, static_argnames=("prior", "config", "names", "voxel_size"))
@@ -221,9 +219,10 @@ def _generate(
 ):  # fmt: skip
     denoise = models.denoiser(prior, params, condition, guidance=config.guidance)
     codec = models.codec(prior, params)
-    steered = functools.partial(
-        _steered, names=names, periodic=prior.unet.periodic, voxel_size=voxel_size, steps=config.steering_steps
-    )
+    cells = tuple(edge // prior.cell for edge in prior.sample_shape)
+    near = None if start is None else Renoised(codec.encode(one_hot(start[0], prior.phases)), start[1])
+    last = noise_levels(config, near)[-2] - 1e-3  # rounding
+    steered = functools.partial(_steered, names=names, periodic=prior.unet.periodic, voxel_size=voxel_size)
 
     def imposed(x0_hat, fractions):
         return jnp.where(jnp.isnan(fractions).any(), x0_hat, calibrate_fractions(x0_hat, fractions))
@@ -234,10 +233,10 @@ def _generate(
             x0_hat = jax.vmap(imposed)(x0_hat, fractions)
         if not names:
             return x0_hat
-        return jax.lax.cond(log_snr >= STEERED_FROM, lambda x: jax.vmap(steered)(x, asked), lambda x: x, x0_hat)
+        steps = config.steering_steps * jnp.where(log_snr >= last, LAST_STEERING, 1)
+        towards = jax.vmap(functools.partial(steered, steps=steps))
+        return jax.lax.cond(log_snr >= STEERED_FROM, towards, lambda x, _: x, x0_hat, asked)
 
-    cells = tuple(edge // prior.cell for edge in prior.sample_shape)
-    near = None if start is None else Renoised(codec.encode(one_hot(start[0], prior.phases)), start[1])
     sampled = generate(calibrated, (*cells, prior.channels), config=config, keys=keys, start=near)
     return to_labels(codec.decode(sampled))
 

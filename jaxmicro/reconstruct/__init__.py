@@ -20,7 +20,7 @@ from jaxmicro.reconstruct.refine import decode_volume, interpolate, labels_of_fr
 from jaxmicro.reconstruct.roughness import boundary_density, expected_boundary_density
 from jaxmicro.reconstruct.statistics_misfit import MisfitWeights, match_lineal_path, statistics_misfit
 from jaxmicro.reconstruct.tiles import blend_weights, evidence_tiled, tile_starts
-from jaxmicro.reconstruct.value_matching import match_values
+from jaxmicro.reconstruct.value_matching import match_values, steer_prediction
 
 __all__ = [
     "Guide",
@@ -44,6 +44,7 @@ __all__ = [
     "match_covariance",
     "match_lineal_path",
     "match_values",
+    "steer_prediction",
     "optimise_interfaces",
     "plane_covariance",
     "polyak_step",

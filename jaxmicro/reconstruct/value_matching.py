@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from jaxmicro.phases import hardened, one_hot, to_labels
 
@@ -26,10 +26,11 @@ NOTICED = 2e-3  # deviation from which on the effect of a step is judged
 MAX_GAIN = 16.0  # of a slope's demand
 JUMP = 5e-3  # beyond twice the least deviation so far: steps that lead there are halved
 MAX_CHANGE = 2.0  # of a logit in one step
+DECIDED = 1e-2  # least probability of a phase in a prediction that is steered: what is nearer to 0 would never change
 UNEVEN = 0.3  # standard deviation added to the logits, so that the voxels of a flat interface change one by one
 
 
-class _Search(NamedTuple):
+class _State(NamedTuple):
     logits: Float[Array, "*grid p"]
     moved: Float[Array, "*grid p"]  # the last step
     before: Float[Array, " m"]  # deviations before it
@@ -57,41 +58,72 @@ def match_values(
         steps: evaluations of the deviations and their derivatives; the best of the visited labels is returned.
     """
     soften = functools.partial(_filtered, periodic=periodic)
+    start = _logits(one_hot(labels, phases), soften, key)
+    return to_labels(_search(start, deviations, soften, steps))
+
+
+def steer_prediction(
+    x0_hat: Float[Array, "*grid p"],
+    deviations: Callable[[Float[Array, "*grid p"]], Float[Array, " m"]],
+    *,
+    periodic: tuple[bool, ...],
+    steps: int | Int[Array, ""],
+) -> Float[Array, "*grid p"]:
+    """A predicted clean sample whose most probable phases have deviations as small as they become, by the same steps.
+
+    Args:
+        x0_hat: 2 p - 1, with p the posterior probability of each phase.
+        deviations, periodic, steps: as `match_values`.
+    Returns:
+        2 p - 1 of the best of the visited logits; the prediction itself where none is better.
+    """
+    soften = functools.partial(_filtered, periodic=periodic)
+    logits = jnp.log(jnp.clip((x0_hat + 1) / 2, DECIDED, 1.0))
+    found = _search(logits, deviations, soften, steps)
+    return jnp.where(jnp.all(found == logits), x0_hat, 2 * jax.nn.softmax(found, axis=-1) - 1)
+
+
+def _search(
+    start: Float[Array, "*grid p"],
+    deviations: Callable[[Float[Array, "*grid p"]], Float[Array, " m"]],
+    soften: Callable[..., Float[Array, "*grid p"]],
+    steps: int | Int[Array, ""],
+) -> Float[Array, "*grid p"]:
+    """The best logits of `steps` evaluations of the deviations."""
 
     def of_logits(logits: Float[Array, "*grid p"]) -> Float[Array, " m"]:
         return deviations(hardened(jax.nn.softmax(logits, axis=-1)))
 
-    def step(_, search: _Search) -> _Search:
-        values, pullback = jax.vjp(of_logits, search.logits)
+    def step(_, state: _State) -> _State:
+        values, pullback = jax.vjp(of_logits, state.logits)
         (slopes,) = jax.vmap(pullback)(jnp.eye(len(values), dtype=values.dtype))
         smooth = jax.vmap(functools.partial(soften, deviation=FILTER))(slopes)
         axes = tuple(range(1, slopes.ndim))
         # a few throats have most of the slope of a current: they are bounded, so that others change with them
         typical = jnp.sqrt(jnp.mean(smooth**2, axis=axes, keepdims=True)) + 1e-20
         ways = smooth / jnp.sqrt(1 + (smooth / (SPREAD * typical)) ** 2)
-        gain = _adapted(search.gain, search.before, values)
+        gain = _adapted(state.gain, state.before, values)
         effect = jnp.tensordot(slopes, ways, (axes, axes))
         # rows of what is not asked are 0, and two phases have rows that are alike
         effect = effect + jnp.diag(1e-4 * jnp.maximum(jnp.diag(effect), 1e-20))
         change = -jnp.tensordot(jnp.linalg.solve(effect, gain * values), ways, 1)
         change = jnp.clip(change, -MAX_CHANGE, MAX_CHANGE)
         worst = jnp.max(jnp.abs(values))
-        closer, jumped = worst < search.least, worst > 2 * search.least + JUMP  # a connection was made or lost
-        moved = jnp.where(jumped, -search.moved / 2, change)
-        return _Search(
-            search.logits + moved,
-            jnp.where(jumped, search.moved / 2, change),
-            jnp.where(jumped, search.before, values),
-            jnp.where(jumped, search.gain / 2, gain),
-            jnp.where(closer, search.logits, search.best),
-            jnp.where(closer, worst, search.least),
+        closer, jumped = worst < state.least, worst > 2 * state.least + JUMP  # a connection was made or lost
+        moved = jnp.where(jumped, -state.moved / 2, change)
+        return _State(
+            state.logits + moved,
+            jnp.where(jumped, state.moved / 2, change),
+            jnp.where(jumped, state.before, values),
+            jnp.where(jumped, state.gain / 2, gain),
+            jnp.where(closer, state.logits, state.best),
+            jnp.where(closer, worst, state.least),
         )
 
-    start = _logits(one_hot(labels, phases), soften, key)
     count = jax.eval_shape(of_logits, start).shape
     infinite = jnp.asarray(jnp.inf, start.dtype)
-    search = _Search(start, jnp.zeros_like(start), jnp.zeros(count), jnp.ones(count), start, infinite)
-    return to_labels(jax.lax.fori_loop(0, steps, step, search).best)
+    state = _State(start, jnp.zeros_like(start), jnp.zeros(count), jnp.ones(count), start, infinite)
+    return jax.lax.fori_loop(0, steps, step, state).best
 
 
 def _adapted(gain: Float[Array, " m"], before: Float[Array, " m"], values: Float[Array, " m"]) -> Float[Array, " m"]:

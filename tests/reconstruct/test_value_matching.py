@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxmicro.phases import one_hot
-from jaxmicro.reconstruct import match_values
+from jaxmicro.reconstruct import match_values, steer_prediction
 from jaxmicro.reconstruct.value_matching import _gaussian
 from tests.media import level_cut
 
@@ -54,6 +54,32 @@ def test_changed_voxels_lie_on_interfaces():
         for step in (1, -1):
             beside |= np.roll(LABELS, step, axis) != LABELS
     assert (found != LABELS).any() and not (found != LABELS)[~beside].any()
+
+
+@functools.partial(jax.jit, static_argnames="sure")
+def steered(asked, steps, *, sure: float):
+    """A prediction of LABELS with a probability `sure` away from interfaces."""
+    around = jnp.asarray(_gaussian(SHAPE[0], 1.5, True), jnp.float32)
+    share = jnp.clip(2 * (around @ (LABELS == 0) @ around) - 0.5, 1 - sure, sure)
+    x0_hat = 2 * jnp.stack([share, 1 - share], axis=-1) - 1
+    return x0_hat, steer_prediction(x0_hat, lambda f: shares(f, asked), periodic=(True, True), steps=steps)
+
+
+@pytest.mark.parametrize("sure", [0.9, 1.0])
+def test_predictions_are_steered_to_numbers_also_when_nearly_all_is_decided(sure: float):
+    x0_hat, _ = steered(jnp.full(2, jnp.inf), 1, sure=sure)
+    before = np.asarray(shares(one_hot(jnp.argmax(x0_hat, -1), 2), jnp.ones(2))) + 1
+    asked = jnp.asarray(before + np.array([0.06, -0.04]))
+    _, found = steered(asked, 12, sure=sure)
+    np.testing.assert_allclose(shares(one_hot(jnp.argmax(found, -1), 2), asked), 0, atol=0.01)
+    assert np.abs(found).max() <= 1
+    np.testing.assert_allclose(found.sum(axis=-1), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("asked", [np.inf, np.nan])
+def test_predictions_without_a_better_one_stay_as_they_are(asked: float):
+    x0_hat, found = steered(jnp.full(2, asked), 3, sure=0.9)
+    np.testing.assert_array_equal(found, x0_hat)
 
 
 @pytest.mark.parametrize("periodic", [True, False])
