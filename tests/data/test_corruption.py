@@ -1,0 +1,143 @@
+"""Corruptions change what they say, as often as they say, and their likelihoods are frequencies of what is seen."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmicro.data.corruption import (
+    IMPOSSIBLE,
+    ChargingStreaks,
+    Corruption,
+    Curtains,
+    FrequencyRings,
+    Grid,
+    LostSlices,
+    Rim,
+    SaltAndPepper,
+    ScaleBar,
+)
+from tests.media import level_cut
+
+SHAPE = (6, 64, 48)
+KEY = jax.random.key(0)
+CORRUPTIONS = [
+    SaltAndPepper(), Grid(), Grid(rotation=30.0), FrequencyRings(), Curtains(), ChargingStreaks(), ScaleBar(phase=0),
+    Rim(), LostSlices(numbers=(1, 4)),
+]  # fmt: skip
+
+
+def slices(phases: int, seed: int = 0) -> np.ndarray:
+    """Slices of a medium in which each phase is a third or a half."""
+    first = level_cut(SHAPE, fraction=0.5, sigma=3.0, seed=seed).astype(np.uint8)
+    return first if phases == 2 else np.where(level_cut(SHAPE, fraction=0.33, sigma=3.0, seed=seed + 1), 2, first)
+
+
+@pytest.mark.parametrize("phases", [2, 3])
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=str)
+def test_labels_stay_labels_and_the_key_decides(corruption: Corruption, phases: int):
+    labels = slices(phases)
+    seen, same = (corruption.apply(labels, phases=phases, key=KEY) for _ in range(2))
+    np.testing.assert_array_equal(seen, same)
+    assert seen.dtype == np.uint8 and seen.shape == SHAPE and int(seen.max()) < phases
+    assert 0.001 < np.mean(seen != labels) < 0.5
+    of_each = corruption.log_likelihood(seen, phases=phases)
+    assert of_each.shape == (*SHAPE, phases) and np.isfinite(of_each).all() and float(of_each.max()) <= 0
+
+
+@pytest.mark.parametrize("phases", [2, 3])
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=str)
+def test_likelihoods_tell_more_than_the_seen_labels(corruption: Corruption, phases: int):
+    """The true phase is likelier than it would be if each label were right equally often; `clean` is another piece."""
+    labels = slices(phases)
+    seen = np.asarray(corruption.apply(labels, phases=phases, key=KEY))
+    of_each = np.asarray(corruption.log_likelihood(seen, phases=phases, clean=slices(phases, seed=7)))
+    posterior = jax.nn.log_softmax(of_each + np.log(np.bincount(labels.ravel(), minlength=phases) / labels.size))
+    wrong = np.mean(seen != labels)
+    alike = np.where(np.arange(phases) == seen[..., None], 1 - wrong, wrong / (phases - 1))
+    scores = [np.take_along_axis(np.asarray(p), labels[..., None], -1).mean() for p in (posterior, np.log(alike))]
+    assert scores[0] >= scores[1] - 1e-3
+
+
+@pytest.mark.parametrize("phases", [2, 3])
+@pytest.mark.parametrize(
+    "corruption", [SaltAndPepper(probability=0.2), Curtains(phase=1), ChargingStreaks(share=0.5, phase=0)], ids=str
+)
+def test_likelihoods_are_the_frequencies_of_what_is_seen(corruption: Corruption, phases: int):
+    labels = np.broadcast_to(slices(phases)[:1], (2000, *SHAPE[1:]))
+    seen = np.asarray(corruption.apply(labels, phases=phases, key=KEY))
+    expected = np.exp(corruption.log_likelihood(jnp.asarray(labels), phases=phases))
+    of_true = np.take_along_axis(np.asarray(expected), labels[..., None], -1)[..., 0]
+    np.testing.assert_allclose((seen == labels).mean(axis=(0, 1)), of_true.mean(axis=(0, 1)), atol=0.03)
+    for true in range(phases):
+        for label in range(phases):
+            assumed = np.exp(corruption.log_likelihood(jnp.full(SHAPE, label, jnp.uint8), phases=phases))[..., true]
+            found = (seen == label)[labels == true].mean()
+            assert found == pytest.approx(float(assumed.mean()), abs=0.01)
+
+
+def test_a_grid_is_that_of_p_dvae():
+    """Equation by equation, for two phases."""
+    labels, grid = slices(2)[0], Grid(frequency=4.0, amplitude=0.9, rotation=20.0)
+    rows, columns = SHAPE[1:]
+    angle = np.deg2rad(20)
+    expected = np.zeros_like(labels)
+    for i in range(rows):
+        for j in range(columns):
+            x, y = j / (columns - 1) - 0.5, i / (rows - 1) - 0.5
+            x, y = np.cos(angle) * x - np.sin(angle) * y + 0.5, np.sin(angle) * x + np.cos(angle) * y + 0.5
+            wave = 0.9 * np.sin(2 * np.pi * 4 * x) * np.sin(2 * np.pi * 4 * y)
+            expected[i, j] = labels[i, j] + wave > 0.5
+    assert np.mean(np.asarray(grid.apply(labels, phases=2, key=KEY)) != expected) < 1e-3  # rounding at the threshold
+
+
+def test_what_a_grid_overwrites_is_unknown_and_all_else_is_certain():
+    grid, labels = Grid(amplitude=0.9), jnp.asarray(slices(2))
+    seen = grid.apply(labels, phases=2, key=KEY)
+    of_each = np.asarray(grid.log_likelihood(seen, phases=2))
+    known = np.ptp(of_each, axis=-1) > 0
+    np.testing.assert_array_equal(of_each.argmax(-1)[known], labels[known])
+    assert np.all(np.asarray(seen == labels)[known]) and 0.2 < known.mean() < 0.95
+    assert np.allclose(np.ptp(of_each, axis=-1)[known], -np.log(IMPOSSIBLE), rtol=1e-5)
+
+
+def test_rings_leave_the_mean_and_remove_their_frequencies():
+    rings = FrequencyRings(rings=2, intensity=1.0, width=0.2)
+    mask = rings._mask((32, 32))
+    assert mask[0, 0] == 1  # the mean, also in the order of the transform
+    corner = np.hypot(16, 16)
+    for radius, inside in ((1 / 3, True), (2 / 3, True), (0.5, False), (0.05, False)):
+        assert (mask[0, round(radius * corner) % 32] == 0) == inside or radius * corner > 16
+    np.testing.assert_array_equal(FrequencyRings(intensity=0.0).apply(slices(3), phases=3, key=KEY), slices(3))
+
+
+def test_rims_are_along_interfaces_and_bars_in_their_corner():
+    labels = slices(3)
+    rim = np.asarray(Rim(probability=1.0, reach=2).apply(labels, phases=3, key=KEY)) != labels
+    inner = np.ones_like(rim)
+    for axis in (1, 2):
+        for shift in (-2, -1, 1, 2):
+            near = np.take(labels, np.clip(np.arange(SHAPE[axis]) + shift, 0, SHAPE[axis] - 1), axis=axis)
+            inner &= near == labels
+    assert rim.any() and not (rim & inner).any()
+    plain = np.zeros(SHAPE, np.uint8)
+    bar = np.argwhere(np.asarray(ScaleBar().apply(plain, phases=2, key=KEY))[0])
+    assert (bar.min(axis=0) >= [32, 24]).all() and len(bar) == np.prod(np.ptp(bar, axis=0) + 1)
+
+
+def test_lost_slices_are_those_numbered_and_nothing_is_known_of_them():
+    lost = LostSlices(numbers=(0, 3))
+    seen = lost.apply(slices(2), phases=2, key=KEY)
+    changed = np.flatnonzero((np.asarray(seen) != slices(2)).any(axis=(1, 2)))
+    np.testing.assert_array_equal(changed, [0, 3])
+    known = np.abs(np.asarray(lost.log_likelihood(seen, phases=2))).max(axis=(1, 2, 3)) > 0
+    np.testing.assert_array_equal(np.flatnonzero(~known), [0, 3])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda: SaltAndPepper(probability=1.5), lambda: Grid(frequency=np.nan), lambda: Curtains(share=-0.1)],
+)
+def test_settings_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        wrong()
