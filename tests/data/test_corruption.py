@@ -5,18 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmicro.data.corruption import (
-    IMPOSSIBLE,
-    ChargingStreaks,
-    Corruption,
-    Curtains,
-    FrequencyRings,
-    Grid,
-    LostSlices,
-    Rim,
-    SaltAndPepper,
-    ScaleBar,
-)
+from jaxmicro.data.artefacts import ChargingStreaks, Curtains, LostSlices, Rim, ScaleBar
+from jaxmicro.data.corruption import IMPOSSIBLE, Corruption, FrequencyRings, Grid, SaltAndPepper
 from tests.media import level_cut
 
 SHAPE = (6, 64, 48)
