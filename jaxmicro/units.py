@@ -43,6 +43,15 @@ def plain_unit(unit: str | None) -> str | None:
     return unit
 
 
+def with_unit(name: str, unit: str) -> str:
+    """Name of a number with its unit, if it has one.
+
+    >>> with_unit("surface_area.0", "1/nm"), with_unit("chi", "")
+    ('surface_area.0 (1/nm)', 'chi')
+    """
+    return f"{name} ({unit})" if unit else name
+
+
 def is_length(unit: str) -> bool:
     """Whether this is a known unit of length in any of its spellings, or pixels.
 

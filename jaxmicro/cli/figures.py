@@ -22,6 +22,7 @@ from jaxmicro.pipeline import (
     Target,
 )
 from jaxmicro.types import Microstructure, in_phases_of
+from jaxmicro.units import with_unit
 
 CONNECTED = 1e3  # tortuosity factors below; above, a reciprocal of 0 was rounded
 
@@ -93,12 +94,18 @@ def generated(found: Generated, prior: Prior) -> dict[str, bytes]:
         if known.size
         for ends in [np.quantile(known, (0.01, 0.99))]
     }
+    units = {entry.name: entry.unit for entry in prior.conditions.entries}
+
+    def labelled(numbers: Mapping[str, Any]) -> dict[str, Any]:
+        return {with_unit(name, units.get(name, "")): of for name, of in numbers.items()}
+
+    targets = labelled(found.targets)
     if measured:
-        pictures["asked_and_measured"] = viz.png(viz.asked_and_measured(measured, found.targets, ranges))
+        pictures["asked_and_measured"] = viz.png(viz.asked_and_measured(labelled(measured), targets, labelled(ranges)))
     if found.process:
-        scales = {entry.name: entry.scale for entry in prior.conditions.entries}
-        draws = {name: of.ravel() for name, of in found.process.items()}
-        pictures["process"] = viz.png(viz.process_distribution(draws, scales, found.targets))
+        scales = labelled({entry.name: entry.scale for entry in prior.conditions.entries})
+        draws = labelled({name: of.ravel() for name, of in found.process.items()})
+        pictures["process"] = viz.png(viz.process_distribution(draws, scales, targets))
     return pictures
 
 

@@ -193,13 +193,16 @@ def _generated(
 
 def to_record(prior: Prior, found: Generated) -> dict[str, Any]:
     """What was asked and measured of each sample, as plain data."""
+    assert prior.conditions is not None
     columns = {name: [sample[name] for sample in found.measured] for name in found.measured[0]}
+    units = {entry.name: entry.unit for entry in prior.conditions.entries}
     summary = {}
     for name, values in columns.items():
         finite = [value for value in values if math.isfinite(value)]
         asked = found.targets.get(name)
         errors = [abs(value - asked) for value in finite] if asked is not None and math.isfinite(asked) else []
         summary[name] = {
+            "unit": units.get(name, ""),  # none of what the model does not know
             "asked": asked,
             "mean": float(np.mean(finite)) if finite else None,
             "standard_deviation": float(np.std(finite, ddof=1)) if len(finite) > 1 else None,
@@ -207,7 +210,11 @@ def to_record(prior: Prior, found: Generated) -> dict[str, Any]:
             "not_connected": len(values) - len(finite),
         }
     process = {
-        name: {"asked": found.targets.get(name), "quantiles": dict(zip(map(str, _QUANTILES), of, strict=True))}
+        name: {
+            "unit": units[name],
+            "asked": found.targets.get(name),
+            "quantiles": dict(zip(map(str, _QUANTILES), of, strict=True)),
+        }
         for name, draws in found.process.items()
         for of in [np.quantile(draws, _QUANTILES).tolist()]
     }

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from jaxmicro.cli.console import aligned
+from jaxmicro.units import with_unit
 
 
 def file_name(number: int, count: int) -> str:
@@ -17,7 +18,13 @@ def table(record: dict[str, Any]) -> str:
     rows = [["feature", "asked", "measured (mean)", "spread", "mean absolute error", "not connected"]]
     for name, of in record["summary"].items():
         numbers = [of[key] for key in ("asked", "mean", "standard_deviation", "mean_absolute_error")]
-        rows.append([name, *("-" if n is None else f"{n:.4g}" for n in numbers), str(of["not_connected"] or "-")])
+        rows.append(
+            [
+                with_unit(name, of["unit"]),
+                *("-" if n is None else f"{n:.4g}" for n in numbers),
+                str(of["not_connected"] or "-"),
+            ]
+        )
     count = f"{record['count']} sample{'s' * (record['count'] != 1)}"
     lines = [f"{count}, measured by the code that measures collections", aligned(rows)]
     lines += [*_exact_lines(record), *(f"note: {note}" for note in record["notes"])]
@@ -29,7 +36,7 @@ def table(record: dict[str, Any]) -> str:
         rows = [["process parameter", "asked", *(f"{float(quantile):.0%}" for quantile in quantiles)]]
         for name, of in record["process"].items():
             asked = "-" if of["asked"] is None else f"{of['asked']:.4g}"
-            rows.append([name, asked, *(f"{value:.4g}" for value in of["quantiles"].values())])
+            rows.append([with_unit(name, of["unit"]), asked, *(f"{value:.4g}" for value in of["quantiles"].values())])
         lines += ["", "distribution of the process that would make them, as quantiles over all samples", aligned(rows)]
     return "\n".join(lines)
 

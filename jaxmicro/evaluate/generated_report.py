@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from jaxmicro.evaluate.html import figure, page, settings, table
+from jaxmicro.units import with_unit
 
 
 def generated_html(record: Mapping, figures: Mapping[str, bytes], *, title: str, config: Mapping | None = None) -> str:
@@ -19,7 +20,11 @@ def generated_html(record: Mapping, figures: Mapping[str, bytes], *, title: str,
     count = f"{record['count']} sample{'s' * (record['count'] != 1)}"
     keys = ("asked", "mean", "standard_deviation", "mean_absolute_error")
     rows = [
-        [name, *("-" if of[key] is None else f"{of[key]:.4g}" for key in keys), str(of["not_connected"] or "-")]
+        [
+            with_unit(name, of["unit"]),
+            *("-" if of[key] is None else f"{of[key]:.4g}" for key in keys),
+            str(of["not_connected"] or "-"),
+        ]
         for name, of in record["summary"].items()
     ]
     missing = record["not_measured"]
@@ -39,7 +44,7 @@ def generated_html(record: Mapping, figures: Mapping[str, bytes], *, title: str,
         quantiles = [f"{float(q):.0%}" for q in next(iter(record["process"].values()))["quantiles"]]
         rows = [
             [
-                name,
+                with_unit(name, of["unit"]),
                 "-" if of["asked"] is None else f"{of['asked']:.4g}",
                 *(f"{v:.4g}" for v in of["quantiles"].values()),
             ]
