@@ -254,7 +254,7 @@ class Generate(RunOptions):
     steer: MaybeInt = None
     """Steps of each prediction of the network towards tortuosity factors and diffusivities that are asked, by their
     slopes (diffusion is solved in each step). 0: the network alone, several times as fast and much farther off.
-    Default: 4."""
+    Default: 3."""
     candidates: MaybeInt = None
     """Draws of each sample, of which the one is kept whose measured features are nearest to the targets; three more
     rounds draw as many near it. 8 take about 20 times as long as 1. Default: 1."""

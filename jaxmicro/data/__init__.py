@@ -1,5 +1,6 @@
-"""Crops of micrographs and samples of collections for training, and synthetic media with known statistics."""
+"""Crops of micrographs and samples of collections for training, synthetic media with known statistics, corruptions."""
 
+from jaxmicro.data.artefacts import ChargingStreaks, Curtaining, LostSlices, Rim, ScaleBar
 from jaxmicro.data.batches import (
     CropConfig,
     Sources,
@@ -8,6 +9,7 @@ from jaxmicro.data.batches import (
     training_sources,
     volume_planes,
 )
+from jaxmicro.data.corruption import Corruption, FrequencyRings, Grid, SaltAndPepper, simulated_log_likelihood
 from jaxmicro.data.prior_media import prior_media
 from jaxmicro.data.samples import (
     SampleConfig,
@@ -31,8 +33,17 @@ from jaxmicro.data.synthetic import (
 )
 
 __all__ = [
+    "ChargingStreaks",
+    "Corruption",
     "CropConfig",
+    "Curtaining",
+    "FrequencyRings",
+    "Grid",
+    "LostSlices",
+    "Rim",
+    "SaltAndPepper",
     "SampleConfig",
+    "ScaleBar",
     "Sources",
     "Symmetries",
     "crop_batches",
@@ -50,6 +61,7 @@ __all__ = [
     "sample_batches",
     "sample_dataset",
     "sample_symmetries",
+    "simulated_log_likelihood",
     "sphere_density",
     "tessellation",
     "training_sources",

@@ -1,4 +1,4 @@
-"""Artefacts of electron micrographs as corruptions: curtains, charging, scale bars, mislabelled rims, lost slices."""
+"""Artefacts of electron micrographs as corruptions: curtaining, charging, scale bars, mislabelled rims, lost slices."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxmicro.data.corruption import IMPOSSIBLE, Corruption, Labels, Likelihood, interface_distance, on_grid
+from jaxmicro.data.corruption import (
+    LEAST_PROBABILITY,
+    Corruption,
+    Labels,
+    Likelihood,
+    OtherLabels,
+    check_share,
+    interface_distance,
+    on_grid,
+)
 from jaxmicro.phases import one_hot
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curtains(Corruption):
+class Curtaining(Corruption):
     """Columns that milling with an ion beam leaves: each is struck with probability `share`, and `strength` of its
     pixels are labelled as `phase`."""
 
@@ -20,16 +29,19 @@ class Curtains(Corruption):
     strength: float = 0.8
     phase: int = 0
 
+    def __post_init__(self) -> None:
+        check_share(share=self.share, strength=self.strength)
+
     def apply(self, labels: Labels, *, phases: int, key: jax.Array) -> Labels:
         """As `Corruption.apply`."""
         columns, pixels = jax.random.split(key)
         struck = jax.random.bernoulli(columns, self.share, (*labels.shape[:-2], 1, labels.shape[-1]))
         struck = struck & jax.random.bernoulli(pixels, self.strength, labels.shape)
-        return jnp.where(struck, self.phase, labels).astype(jnp.uint8)
+        return _written(labels, struck, self.phase, phases)
 
-    def log_likelihood(self, seen: Labels, *, phases: int, clean: Labels | None = None) -> Likelihood:
+    def log_likelihood(self, observed: Labels, *, phases: int, clean: OtherLabels | None = None) -> Likelihood:
         """Exact for each pixel alone."""
-        return _overwritten(seen, phases, self.phase, self.share * self.strength)
+        return _overwritten(observed, phases, self.phase, self.share * self.strength)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +53,11 @@ class ChargingStreaks(Corruption):
     length: float = 0.5  # of the width of the image
     phase: int = 1
 
+    def __post_init__(self) -> None:
+        check_share(share=self.share, length=self.length)
+        if self.length == 0:
+            raise ValueError("length is 0, expected a share of the width above 0")
+
     def apply(self, labels: Labels, *, phases: int, key: jax.Array) -> Labels:
         """As `Corruption.apply`."""
         rows, begins, lengths = jax.random.split(key, 3)
@@ -49,14 +66,14 @@ class ChargingStreaks(Corruption):
         end = begin + jax.random.uniform(lengths, one, maxval=self.length * width)
         at = on_grid(labels.shape, np.arange(width))
         struck = (at >= begin) & (at < end) & jax.random.bernoulli(rows, self.share, one)
-        return jnp.where(struck, self.phase, labels).astype(jnp.uint8)
+        return _written(labels, struck, self.phase, phases)
 
-    def log_likelihood(self, seen: Labels, *, phases: int, clean: Labels | None = None) -> Likelihood:
+    def log_likelihood(self, observed: Labels, *, phases: int, clean: OtherLabels | None = None) -> Likelihood:
         """Exact for each pixel alone."""
-        width = seen.shape[-1]
+        width = observed.shape[-1]
         begin, at = np.arange(width)[:, None], np.arange(width)
-        reaches = np.clip(1 - (at - begin) / (self.length * width + 1e-12), 0, 1) * (at >= begin)
-        return _overwritten(seen, phases, self.phase, self.share * reaches.mean(axis=0))
+        reaches = np.clip(1 - (at - begin) / (self.length * width), 0, 1) * (at >= begin)
+        return _overwritten(observed, phases, self.phase, self.share * reaches.mean(axis=0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +85,16 @@ class ScaleBar(Corruption):
     margin: float = 0.03  # of the shorter edge
     phase: int = 1
 
+    def __post_init__(self) -> None:
+        check_share(height=self.height, width=self.width, margin=self.margin)
+
     def apply(self, labels: Labels, *, phases: int, key: jax.Array) -> Labels:
         """As `Corruption.apply`; nothing is random."""
-        return jnp.where(on_grid(labels.shape, self._hidden(labels.shape[-2:])), self.phase, labels).astype(jnp.uint8)
+        return _written(labels, on_grid(labels.shape, self._hidden(labels.shape[-2:])), self.phase, phases)
 
-    def log_likelihood(self, seen: Labels, *, phases: int, clean: Labels | None = None) -> Likelihood:
+    def log_likelihood(self, observed: Labels, *, phases: int, clean: OtherLabels | None = None) -> Likelihood:
         """Exact: nothing is known of what lies below."""
-        return _unless(on_grid(seen.shape, self._hidden(seen.shape[-2:])), seen, phases)
+        return _unless(on_grid(observed.shape, self._hidden(observed.shape[-2:])), observed, phases)
 
     def _hidden(self, shape: tuple[int, ...]) -> Bool[np.ndarray, "h w"]:
         margin = round(self.margin * min(shape))
@@ -89,57 +109,72 @@ class ScaleBar(Corruption):
 @dataclass(frozen=True, kw_only=True)
 class Rim(Corruption):
     """Pixels at an interface that are labelled as `phase`, as where grey values of two phases are blurred to that of a
-    third: those with another phase within `reach` pixels along an axis, with `probability`."""
+    third: those with another phase within `reach` pixels along an axis, with `probability`. Its likelihood is found by
+    applying it, because a rim may hide the interface that it lies along."""
 
     probability: float = 0.5
     reach: int = 1
     phase: int = 1
 
+    def __post_init__(self) -> None:
+        check_share(probability=self.probability)
+        if self.reach < 1:
+            raise ValueError(f"reach is {self.reach}, expected at least 1 pixel")
+
     def apply(self, labels: Labels, *, phases: int, key: jax.Array) -> Labels:
         """As `Corruption.apply`."""
         struck = interface_distance(labels, self.reach) <= self.reach
-        struck &= jax.random.bernoulli(key, self.probability, labels.shape)
-        return jnp.where(struck, self.phase, labels).astype(jnp.uint8)
-
-    def log_likelihood(self, seen: Labels, *, phases: int, clean: Labels | None = None) -> Likelihood:
-        """Of a pixel that is near to an interface in what is seen."""
-        near = interface_distance(seen, self.reach) <= self.reach
-        return _overwritten(seen, phases, self.phase, self.probability * near)
+        struck = struck & jax.random.bernoulli(key, self.probability, labels.shape)
+        return _written(labels, struck, self.phase, phases)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LostSlices(Corruption):
-    """Images of a stack (the first axis) that are missing: each with `probability`, or those numbered; they are seen as
-    phase 0."""
+    """Images of a stack (the first axis) that are missing: each with `probability`, or those numbered; they are
+    labelled as phase 0."""
 
     probability: float = 0.1
     numbers: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        check_share(probability=self.probability)
+
     def apply(self, labels: Labels, *, phases: int, key: jax.Array) -> Labels:
         """As `Corruption.apply`."""
         lost = jax.random.bernoulli(key, self.probability, labels.shape[:1])
-        if self.numbers is not None:
-            lost = jnp.isin(jnp.arange(len(labels)), jnp.asarray(self.numbers, int))
+        lost = self._numbered(labels, lost)
         return jnp.where(lost.reshape(-1, *[1] * (labels.ndim - 1)), 0, labels).astype(jnp.uint8)
 
-    def log_likelihood(self, seen: Labels, *, phases: int, clean: Labels | None = None) -> Likelihood:
-        """Exact: nothing is known of slices that are numbered, or else of those that are phase 0 throughout."""
-        lost = (seen == 0).all(axis=tuple(range(1, seen.ndim)))
-        if self.numbers is not None:
-            lost = jnp.isin(jnp.arange(len(seen)), jnp.asarray(self.numbers, int))
-        return _unless(lost.reshape(-1, *[1] * (seen.ndim - 1)), seen, phases)
+    def log_likelihood(self, observed: Labels, *, phases: int, clean: OtherLabels | None = None) -> Likelihood:
+        """Nothing is known of slices that are numbered, or else of those that are phase 0 throughout."""
+        lost = self._numbered(observed, (jnp.asarray(observed) == 0).all(axis=tuple(range(1, observed.ndim))))
+        return _unless(lost.reshape(-1, *[1] * (observed.ndim - 1)), observed, phases)
+
+    def _numbered(self, labels: Labels, otherwise: Bool[Array, " n"]) -> Bool[Array, " n"]:
+        if labels.ndim < 3:
+            raise ValueError("an image has no slices to lose, expected a stack")
+        if self.numbers is None:
+            return otherwise
+        if not all(0 <= number < len(labels) for number in self.numbers):
+            raise ValueError(f"lost slices are {self.numbers}, expected numbers from 0 to {len(labels) - 1}")
+        return jnp.isin(jnp.arange(len(labels)), jnp.asarray(self.numbers, int))
 
 
-def _overwritten(
-    seen: Labels, phases: int, by: int, probability: Float[Array, "*b"] | np.ndarray | float
-) -> Likelihood:
+def _written(labels: Labels, struck: Bool[Array, "*n h w"], phase: int, phases: int) -> Labels:
+    """Labels with a phase written over the struck pixels."""
+    if not 0 <= phase < phases:
+        raise ValueError(f"phase is {phase}, expected one of the labels 0 to {phases - 1}")
+    return jnp.where(struck, phase, labels).astype(jnp.uint8)
+
+
+def _overwritten(observed: Labels, phases: int, by: int, probability: Float[np.ndarray, "*b"] | float) -> Likelihood:
     """Likelihood where a pixel is overwritten by a phase with some probability."""
-    p = on_grid(seen.shape, probability)[..., None]
-    same, written = one_hot(seen, phases), (seen == by)[..., None]
-    return jnp.log(jnp.maximum(same * (1 - p) + written * p, IMPOSSIBLE))
+    p = on_grid(observed.shape, probability)[..., None]
+    same, written = one_hot(observed, phases), (observed == by)[..., None]
+    return jnp.log(jnp.maximum(same * (1 - p) + written * p, LEAST_PROBABILITY))
 
 
-def _unless(hidden: Bool[Array, "*b"] | np.ndarray, seen: Labels, phases: int) -> Likelihood:
-    """Likelihood where what is seen is true, unless it is hidden."""
-    exact = jnp.log(jnp.maximum(one_hot(seen, phases), IMPOSSIBLE))
-    return jnp.where(jnp.asarray(hidden)[..., None], 0.0, exact)
+def _unless(hidden: Bool[Array, "*b"], observed: Labels, phases: int) -> Likelihood:
+    """Likelihood where what is observed is true, unless it is hidden."""
+    exact = jnp.log(jnp.maximum(one_hot(observed, phases), LEAST_PROBABILITY))
+    return jnp.where(hidden[..., None], 0.0, exact)

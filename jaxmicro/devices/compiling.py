@@ -18,8 +18,8 @@ def jit_network(function: Callable[..., Any], **settings) -> Any:
 
     JAX accepts compiler options for outermost programs only: do not call the result inside another traced function.
 
-    With this option buffers are not donated: XLA writes to donated buffers while its convolutions still read them
-    (jaxlib 0.10.2; the updates of a network of three phases at 32^3 voxels ended in NaN, otherwise each time).
+    With this option buffers are not donated, so that a training holds two states: XLA (jaxlib 0.10.2) writes to donated
+    buffers too early. The updates of a network of three phases at 32^3 voxels ended in NaN, each time at another one.
     """
 
     def compiled():

@@ -24,8 +24,8 @@ class GenerationConfig:
     # first and last noise level; at the first, not even the volume fraction of a sample is visible
     log_snr_range: tuple[float, float] = (-11.0, 3.0)
     guidance: float = 1.0  # weight of the features; above 1 they are exaggerated, at twice the cost
-    # steps of each prediction towards the features, by the gradient of these (which solves for diffusivities); 0: none
-    steering_steps: int = 4
+    # steps of each prediction towards the features, by their slopes (which takes solves for diffusivities); 0: none
+    steering_steps: int = 3
     candidates: int = 1  # drawn of each sample, of which the one whose measured features are nearest is kept
 
     def __post_init__(self):

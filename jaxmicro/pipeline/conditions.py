@@ -22,7 +22,7 @@ LOG_RATIO = 20.0  # positive process parameters over a wider range than this ent
 FARTHEST = 2.0  # an asked combination may be this many times as far from the samples as these are from each other
 _SUM_TOLERANCE = 1e-3
 _EXAMPLES = 50  # training samples by which a table is judged
-_ROUNDING = 1e-6  # of standardised features in single precision
+ROUNDING = 1e-6  # of standardised features in single precision
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ class Conditions:
         every = self.natural(self.samples[:_EXAMPLES])
         for column, entry in zip(every.T, self.entries, strict=True):  # what single precision made of 0, 1 and infinity
             for end in (entry.least, entry.most, 0.0, 1.0):
-                column[np.isclose(column, end, rtol=0, atol=_ROUNDING)] = end
-            column[column > 1 / _ROUNDING] = np.inf
+                column[np.isclose(column, end, rtol=0, atol=ROUNDING)] = end
+            column[column > 1 / ROUNDING] = np.inf
         try:
             for row in every:
                 check_possible(dict(zip(self.names, row.tolist(), strict=True)), self.phases)

@@ -6,14 +6,13 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxmicro.guidance import is_guidable
-from jaxmicro.pipeline.conditions import Conditions
+from jaxmicro.pipeline.conditions import ROUNDING, Conditions
 from jaxmicro.pipeline.prior import Prior
 
 NEIGHBOURS = 20  # training samples from which the features that are not asked are taken
 SHARE = 0.05  # of all training samples: the most of them that count as neighbours
 FARTHEST = 1.0  # standard deviations of the asked features, from a sample to a neighbour
 AROUND = 5  # times as many samples tell the slopes of these features
-_RIDGE = 0.3  # sum of squared distances from which on slopes are believed
 _CONDUCTS = 2e-3  # relative diffusivity that a phase must have to be steered: blocked ones conduct a thousandth
 
 
@@ -31,6 +30,7 @@ def with_unasked_features(
     Source: Beaumont, Zhang, Balding, Genetics 162, 2025 (2002).
     """
     asked, found = conditions.standardised(rows), rows.copy()
+    reciprocal = np.array([entry.scale == "reciprocal" for entry in conditions.entries])
     for place, row in enumerate(asked):
         given = ~np.isnan(row)
         offset = conditions.samples[:, given] - row[given]
@@ -41,11 +41,13 @@ def with_unasked_features(
         other = np.random.default_rng([seed, place]).choice(near)
         sample = conditions.samples[other].astype(float)
         found[place, ~given] = conditions.natural(sample[None])[0, ~given]
+        blocked = ~given & reciprocal & (found[place] > 1 / ROUNDING)
+        found[place, blocked] = np.inf
         if given.any():
             around = _neighbours(distance, conditions.origin, times=AROUND)
             change = -offset[other] @ _slopes(offset[around], conditions.samples[around])
             moved = np.clip(sample + change, conditions.samples.min(axis=0), conditions.samples.max(axis=0))
-            follows = ~given & np.isfinite(found[place])  # what does not percolate goes on not to
+            follows = ~given & ~blocked  # what does not percolate goes on not to
             found[place, follows] = conditions.natural(moved[None])[0, follows]
         _complete_fractions(conditions, found[place], given)
     return found
@@ -56,18 +58,22 @@ def _neighbours(distance: Float[np.ndarray, " m"], origin: np.ndarray, *, times:
     most, share = NEIGHBOURS * times, SHARE * times
     order = np.argsort(distance, kind="stable")
     first = np.sort(np.unique(origin[order], return_index=True)[1])
-    order = order[first] if len(first) >= most else order
+    order = order[first] if len(first) >= NEIGHBOURS else order
     near = order[: max(1, min(most, round(share * len(distance))))]
     return near[distance[near] <= FARTHEST]
 
 
 def _slopes(offset: Float[np.ndarray, "n m"], values: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "m k"]:
-    """Slopes of values against offsets by least squares, weighted by nearness (Epanechnikov), with a ridge."""
+    """Slopes of values against offsets by least squares, weighted by nearness (Epanechnikov), with the ridge of slopes
+    that are about 1 standard deviation a priori: few samples that scatter much tell little."""
     squared = np.sum(offset**2, axis=1)
-    weight = 1 - squared / (squared.max() + 1e-12)
-    total = weight.sum() + 1e-12
-    x, y = (each - weight @ each / total for each in (offset, values))
-    return np.linalg.solve(x.T @ (weight[:, None] * x) + _RIDGE * np.eye(x.shape[1]), x.T @ (weight[:, None] * y))
+    weight = np.maximum(1 - squared / (squared.max() + 1e-12), 1e-3)
+    weight /= weight.sum()
+    x, y = (each - weight @ each for each in (offset, values))
+    gram, effect, one = x.T @ (weight[:, None] * x), x.T @ (weight[:, None] * y), np.eye(x.shape[1])
+    scatter = weight @ (y - x @ np.linalg.solve(gram + 1e-3 * one, effect)) ** 2
+    ridge = (scatter / len(x) + 1e-6)[:, None, None] * one
+    return np.linalg.solve(gram + ridge, effect.T[..., None])[..., 0].T
 
 
 def _complete_fractions(conditions: Conditions, row: Float[np.ndarray, " f"], given: np.ndarray) -> None:

@@ -44,7 +44,6 @@ __all__ = [
     "match_covariance",
     "match_lineal_path",
     "match_values",
-    "steer_prediction",
     "optimise_interfaces",
     "plane_covariance",
     "polyak_step",
@@ -52,5 +51,6 @@ __all__ = [
     "sample_planes",
     "sampling_times",
     "statistics_misfit",
+    "steer_prediction",
     "tile_starts",
 ]

@@ -1,4 +1,4 @@
-"""Phases of voxels along interfaces changed, as few as possible, until numbers of a finished sample have given values.
+"""Phases of voxels along interfaces changed, as few as possible, until numbers of a sample have given values.
 
 Gauss-Newton steps on softened interfaces: the change of the logits, along filtered slopes by which interfaces move as a
 whole, that removes the deviations to first order, with gains adapted to what the steps before achieved. The deviations
@@ -46,7 +46,7 @@ def match_values(
     phases: int,
     periodic: tuple[bool, ...],
     key: jax.Array,
-    steps: int = 12,
+    steps: int = 11,
 ) -> UInt8[Array, "*grid"]:
     """Labels with the phase of voxels along interfaces changed so that all deviations are as small as they become.
 
@@ -55,7 +55,7 @@ def match_values(
         deviations: of phase fractions, differentiable; 0 where what is asked is met.
         periodic: whether the sample is, for each axis.
         key: of the order in which the voxels of a flat interface change.
-        steps: evaluations of the deviations and their derivatives; the best of the visited labels is returned.
+        steps: changes of the logits; the best of the visited labels, the first ones included, is returned.
     """
     soften = functools.partial(_filtered, periodic=periodic)
     start = _logits(one_hot(labels, phases), soften, key)
@@ -75,7 +75,8 @@ def steer_prediction(
         x0_hat: 2 p - 1, with p the posterior probability of each phase.
         deviations, periodic, steps: as `match_values`.
     Returns:
-        2 p - 1 of the best of the visited logits; the prediction itself where none is better.
+        2 p - 1 of the best of the visited logits, with p at least about `DECIDED` everywhere; the prediction itself if
+        it is the best.
     """
     soften = functools.partial(_filtered, periodic=periodic)
     logits = jnp.log(jnp.clip((x0_hat + 1) / 2, DECIDED, 1.0))
@@ -89,7 +90,7 @@ def _search(
     soften: Callable[..., Float[Array, "*grid p"]],
     steps: int | Int[Array, ""],
 ) -> Float[Array, "*grid p"]:
-    """The best logits of `steps` evaluations of the deviations."""
+    """The best logits of the first ones and those after each step."""
 
     def of_logits(logits: Float[Array, "*grid p"]) -> Float[Array, " m"]:
         return deviations(hardened(jax.nn.softmax(logits, axis=-1)))
@@ -123,7 +124,7 @@ def _search(
     count = jax.eval_shape(of_logits, start).shape
     infinite = jnp.asarray(jnp.inf, start.dtype)
     state = _State(start, jnp.zeros_like(start), jnp.zeros(count), jnp.ones(count), start, infinite)
-    return jax.lax.fori_loop(0, steps, step, state).best
+    return jax.lax.fori_loop(0, steps + 1, step, state).best  # what the last one finds is not taken
 
 
 def _adapted(gain: Float[Array, " m"], before: Float[Array, " m"], values: Float[Array, " m"]) -> Float[Array, " m"]:

@@ -253,8 +253,8 @@ class _Meter:
 def _deferred_interrupt():
     """Context in which the first Ctrl-C or SIGTERM takes effect when the yielded function is called; a second at once.
 
-    An interrupt during an update would lose the state, whose buffers the update donates. The deferred signal calls the
-    handler that was installed before, and raises KeyboardInterrupt if there is none or it returns.
+    An interrupt during an update would lose the state, whose buffers the update may donate. The deferred signal calls
+    the handler that was installed before, and raises KeyboardInterrupt if there is none or it returns.
     """
     received: list[signal.Signals] = []
 

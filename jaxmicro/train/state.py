@@ -121,7 +121,7 @@ def ema_decay_at(step: Int[Array, ""], decay: float) -> Float[Array, ""]:
 
 
 def init_state(params: Params, config: TrainConfig) -> TrainState:
-    """The state before the first update, with copies of `params`, because updates donate their buffers."""
+    """The state before the first update, with copies of `params`, because updates may donate their buffers."""
     return TrainState(
         step=jnp.asarray(0, jnp.int32),
         params=jax.tree.map(lambda p: jnp.array(p, copy=True), params),

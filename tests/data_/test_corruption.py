@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmicro.data.artefacts import ChargingStreaks, Curtains, LostSlices, Rim, ScaleBar
-from jaxmicro.data.corruption import IMPOSSIBLE, Corruption, FrequencyRings, Grid, SaltAndPepper
+from jaxmicro.data.artefacts import ChargingStreaks, Curtaining, LostSlices, Rim, ScaleBar
+from jaxmicro.data.corruption import LEAST_PROBABILITY, Corruption, FrequencyRings, Grid, SaltAndPepper
 from tests.media import level_cut
 
 SHAPE = (6, 64, 48)
 KEY = jax.random.key(0)
 CORRUPTIONS = [
-    SaltAndPepper(), Grid(), Grid(rotation=30.0), FrequencyRings(), Curtains(), ChargingStreaks(), ScaleBar(phase=0),
+    SaltAndPepper(), Grid(), Grid(rotation=30.0), FrequencyRings(), Curtaining(), ChargingStreaks(), ScaleBar(phase=0),
     Rim(), LostSlices(numbers=(1, 4)),
 ]  # fmt: skip
 
@@ -37,21 +37,28 @@ def test_labels_stay_labels_and_the_key_decides(corruption: Corruption, phases: 
 
 @pytest.mark.parametrize("phases", [2, 3])
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=str)
-def test_likelihoods_tell_more_than_the_seen_labels(corruption: Corruption, phases: int):
-    """The true phase is likelier than it would be if each label were right equally often; `clean` is another piece."""
+def test_likelihoods_tell_more_than_that_labels_are_mostly_right(corruption: Corruption, phases: int):
+    """The true phase is likelier than if each label were right equally often; `clean` is another piece."""
     labels = slices(phases)
     seen = np.asarray(corruption.apply(labels, phases=phases, key=KEY))
-    of_each = np.asarray(corruption.log_likelihood(seen, phases=phases, clean=slices(phases, seed=7)))
-    posterior = jax.nn.log_softmax(of_each + np.log(np.bincount(labels.ravel(), minlength=phases) / labels.size))
-    wrong = np.mean(seen != labels)
-    alike = np.where(np.arange(phases) == seen[..., None], 1 - wrong, wrong / (phases - 1))
-    scores = [np.take_along_axis(np.asarray(p), labels[..., None], -1).mean() for p in (posterior, np.log(alike))]
-    assert scores[0] >= scores[1] - 1e-3
+    wrong = float(np.mean(seen != labels))
+    fractions = np.log(np.bincount(labels.ravel(), minlength=phases) / labels.size)
+
+    def score(of_each: np.ndarray) -> float:
+        posterior = np.asarray(jax.nn.log_softmax(of_each + fractions))
+        return float(np.take_along_axis(posterior, labels[..., None], -1).mean())
+
+    ours = score(np.asarray(corruption.log_likelihood(seen, phases=phases, clean=slices(phases, seed=7)[:4, :, :40])))
+    alike = score(np.log(np.where(np.arange(phases) == seen[..., None], 1 - wrong, wrong / (phases - 1))))
+    if isinstance(corruption, SaltAndPepper):
+        assert ours == pytest.approx(alike, abs=2e-3)  # that is what it says
+    else:
+        assert ours > 0.95 * alike
 
 
 @pytest.mark.parametrize("phases", [2, 3])
 @pytest.mark.parametrize(
-    "corruption", [SaltAndPepper(probability=0.2), Curtains(phase=1), ChargingStreaks(share=0.5, phase=0)], ids=str
+    "corruption", [SaltAndPepper(probability=0.2), Curtaining(phase=1), ChargingStreaks(share=0.5, phase=0)], ids=str
 )
 def test_likelihoods_are_the_frequencies_of_what_is_seen(corruption: Corruption, phases: int):
     labels = np.broadcast_to(slices(phases)[:1], (2000, *SHAPE[1:]))
@@ -88,7 +95,7 @@ def test_what_a_grid_overwrites_is_unknown_and_all_else_is_certain():
     known = np.ptp(of_each, axis=-1) > 0
     np.testing.assert_array_equal(of_each.argmax(-1)[known], labels[known])
     assert np.all(np.asarray(seen == labels)[known]) and 0.2 < known.mean() < 0.95
-    assert np.allclose(np.ptp(of_each, axis=-1)[known], -np.log(IMPOSSIBLE), rtol=1e-5)
+    assert np.allclose(np.ptp(of_each, axis=-1)[known], -np.log(LEAST_PROBABILITY), rtol=1e-5)
 
 
 def test_rings_leave_the_mean_and_remove_their_frequencies():
@@ -97,19 +104,20 @@ def test_rings_leave_the_mean_and_remove_their_frequencies():
     assert mask[0, 0] == 1  # the mean, also in the order of the transform
     corner = np.hypot(16, 16)
     for radius, inside in ((1 / 3, True), (2 / 3, True), (0.5, False), (0.05, False)):
-        assert (mask[0, round(radius * corner) % 32] == 0) == inside or radius * corner > 16
+        along = round(radius * corner / np.sqrt(2))  # along the diagonal
+        assert (mask[along, along] == 0) == inside
     np.testing.assert_array_equal(FrequencyRings(intensity=0.0).apply(slices(3), phases=3, key=KEY), slices(3))
 
 
 def test_rims_are_along_interfaces_and_bars_in_their_corner():
     labels = slices(3)
     rim = np.asarray(Rim(probability=1.0, reach=2).apply(labels, phases=3, key=KEY)) != labels
-    inner = np.ones_like(rim)
+    inner = np.ones_like(rim)  # no other phase within two pixels
     for axis in (1, 2):
         for shift in (-2, -1, 1, 2):
             near = np.take(labels, np.clip(np.arange(SHAPE[axis]) + shift, 0, SHAPE[axis] - 1), axis=axis)
             inner &= near == labels
-    assert rim.any() and not (rim & inner).any()
+    np.testing.assert_array_equal(rim, ~inner & (labels != 1))
     plain = np.zeros(SHAPE, np.uint8)
     bar = np.argwhere(np.asarray(ScaleBar().apply(plain, phases=2, key=KEY))[0])
     assert (bar.min(axis=0) >= [32, 24]).all() and len(bar) == np.prod(np.ptp(bar, axis=0) + 1)
@@ -124,10 +132,22 @@ def test_lost_slices_are_those_numbered_and_nothing_is_known_of_them():
     np.testing.assert_array_equal(np.flatnonzero(~known), [0, 3])
 
 
+def test_a_phase_that_no_clean_image_has_is_neither_likely_nor_impossible():
+    of_each = np.asarray(Rim().log_likelihood(slices(2), phases=3, clean=slices(2, seed=7)))
+    least, most = np.sort(of_each[..., :2], axis=-1)[..., 0], of_each[..., :2].max(axis=-1)
+    assert np.all((least - 1e-5 <= of_each[..., 2]) & (of_each[..., 2] <= most + 1e-5))
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [lambda: SaltAndPepper(probability=1.5), lambda: Grid(frequency=np.nan), lambda: Curtains(share=-0.1)],
-)
+    [
+        lambda: SaltAndPepper(probability=1.5), lambda: Grid(frequency=np.nan), lambda: Curtaining(share=-0.1),
+        lambda: ChargingStreaks(length=0.0), lambda: Rim(reach=0), lambda: FrequencyRings(rings=0),
+        lambda: Curtaining(phase=2).apply(slices(2), phases=2, key=KEY),
+        lambda: LostSlices(numbers=(-1,)).apply(slices(2), phases=2, key=KEY),
+        lambda: LostSlices().apply(slices(2)[0], phases=2, key=KEY),
+    ],
+)  # fmt: skip
 def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         wrong()
