@@ -23,7 +23,10 @@ from jaxmicro.pipeline import Prior
 from jaxmicro.types import Microstructure
 
 CATHODE = ProcessConfig(
-    features=("volume_fraction", "tortuosity.0.z", "tortuosity.1.z"), costly=60, out=Path("runs/tomography")
+    features=("volume_fraction", "tortuosity.0.z", "tortuosity.1.z"),
+    conditions=200,
+    costly=30,
+    out=Path("runs/tomography"),
 )
 EDGE, SLAB, STRIDE = 32, 60, 7
 

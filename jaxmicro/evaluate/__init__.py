@@ -11,6 +11,7 @@ from jaxmicro.evaluate.novelty import Symmetry, copies, diversity, nearest_sampl
 from jaxmicro.evaluate.overview import held_table, independent_table, overview, truth_table, yardstick
 from jaxmicro.evaluate.report import report_html
 from jaxmicro.evaluate.representativity import integral_range, representativity, standard_error
+from jaxmicro.evaluate.restoration import restoration_scores
 from jaxmicro.evaluate.scatter import fraction_covariance, phase_covariance
 from jaxmicro.evaluate.slice_map import code_summary, consecutive_distance, flat_map
 from jaxmicro.evaluate.statistics import mean_lineal_path, slice_statistics
@@ -47,6 +48,7 @@ __all__ = [
     "generated_html",
     "report_html",
     "representativity",
+    "restoration_scores",
     "shape_error",
     "slice_statistics",
     "standard_error",

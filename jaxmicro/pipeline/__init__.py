@@ -67,6 +67,7 @@ from jaxmicro.pipeline.prior_files import (
 from jaxmicro.pipeline.process_distribution import process_of
 from jaxmicro.pipeline.progress import Progress
 from jaxmicro.pipeline.reconstruct import reconstruct
+from jaxmicro.pipeline.restoration import Restored, restore
 from jaxmicro.pipeline.sample_properties import Film, check_film, chosen_features, measurable_features
 from jaxmicro.pipeline.sampling import default_sampling, sample_images, sampling_config
 from jaxmicro.pipeline.simulate import Simulated, simulate
@@ -104,6 +105,7 @@ __all__ = [
     "LengthUnit",
     "Material",
     "Prior",
+    "Restored",
     "PriorConfig",
     "Progress",
     "Range",
@@ -166,6 +168,7 @@ __all__ = [
     "read_images",
     "read_targets",
     "reconstruct",
+    "restore",
     "residual",
     "sample_images",
     "sampling_config",
