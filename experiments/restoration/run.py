@@ -31,6 +31,7 @@ CORRUPTIONS: dict[str, data.Corruption] = {
     "rim": data.Rim(),
     "scale bar": data.ScaleBar(phase=0),
 }
+EDGE = 512  # of the part of a larger image that is restored
 SIZES = 3, 5, 7, 9, 11
 DEVIATIONS = 0.5, 0.7, 1.0, 1.4, 2.0, 2.8
 STEPS, DRAWS = 16, 4  # of the sampled restorations
@@ -47,7 +48,7 @@ def main() -> None:
     found = []
     for material in MATERIALS:
         image = micrograph(material)
-        labels, phases = image.labels, image.phases
+        labels, phases = image.labels[:EDGE, :EDGE], image.phases
         for row in rows(labels, phases, pipeline.load_prior(f"general_{phases}phase"), CORRUPTIONS):
             found.append({"material": material, **row, **describe()})
             print(", ".join(f"{key} {as_text(row[key])}" for key in row), flush=True)

@@ -1,6 +1,6 @@
 """Crops of micrographs and samples of collections for training, synthetic media with known statistics, corruptions."""
 
-from jaxmicro.data.artefacts import ChargingStreaks, Curtaining, LostSlices, Rim, ScaleBar
+from jaxmicro.data.artefacts import ChargingStreaks, Curtaining, Rim, ScaleBar
 from jaxmicro.data.batches import (
     CropConfig,
     Sources,
@@ -39,7 +39,6 @@ __all__ = [
     "Curtaining",
     "FrequencyRings",
     "Grid",
-    "LostSlices",
     "Rim",
     "SaltAndPepper",
     "SampleConfig",

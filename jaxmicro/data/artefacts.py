@@ -1,4 +1,4 @@
-"""Artefacts of electron micrographs as corruptions: curtaining, charging, scale bars, mislabelled rims, lost slices."""
+"""Artefacts of electron micrographs as corruptions: curtaining, charging, scale bars, mislabelled rims."""
 
 from dataclasses import dataclass
 
@@ -126,38 +126,6 @@ class Rim(Corruption):
         struck = interface_distance(labels, self.reach) <= self.reach
         struck = struck & jax.random.bernoulli(key, self.probability, labels.shape)
         return _written(labels, struck, self.phase, phases)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LostSlices(Corruption):
-    """Images of a stack (the first axis) that are missing: each with `probability`, or those numbered; they are
-    labelled as phase 0."""
-
-    probability: float = 0.1
-    numbers: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_share(probability=self.probability)
-
-    def apply(self, labels: Labels, *, phases: int, key: jax.Array) -> Labels:
-        """As `Corruption.apply`."""
-        lost = jax.random.bernoulli(key, self.probability, labels.shape[:1])
-        lost = self._numbered(labels, lost)
-        return jnp.where(lost.reshape(-1, *[1] * (labels.ndim - 1)), 0, labels).astype(jnp.uint8)
-
-    def log_likelihood(self, observed: Labels, *, phases: int, clean: OtherLabels | None = None) -> Likelihood:
-        """Nothing is known of slices that are numbered, or else of those that are phase 0 throughout."""
-        lost = self._numbered(observed, (jnp.asarray(observed) == 0).all(axis=tuple(range(1, observed.ndim))))
-        return _unless(lost.reshape(-1, *[1] * (observed.ndim - 1)), observed, phases)
-
-    def _numbered(self, labels: Labels, otherwise: Bool[Array, " n"]) -> Bool[Array, " n"]:
-        if labels.ndim < 3:
-            raise ValueError("an image has no slices to lose, expected a stack")
-        if self.numbers is None:
-            return otherwise
-        if not all(0 <= number < len(labels) for number in self.numbers):
-            raise ValueError(f"lost slices are {self.numbers}, expected numbers from 0 to {len(labels) - 1}")
-        return jnp.isin(jnp.arange(len(labels)), jnp.asarray(self.numbers, int))
 
 
 def _written(labels: Labels, struck: Bool[Array, "*n h w"], phase: int, phases: int) -> Labels:

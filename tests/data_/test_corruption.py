@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmicro.data.artefacts import ChargingStreaks, Curtaining, LostSlices, Rim, ScaleBar
+from jaxmicro.data.artefacts import ChargingStreaks, Curtaining, Rim, ScaleBar
 from jaxmicro.data.corruption import LEAST_PROBABILITY, Corruption, FrequencyRings, Grid, SaltAndPepper
 from tests.media import level_cut
 
@@ -13,7 +13,7 @@ SHAPE = (6, 64, 48)
 KEY = jax.random.key(0)
 CORRUPTIONS = [
     SaltAndPepper(), Grid(), Grid(rotation=30.0), FrequencyRings(), Curtaining(), ChargingStreaks(), ScaleBar(phase=0),
-    Rim(), LostSlices(numbers=(1, 4)),
+    Rim(),
 ]  # fmt: skip
 
 
@@ -123,15 +123,6 @@ def test_rims_are_along_interfaces_and_bars_in_their_corner():
     assert (bar.min(axis=0) >= [32, 24]).all() and len(bar) == np.prod(np.ptp(bar, axis=0) + 1)
 
 
-def test_lost_slices_are_those_numbered_and_nothing_is_known_of_them():
-    lost = LostSlices(numbers=(0, 3))
-    seen = lost.apply(slices(2), phases=2, key=KEY)
-    changed = np.flatnonzero((np.asarray(seen) != slices(2)).any(axis=(1, 2)))
-    np.testing.assert_array_equal(changed, [0, 3])
-    known = np.abs(np.asarray(lost.log_likelihood(seen, phases=2))).max(axis=(1, 2, 3)) > 0
-    np.testing.assert_array_equal(np.flatnonzero(~known), [0, 3])
-
-
 def test_a_phase_that_no_clean_image_has_is_neither_likely_nor_impossible():
     of_each = np.asarray(Rim().log_likelihood(slices(2), phases=3, clean=slices(2, seed=7)))
     least, most = np.sort(of_each[..., :2], axis=-1)[..., 0], of_each[..., :2].max(axis=-1)
@@ -144,8 +135,6 @@ def test_a_phase_that_no_clean_image_has_is_neither_likely_nor_impossible():
         lambda: SaltAndPepper(probability=1.5), lambda: Grid(frequency=np.nan), lambda: Curtaining(share=-0.1),
         lambda: ChargingStreaks(length=0.0), lambda: Rim(reach=0), lambda: FrequencyRings(rings=0),
         lambda: Curtaining(phase=2).apply(slices(2), phases=2, key=KEY),
-        lambda: LostSlices(numbers=(-1,)).apply(slices(2), phases=2, key=KEY),
-        lambda: LostSlices().apply(slices(2)[0], phases=2, key=KEY),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(wrong):
