@@ -13,8 +13,8 @@ threads, which other work on the machine changes less. A volume of MicroGen3D's 
 decoding: nobody waits for 998. "volume": `generate_labels` as `jaxmicro generate` calls it, default number of steps;
 compilation is its first call less a later one. The two networks are not the same one: sizes are columns.
 
---steps: features of volumes drawn for held-out conditions against those asked, with each number of steps
-(experiments/process has the scores).
+--steps: features of volumes drawn for held-out conditions, steered as usual, against those asked, with each number of
+evaluations (experiments/process has the scores).
 """
 
 import argparse
@@ -22,6 +22,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -46,6 +47,7 @@ from jaxmicro.devices import jit_network
 from jaxmicro.generate import GenerationConfig, generate
 from jaxmicro.models import PriorConfig, layers, winograd
 from jaxmicro.pipeline import Material, Prior
+from jaxmicro.pipeline.generation import VOXELS_TOGETHER
 
 HERE = Path(__file__).parent
 SHAPE = (128, 128, 64)
@@ -241,7 +243,7 @@ def of_volume(config: PriorConfig) -> tuple[Row, Once]:
     """As `prepare`, of `generate_labels`: as many volumes as it takes at once by default, time of one."""
     prior = untrained(config)
     assert prior.conditions is not None
-    together = max(1, pipeline.generation.VOXELS_TOGETHER // int(np.prod(config.sample_shape)))
+    together = max(1, VOXELS_TOGETHER // int(np.prod(config.sample_shape)))
     rows = np.repeat(prior.conditions.natural(np.zeros((1, len(config.conditions)))), together, axis=0)
     parts = timed(lambda: pipeline.generate_labels(prior, rows), together)
     about = {
@@ -301,13 +303,14 @@ def steps_against_r2(prior: Prior, collection: Collection, steps: Sequence[int],
     names, samples = conditions(ProcessConfig(), prior, held_out, count)
     asked = table_of(samples, names)
     rows = np.stack([prior.conditions.row(dict(zip(names, row, strict=True))) for row in asked])
+    batch = min(len(rows) // 2, max(1, VOXELS_TOGETHER // math.prod(prior.config.sample_shape)))
     for number in steps:
-        config = dataclasses.replace(pipeline.default_generation(prior.config), steps=number, steering_steps=0)
-        draw = functools.partial(pipeline.generate_labels, prior, rows, config=config)
-        pipeline.generate_labels(prior, rows[: min(len(rows), 32)], config=config)  # compiles
-        began = time.perf_counter()
-        labels = draw()
-        seconds = (time.perf_counter() - began) / len(rows)
+        config = dataclasses.replace(pipeline.default_generation(prior.config), steps=number)
+        ended: list[float] = []
+        labels = pipeline.generate_labels(
+            prior, rows, config=config, together=batch, on_sample=lambda *_, e=ended: e.append(time.perf_counter())
+        )
+        seconds = (ended[-1] - ended[batch - 1]) / (len(rows) - batch)  # the first batch compiles
         some = scores(str(number), names, asked, measured(prior, labels, names), seconds)
         yield [{"steps": row.pop("method"), **row, **describe()} for row in some]
 
