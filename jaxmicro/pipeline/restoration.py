@@ -40,7 +40,7 @@ def restore(
 
     Args:
         prior: of one micrograph, in pixel space.
-        steps: evaluations of the network for each draw; 1 is enough where all pixels are observed.
+        steps: evaluations of the network for each draw; 1 is enough where all pixels are observed about as well.
         draws: samples of the posterior whose probabilities are averaged; with one step they are the same.
     Raises:
         UserError: the prior is of a collection, in latent space or for another number of phases.
