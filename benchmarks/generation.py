@@ -22,7 +22,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import math
 import os
 import subprocess
 import sys
@@ -39,7 +38,7 @@ import numpy as np
 from benchmarks.reconstruction import peak_memory
 from experiments.machine import describe
 from experiments.process.config import ProcessConfig
-from experiments.process.run import conditions, measured, scores, table_of
+from experiments.process.run import conditions, held_out_part, measured, scores, table_of
 from experiments.tables import as_text, markdown_table, replace_rows, write_rows, write_table
 from jaxmicro import io, models, pipeline
 from jaxmicro.collection import Collection, Feature
@@ -47,7 +46,7 @@ from jaxmicro.devices import jit_network
 from jaxmicro.generate import GenerationConfig, generate
 from jaxmicro.models import PriorConfig, layers, winograd
 from jaxmicro.pipeline import Material, Prior
-from jaxmicro.pipeline.generation import VOXELS_TOGETHER
+from jaxmicro.pipeline.generation import samples_together
 
 HERE = Path(__file__).parent
 SHAPE = (128, 128, 64)
@@ -243,7 +242,7 @@ def of_volume(config: PriorConfig) -> tuple[Row, Once]:
     """As `prepare`, of `generate_labels`: as many volumes as it takes at once by default, time of one."""
     prior = untrained(config)
     assert prior.conditions is not None
-    together = max(1, VOXELS_TOGETHER // int(np.prod(config.sample_shape)))
+    together = samples_together(config.sample_shape)
     rows = np.repeat(prior.conditions.natural(np.zeros((1, len(config.conditions)))), together, axis=0)
     parts = timed(lambda: pipeline.generate_labels(prior, rows), together)
     about = {
@@ -298,12 +297,10 @@ def timed(call: Callable[[], Any], times: int) -> dict[str, float]:
 def steps_against_r2(prior: Prior, collection: Collection, steps: Sequence[int], count: int) -> Iterator[list[Row]]:
     """Scores of every asked feature for each number of steps, of the same conditions with the same noise."""
     assert prior.conditions is not None
-    chosen = set(prior.record["held_out_origins"])
-    held_out = collection.subset(np.flatnonzero([origin in chosen for origin in collection.origin]))
-    names, samples = conditions(ProcessConfig(), prior, held_out, count)
+    names, samples = conditions(ProcessConfig(), prior, held_out_part(prior, collection), count)
     asked = table_of(samples, names)
     rows = np.stack([prior.conditions.row(dict(zip(names, row, strict=True))) for row in asked])
-    batch = min(len(rows) // 2, max(1, VOXELS_TOGETHER // math.prod(prior.config.sample_shape)))
+    batch = min(len(rows) // 2, samples_together(prior.config.sample_shape))
     for number in steps:
         config = dataclasses.replace(pipeline.default_generation(prior.config), steps=number)
         ended: list[float] = []

@@ -76,15 +76,18 @@ def run(
     config: ProcessConfig, prior: Prior, collection: Collection, *, tables: Sequence[str], results: Path | None
 ) -> dict[str, Rows]:
     """Rows of each table; with `results` a folder, its CSV files and the tables of its README."""
-    assert prior.conditions is not None
-    chosen = set(prior.record["held_out_origins"])
-    held_out = collection.subset(np.flatnonzero([origin in chosen for origin in collection.origin]))
-    found = {}
+    held_out, found = held_out_part(prior, collection), {}
     for name in tables:
         rows = [{**row, **describe()} for row in TABLES[name](config, prior, held_out)]
         found[name] = rows
         save(name, rows, results=results)
     return found
+
+
+def held_out_part(prior: Prior, collection: Collection) -> Collection:
+    """The samples of the runs that a prior was not trained on."""
+    chosen = set(prior.record["held_out_origins"])
+    return collection.subset(np.flatnonzero([origin in chosen for origin in collection.origin]))
 
 
 def save(name: str, rows: Rows, *, results: Path | None = HERE) -> None:

@@ -79,7 +79,7 @@ def rows(
         yield {
             "corruption": name,
             "observed": wrong(judged, observed),
-            "median": tuned(lambda x, size: median(x, size), SIZES, (tuning, known), (judged, observed)),
+            "median": tuned(median, SIZES, (tuning, known), (judged, observed)),
             "gaussian": tuned(smoothed, DEVIATIONS, (tuning, evidence_known), (judged, evidence)),
             "prior": scores["wrong"],
             "sampled": wrong(judged, sampled.labels),

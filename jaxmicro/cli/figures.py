@@ -94,7 +94,7 @@ def generated(found: Generated, prior: Prior) -> dict[str, bytes]:
         if known.size
         for ends in [np.quantile(known, (0.01, 0.99))]
     }
-    units = {entry.name: entry.unit for entry in prior.conditions.entries}
+    units = prior.conditions.units
 
     def labelled(numbers: Mapping[str, Any]) -> dict[str, Any]:
         return {with_unit(name, units.get(name, "")): of for name, of in numbers.items()}

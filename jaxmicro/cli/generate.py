@@ -195,7 +195,7 @@ def to_record(prior: Prior, found: Generated) -> dict[str, Any]:
     """What was asked and measured of each sample, as plain data."""
     assert prior.conditions is not None
     columns = {name: [sample[name] for sample in found.measured] for name in found.measured[0]}
-    units = {entry.name: entry.unit for entry in prior.conditions.entries}
+    units = prior.conditions.units
     summary = {}
     for name, values in columns.items():
         finite = [value for value in values if math.isfinite(value)]

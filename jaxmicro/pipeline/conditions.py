@@ -88,6 +88,11 @@ class Conditions:
         return tuple(entry.name for entry in self.entries)
 
     @property
+    def units(self) -> dict[str, str]:
+        """Unit of each feature by its name."""
+        return {entry.name: entry.unit for entry in self.entries}
+
+    @property
     def process(self) -> tuple[str, ...]:
         """Names of the process parameters."""
         return tuple(entry.name for entry in self.entries if entry.role == "process")

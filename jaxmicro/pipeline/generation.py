@@ -51,6 +51,11 @@ def default_generation(config: PriorConfig) -> GenerationConfig:
     return GenerationConfig(log_snr_range=config.log_snr_range, steering_steps=steps)
 
 
+def samples_together(grid: tuple[int, ...]) -> int:
+    """Number of samples in the network at once, unless told otherwise."""
+    return max(1, VOXELS_TOGETHER // math.prod(grid))
+
+
 def generate_labels(
     prior: Prior,
     rows: Float[np.ndarray, "n f"],
@@ -86,7 +91,7 @@ def generate_labels(
     measurable = _measurable(prior, rows, film)
     if not measurable:
         config = dataclasses.replace(config, candidates=1)
-    most = together or max(1, VOXELS_TOGETHER // math.prod(grid))
+    most = together or samples_together(grid)
     whole, pixels = with_unasked_features(prior.conditions, rows, seed=seed), prior.config.space == "pixel"
     fractions = imposed_fractions(prior, whole) if calibrate and pixels else None
     towards = (), np.zeros((total, 0))

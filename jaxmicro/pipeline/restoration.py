@@ -27,10 +27,14 @@ _WEAKEST = 0.1  # quantile of the evidence of pixels that counts as what all hav
 
 @dataclass(frozen=True)
 class Restored:
-    """Labels "n h w", the most probable phases, and the probability of each phase "n h w p"."""
+    """The probability of each phase, "n h w p"."""
 
-    labels: UInt8[np.ndarray, "n h w"]
     probabilities: Float[np.ndarray, "n h w p"]
+
+    @property
+    def labels(self) -> UInt8[np.ndarray, "n h w"]:
+        """The most probable phases."""
+        return self.probabilities.argmax(axis=-1).astype(np.uint8)
 
 
 def restore(
@@ -63,8 +67,7 @@ def restore(
     for each in keys:
         made = _restored(prior.params, of_all, snr, beside, each, prior=network, config=config)
         total += made[:, :height, :width]
-    probabilities = np.asarray(total / draws)
-    return Restored(probabilities.argmax(axis=-1).astype(np.uint8), probabilities)
+    return Restored(np.asarray(total / draws))
 
 
 @functools.partial(jit_network, static_argnames=("prior", "config"))
